@@ -1,0 +1,106 @@
+"""The contract of a backend."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar
+
+import attrs
+from typing_extensions import Self
+
+from shadho.execution.classes import DeclaredClass
+from shadho.execution.objective import Command, Objective
+from shadho.records import ComputeClass, Result, Trial
+
+__all__ = ['Backend', 'Job']
+
+
+@attrs.frozen
+class Job:
+    """What a backend is to do.
+
+    Attributes
+    ----------
+    exp_key : str
+    objective : Function or Command
+    resources : mapping
+        What the user said that each trial asks for; may be empty (one core).
+    classes : tuple of DeclaredClass
+    trial_timeout : float or None
+        Seconds that one trial may take.
+    """
+
+    exp_key: str
+    objective: Objective
+    resources: Mapping[str, Any] = attrs.field(factory=dict)
+    classes: tuple[DeclaredClass, ...] = ()
+    trial_timeout: float | None = None
+
+    @property
+    def is_command(self) -> bool:
+        """Whether the objective is a shell command."""
+        return isinstance(self.objective, Command)
+
+
+class Backend(ABC):
+    """Runs trials; a context manager between `open` and `close`.
+
+    Invariants
+    ----------
+    * Each submitted trial gives exactly one Result of `poll`, unless it was cancelled.
+    * What a trial does wrong is a Result with a state and an error, never an exception.
+    * A backend never keeps more trials running in a class than the class has slots; the driver
+      submits none beyond.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def affinity(cls, job: Job) -> int:
+        """Return -1 (cannot run the job), 0 (only when asked for by name), 1 (can), 2 (meant for it).
+
+        Never raises and imports nothing native.
+        """
+
+    @abstractmethod
+    def open(self, job: Job) -> None:
+        """Get ready; native libraries are imported here. BackendError when that is impossible."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all that runs and release everything; closing twice is harmless."""
+
+    @abstractmethod
+    def discover(self) -> Sequence[ComputeClass]:
+        """Return the compute classes as they are now: workers may come and go."""
+
+    @abstractmethod
+    def submit(self, trial: Trial) -> None:
+        """Start a trial in a free slot of its class; returns at once."""
+
+    @abstractmethod
+    def cancel(self, trial: Trial) -> None:
+        """End a trial that is running; no Result will come of it."""
+
+    @abstractmethod
+    def poll(self, timeout: float | None) -> Sequence[Result]:
+        """Return results as soon as there are any, waiting at most `timeout` seconds (None: no limit).
+
+        Times of the results are on the clock of `now`.
+        """
+
+    def now(self) -> float:
+        """Return the backend's clock in seconds, by which the search counts every time and timeout."""
+        return time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,72 @@
+"""The reference backend: one trial at a time, in this very process."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from shadho.backends.base import Backend, Job
+from shadho.errors import ConfigurationError
+from shadho.execution.hardware import probe
+from shadho.records import ComputeClass, Result, Trial
+
+__all__ = ['Inline']
+
+
+class Inline(Backend):
+    """Evaluates trials one after another in this process, without protection from crashes."""
+
+    name = 'inline'
+
+    def __init__(self) -> None:
+        self._waiting: deque[Trial] = deque()
+        self._host = socket.gethostname()
+
+    @classmethod
+    def affinity(cls, job: Job) -> int:
+        return -1 if job.trial_timeout is not None else 1
+
+    def open(self, job: Job) -> None:
+        if job.trial_timeout is not None:
+            raise ConfigurationError(
+                "backend='inline' cannot end a trial after trial_timeout, because it runs in the process of the search; "
+                "use backend='local' (pip install shadho-core[local])"
+            )
+        self._job = job
+        hardware = probe()
+        self._classes = [ComputeClass('inline', 1, hardware, {'cores': 1, **job.resources})]
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+    def discover(self) -> Sequence[ComputeClass]:
+        return self._classes
+
+    def submit(self, trial: Trial) -> None:
+        self._waiting.append(trial)
+
+    def cancel(self, trial: Trial) -> None:
+        self._waiting = deque(other for other in self._waiting if other.id != trial.id)
+
+    def poll(self, timeout: float | None) -> Sequence[Result]:
+        if not self._waiting:
+            return []
+        trial = self._waiting[0]  # it stays there while it runs, for the case of an interrupt
+        started = self.now()
+        outcome = self._job.objective.evaluate(copy_containers(trial.params), trial.id)
+        self._waiting.popleft()
+        when = {'seconds': outcome['seconds'], 'output': outcome.get('output', '')}
+        return [Result.of(trial.id, outcome, started=started, finished=self.now(), host=self._host, **when)]
+
+
+def copy_containers(value: Any) -> Any:
+    """Copy dicts, lists and tuples, but not what they hold: objectives may change their parameters."""
+    if isinstance(value, dict):
+        return {key: copy_containers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_containers(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(copy_containers(item) for item in value)
+    return value

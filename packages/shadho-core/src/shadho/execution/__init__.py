@@ -1,0 +1,1 @@
+"""Evaluating one trial where it runs."""

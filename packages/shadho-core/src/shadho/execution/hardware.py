@@ -1,0 +1,141 @@
+"""What this machine offers: cores, memory, processor, GPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from shadho.errors import ConfigurationError
+from shadho.records import ComputeClass, Hardware
+
+__all__ = ['OVERRIDE', 'probe', 'usable_cpus', 'visible_gpus']
+
+OVERRIDE = 'SHADHO_HARDWARE'
+"""Environment variable that replaces what is probed: JSON such as ``{"cores": 4, "gpus": ["V100"]}``."""
+
+
+def probe() -> Hardware:
+    """Return the hardware that this process may use.
+
+    Cores respect the processor affinity and a container's CPU quota, memory (MiB) a container's
+    limit, GPUs ``CUDA_VISIBLE_DEVICES``; the environment variable ``SHADHO_HARDWARE`` (JSON)
+    overrides single facts.
+    """
+    found = {
+        'cores': _cores(),
+        'memory': _memory(),
+        'gpus': tuple(model for _, model in visible_gpus()),
+        'cpu': _cpu_model(),
+    }
+    return ComputeClass(hardware={**found, **_override()}).hardware
+
+
+def _override() -> dict[str, object]:
+    text = os.environ.get(OVERRIDE)
+    if not text:
+        return {}
+    example = '\'{"cores": 4, "memory": 8000, "gpus": ["V100"]}\''
+    try:
+        facts = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f'the environment variable {OVERRIDE} is not JSON ({error}); an example: {example}'
+        ) from None
+    checks: dict[str, Callable[[Any], bool]] = {
+        'cores': lambda value: isinstance(value, int) and value >= 1,
+        'memory': lambda value: isinstance(value, int) and value >= 0,
+        'gpus': lambda value: (
+            isinstance(value, int) or (isinstance(value, list) and all(isinstance(gpu, str) for gpu in value))
+        ),
+    }
+    if not isinstance(facts, dict):
+        raise ConfigurationError(
+            f'the environment variable {OVERRIDE} must be a JSON object; got {text!r}; an example: {example}'
+        )
+    for name, check in checks.items():
+        if name in facts and (isinstance(facts[name], bool) or not check(facts[name])):
+            raise ConfigurationError(f'{OVERRIDE}: {name} cannot be {facts[name]!r}; an example: {example}')
+    return facts
+
+
+def usable_cpus() -> list[int]:
+    """Return the numbers of the CPUs that this process may run on."""
+    if hasattr(os, 'sched_getaffinity'):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _cores() -> int:
+    import joblib
+
+    return int(joblib.cpu_count())  # affinity and the quotas of control groups
+
+
+def _memory() -> int:
+    """Return MiB of memory: the machine's, or the container's limit when that is lower."""
+    limits = [os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')]
+    for path in ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'):
+        try:
+            limits.append(int(Path(path).read_text()))
+        except (OSError, ValueError):  # absent, or 'max'
+            continue
+    return min(limits) // 2**20
+
+
+def _cpu_model() -> str:
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8', errors='replace') as file:
+            for line in file:
+                if line.startswith('model name'):
+                    return line.partition(':')[2].strip()
+    except OSError:
+        pass
+    import platform
+
+    return platform.processor() or platform.machine()
+
+
+def visible_gpus() -> list[tuple[str, str]]:
+    """Return (identifier for ``CUDA_VISIBLE_DEVICES``, model) of each usable NVIDIA GPU."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        models = {}
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            models[index] = (_text(pynvml.nvmlDeviceGetUUID(handle)), _text(pynvml.nvmlDeviceGetName(handle)))
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+    allowed = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if allowed is None:
+        return [(str(index), model) for index, (_, model) in models.items()]
+    return _allowed(allowed, models)
+
+
+def _allowed(allowed: str, models: dict[int, tuple[str, str]]) -> list[tuple[str, str]]:
+    """Read ``CUDA_VISIBLE_DEVICES`` as CUDA does: up to the first entry that names no device."""
+    found = []
+    for entry in allowed.split(','):
+        entry = entry.strip()
+        for index, (uuid, model) in models.items():
+            if entry == str(index) or (entry.startswith('GPU-') and uuid.startswith(entry)):
+                found.append((entry, model))
+                break
+        else:
+            break
+    return found
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,109 @@
+"""What has happened so far: every trial's tree, point, loss, seconds and class, as growing arrays."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shadho.records import Trial, TrialState
+
+__all__ = ['History']
+
+Floats = npt.NDArray[np.float64]
+
+
+class History:
+    """Finished trials as columns, and counts of all that was asked.
+
+    Attributes
+    ----------
+    asked : int
+        Trials ever suggested, also those still running.
+    states : Counter of TrialState
+        Finished trials by state.
+
+    Notes
+    -----
+    Appending costs the same whatever has been recorded. Losses are in the direction that is
+    minimised; those of failed trials are nan. The views returned are valid until the next append.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.states: Counter[TrialState] = Counter()
+        self.classes: list[str] = []
+        self._class_numbers: dict[str, int] = {}
+        self._asked_in: dict[int, int] = {}
+        self._rows: dict[int, array[int]] = {}
+        self._losses = array('d')
+        self._seconds = array('d')
+        self._classes = array('l')
+        self._points = array('d')
+        self._offsets = array('q', [0])
+
+    def __len__(self) -> int:
+        """Return the number of finished trials."""
+        return len(self._losses)
+
+    def ask(self, tree: int) -> None:
+        """Note that a trial was suggested in a tree."""
+        self.asked += 1
+        self._asked_in[tree] = self._asked_in.get(tree, 0) + 1
+
+    def asked_in(self, tree: int) -> int:
+        """Return the number of trials ever suggested in a tree."""
+        return self._asked_in.get(tree, 0)
+
+    def append(self, trial: Trial, loss: float) -> None:
+        """Note a finished trial; `loss` is in the direction that is minimised, nan when it failed."""
+        number = self._class_numbers.setdefault(trial.compute_class, len(self.classes))
+        if number == len(self.classes):
+            self.classes.append(trial.compute_class)
+        rows = self._rows.get(trial.tree)
+        if rows is None:
+            rows = self._rows[trial.tree] = array('q')
+        rows.append(len(self._losses))
+        self.states[trial.state] += 1
+        self._losses.append(loss)
+        self._seconds.append(trial.seconds or 0.0)
+        self._classes.append(number)
+        self._points.extend(trial.point)
+        self._offsets.append(len(self._points))
+
+    @property
+    def asked_trees(self) -> list[int]:
+        """Numbers of the trees in which trials were ever suggested."""
+        return list(self._asked_in)
+
+    @property
+    def trees(self) -> list[int]:
+        """Numbers of the trees that have finished trials."""
+        return list(self._rows)
+
+    def losses(self, tree: int | None = None) -> Floats:
+        """Return losses in order of completion, of one tree or of all."""
+        return self._column(self._losses, tree)
+
+    def seconds(self, tree: int | None = None) -> Floats:
+        """Return the seconds each trial took, of one tree or of all."""
+        return self._column(self._seconds, tree)
+
+    def points(self, tree: int) -> Floats:
+        """Return the points of a tree's finished trials: shape (trials, dimensions)."""
+        rows = self._rows.get(tree)
+        if not rows:
+            return np.empty((0, 0))
+        points = np.frombuffer(self._points) if self._points else np.empty(0)
+        return np.array([points[self._offsets[row] : self._offsets[row + 1]] for row in rows])
+
+    def compute_classes(self, tree: int | None = None) -> npt.NDArray[np.int64]:
+        """Return indices into `classes`, of one tree's trials or of all."""
+        return self._column(self._classes, tree)
+
+    def _column(self, column: array[float] | array[int], tree: int | None) -> npt.NDArray[Any]:
+        values = np.array(column)
+        return values if tree is None else values[np.array(self._rows.get(tree, ()), dtype=np.int64)]

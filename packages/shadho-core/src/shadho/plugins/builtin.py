@@ -1,0 +1,41 @@
+"""Our own parts, registered through the same hooks as anybody's."""
+
+from __future__ import annotations
+
+from shadho.backends.base import Backend
+from shadho.plugins.hookspecs import hookimpl
+from shadho.samplers.base import Sampler
+from shadho.scheduling.policy import Policy
+from shadho.storage.base import Storage
+
+
+@hookimpl
+def shadho_register_backends() -> list[type[Backend]]:
+    from shadho.backends.inline import Inline
+
+    return [Inline]
+
+
+@hookimpl
+def shadho_register_samplers() -> list[type[Sampler]]:
+    from shadho.samplers.grid import Grid
+    from shadho.samplers.random import Random
+    from shadho.samplers.sobol import Sobol
+
+    return [Random, Grid, Sobol]
+
+
+@hookimpl
+def shadho_register_policies() -> list[type[Policy]]:
+    from shadho.scheduling.fcfs import FirstComeFirstServed
+
+    return [FirstComeFirstServed]
+
+
+@hookimpl
+def shadho_register_storages() -> list[type[Storage]]:
+    from shadho.storage.jsonl import JSONLines
+    from shadho.storage.memory import Memory
+    from shadho.storage.sqlite import SQLite
+
+    return [SQLite, JSONLines, Memory]

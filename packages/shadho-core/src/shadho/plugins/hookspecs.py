@@ -1,0 +1,90 @@
+"""The hooks that a plugin may implement.
+
+A plugin is a module named by an entry point of the group ``shadho``, whose functions are marked
+with `hookimpl`; an object or module can also be given as ``Shadho(..., plugins=[...])``. Registering hooks return lists of
+classes. Observing hooks get frozen records; what they raise is logged, and stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from shadho.backends.base import Backend
+    from shadho.records import ComputeClass, Trial
+    from shadho.samplers.base import Sampler
+    from shadho.scheduling.policy import Heuristic, Policy
+    from shadho.storage.base import Storage
+
+__all__ = ['hookimpl', 'hookspec']
+
+hookspec = pluggy.HookspecMarker('shadho')
+hookimpl = pluggy.HookimplMarker('shadho')
+
+
+@hookspec
+def shadho_register_backends() -> list[type[Backend]]:  # type: ignore[empty-body]
+    """Return classes of backends."""
+
+
+@hookspec
+def shadho_register_samplers() -> list[type[Sampler]]:  # type: ignore[empty-body]
+    """Return classes of samplers."""
+
+
+@hookspec
+def shadho_register_policies() -> list[type[Policy]]:  # type: ignore[empty-body]
+    """Return classes of scheduling policies."""
+
+
+@hookspec
+def shadho_register_heuristics() -> list[type[Heuristic]]:  # type: ignore[empty-body]
+    """Return classes of heuristics, which score trees."""
+
+
+@hookspec
+def shadho_register_storages() -> list[type[Storage]]:  # type: ignore[empty-body]
+    """Return classes of storages."""
+
+
+@hookspec
+def shadho_register_commands(cli: click.Group) -> None:
+    """Add commands to the command line ``shadho``."""
+
+
+@hookspec
+def shadho_search_started(search: Any) -> None:
+    """A search begins or goes on.
+
+    ``search`` is a `shadho.driver.SearchInfo`: exp_key, method, limits, what was recorded before.
+    """
+
+
+@hookspec
+def shadho_plan_changed(classes: Sequence[ComputeClass]) -> None:
+    """The compute classes are these from now on."""
+
+
+@hookspec
+def shadho_trial_dispatched(trial: Trial) -> None:
+    """A trial was handed to the backend."""
+
+
+@hookspec
+def shadho_trial_finished(trial: Trial) -> None:
+    """A trial is done or has failed; its result is recorded."""
+
+
+@hookspec
+def shadho_search_finished(result: Any) -> None:
+    """The search has ended; ``result`` is the `shadho.driver.SearchResult` that ``run()`` returns."""
+
+
+@hookspec
+def shadho_should_stop(trial: Trial) -> bool:  # type: ignore[empty-body]
+    """Whether the search should end, asked after each finished trial; any True ends it."""

@@ -1,0 +1,312 @@
+"""Frozen records: all that crosses from one room to another."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import shadho_worker
+
+__all__ = [
+    'DEFAULT_CLASS',
+    'ComputeClass',
+    'Hardware',
+    'Result',
+    'Trial',
+    'TrialError',
+    'TrialState',
+    'from_json',
+    'revive',
+    'to_json',
+]
+
+DEFAULT_CLASS = 'default'
+
+
+class TrialState(str, enum.Enum):
+    """What has become of a trial."""
+
+    RUNNING = 'running'
+    """Handed to a backend; run again when the driver dies."""
+    DONE = 'done'
+    """A loss came back (inf is one)."""
+    FAILED = 'failed'
+    """Raised, crashed, timed out, or returned something unusable; counts as a finished trial."""
+    LOST = 'lost'
+    """Its worker vanished: an attempt, retried, not a result."""
+    CANCELLED = 'cancelled'
+    """Still running when the search ended; run first when the search goes on."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@attrs.frozen
+class TrialError:
+    """Why a trial failed.
+
+    Attributes
+    ----------
+    kind : str
+        'exception', 'result' (what came back cannot be used), 'crash', 'timeout', 'memory' or
+        'lost'.
+    message : str
+        One line for people.
+    traceback : str
+        The remote traceback, or the end of what the trial printed; may be empty.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ''
+
+
+@attrs.frozen
+class Hardware:
+    """What one worker consists of.
+
+    Attributes
+    ----------
+    cores : int
+    memory : int
+        MiB; 0 when unknown.
+    gpus : tuple of str
+        Model of each GPU.
+    cpu : str
+        Model of the processor; may be empty.
+    features : mapping
+        Anything else that compute classes may ask for, by name.
+    """
+
+    cores: int = 1
+    memory: int = 0
+    gpus: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    cpu: str = ''
+    features: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def amount(self, resource: str) -> Any:
+        """How much (a number), or which (a name), of `resource` there is; None when unknown."""
+        if resource == 'gpus':
+            return len(self.gpus)
+        if resource == 'gpu_model':
+            return self.gpus[0] if self.gpus else None
+        if resource in ('cores', 'memory', 'cpu'):
+            return getattr(self, resource)
+        return self.features.get(resource)
+
+    def __str__(self) -> str:
+        parts = [f'{self.cores} core{"s" if self.cores != 1 else ""}']
+        if self.memory:
+            parts.append(f'{self.memory / 1024:.3g} GiB')
+        models = list(dict.fromkeys(self.gpus))
+        parts += [f'{self.gpus.count(model)} x {model}' for model in models]
+        return ', '.join(parts)
+
+
+def _hardware(value: Hardware | Mapping[str, Any]) -> Hardware:
+    if isinstance(value, Hardware):
+        return value
+    known = {field.name for field in attrs.fields(Hardware)}
+    plain = {key: item for key, item in value.items() if key in known}
+    features = {key: item for key, item in value.items() if key not in known}
+    gpus = plain.get('gpus', ())
+    if isinstance(gpus, int):
+        plain['gpus'] = ('gpu',) * gpus
+    return Hardware(**{**plain, 'features': {**plain.get('features', {}), **features}})
+
+
+@attrs.frozen
+class ComputeClass:
+    """Workers with the same hardware, seen as a number of slots.
+
+    Attributes
+    ----------
+    name : str
+    slots : int
+        Trials that may run at once; a slot runs one at a time.
+    hardware : Hardware or mapping
+        Of one worker of the class; a mapping may be given, as in ``{'cores': 16}``.
+    resources : mapping
+        What each trial in this class asks for, as in ``{'cores': 1}``.
+    """
+
+    name: str = DEFAULT_CLASS
+    slots: int = attrs.field(default=1, validator=attrs.validators.ge(0))
+    hardware: Hardware = attrs.field(factory=Hardware, converter=_hardware)
+    resources: Mapping[str, Any] = attrs.field(factory=lambda: {'cores': 1})
+
+
+@attrs.frozen
+class Result:
+    """What came back from one attempt at a trial.
+
+    Attributes
+    ----------
+    trial : int
+        The trial's id.
+    state : TrialState
+    loss : float or None
+        The value under the loss key, in the user's own sign; None unless done.
+    results : mapping
+        All that the objective returned.
+    error : TrialError or None
+    started, finished : float
+        On the backend's clock, in seconds.
+    seconds : float
+        How long the objective itself took.
+    host : str
+        Where it ran.
+    output : str
+        The end of what the trial printed, where the backend captures it.
+    """
+
+    trial: int
+    state: TrialState
+    loss: float | None = None
+    results: Mapping[str, Any] = attrs.field(factory=dict)
+    error: TrialError | None = None
+    started: float = 0.0
+    finished: float = 0.0
+    seconds: float = 0.0
+    host: str = ''
+    output: str = ''
+
+    @classmethod
+    def of(cls, trial: int, outcome: Mapping[str, Any], **when: Any) -> Result:
+        """Build a Result from an outcome of `shadho_worker` (plain JSON data)."""
+        error = outcome.get('error')
+        loss = outcome.get('loss')
+        return cls(
+            trial=trial,
+            state=TrialState(outcome['state']),
+            loss=None if loss is None else float(loss),
+            results=revive(outcome.get('results') or {}),
+            error=None if error is None else TrialError(**error),
+            **when,
+        )
+
+
+@attrs.frozen
+class Trial:
+    """One setting of the hyperparameters: first what is asked, later also what came of it.
+
+    Attributes
+    ----------
+    id : int
+        Counts from 0 in the order of suggestion.
+    tree : int
+        Number of the tree in the forest.
+    sample : int
+        Number of the suggestion as its sampler counts.
+    point : tuple of float
+        In the tree's unit cube.
+    params : Any
+        What the objective receives, shaped like the space.
+    compute_class : str
+    resources : mapping
+        What the trial asks of its slot, as in ``{'cores': 1}``.
+    meta : mapping
+        Notes of the sampler.
+    state : TrialState
+    loss : float or None
+        None unless done.
+    results : mapping
+    error : TrialError or None
+    started, finished : float or None
+        Seconds of active search since the search first began.
+    seconds : float or None
+        How long the objective took.
+    host, output : str
+    """
+
+    id: int
+    tree: int
+    sample: int
+    point: tuple[float, ...]
+    params: Any
+    compute_class: str = DEFAULT_CLASS
+    resources: Mapping[str, Any] = attrs.field(factory=dict)
+    meta: Mapping[str, Any] = attrs.field(factory=dict)
+    state: TrialState = TrialState.RUNNING
+    loss: float | None = None
+    results: Mapping[str, Any] = attrs.field(factory=dict)
+    error: TrialError | None = None
+    started: float | None = None
+    finished: float | None = None
+    seconds: float | None = None
+    host: str = ''
+    output: str = ''
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the trial is DONE or FAILED."""
+        return self.state in (TrialState.DONE, TrialState.FAILED)
+
+    def with_result(self, result: Result) -> Trial:
+        """Return this trial together with what came of it."""
+        return attrs.evolve(
+            self,
+            state=result.state,
+            loss=result.loss,
+            results=result.results,
+            error=result.error,
+            started=result.started,
+            finished=result.finished,
+            seconds=result.seconds,
+            host=result.host,
+            output=result.output,
+        )
+
+
+def to_json(value: Any) -> str:
+    """Write any value as JSON text; what JSON lacks is tagged (see `shadho_worker.jsonable`)."""
+    return json.dumps(shadho_worker.jsonable(value), ensure_ascii=False, separators=(',', ':'))
+
+
+def from_json(text: str) -> Any:
+    """Read what `to_json` wrote; objects that left only their repr come back as that text."""
+    return revive(json.loads(text))
+
+
+def revive(value: Any) -> Any:
+    """Turn the tagged dicts of `shadho_worker.jsonable` back into what they stood for.
+
+    Examples
+    --------
+    >>> revive({'shape': {'$tuple': [2, 3]}})
+    {'shape': (2, 3)}
+    """
+    if isinstance(value, list):
+        return [revive(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        tag, content = next(iter(value.items()))
+        if tag in _REVIVE:
+            return _REVIVE[tag](content)
+    return {key: revive(item) for key, item in value.items()}
+
+
+def _array(content: Mapping[str, Any]) -> Any:
+    import numpy as np
+
+    return np.array(revive(content['data']), dtype=content['dtype'])
+
+
+def _complex(content: Sequence[Any]) -> complex:
+    real, imaginary = (float(revive(part)) for part in content)
+    return complex(real, imaginary)
+
+
+_REVIVE: Mapping[str, Callable[[Any], Any]] = {
+    '$tuple': lambda content: tuple(revive(content)),
+    '$float': float,
+    '$array': _array,
+    '$complex': _complex,
+    '$bytes': bytes.fromhex,
+    '$dict': lambda content: {revive(key): revive(item) for key, item in content},
+    '$repr': str,
+}

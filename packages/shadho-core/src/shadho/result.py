@@ -1,0 +1,188 @@
+"""What a search returns: its finished trials, the best of them, and how it ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from shadho.forest import Forest
+from shadho.history import History
+from shadho.records import Result, Trial, TrialState
+from shadho.spaces import spec
+from shadho.storage import Storage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ['SearchResult', 'finished_trials', 'format_params']
+
+
+class SearchResult:
+    """Finished trials of a search, those of earlier runs included.
+
+    Iterating yields every trial that is done or has failed, in the order of completion, read from
+    the storage; `len` counts them.
+
+    Attributes
+    ----------
+    exp_key : str
+    best : Trial or None
+        None when no trial is done.
+    stopped : str
+        Why the search ended: 'finished' (nothing left to suggest), 'max_tasks', 'timeout',
+        'interrupted', 'plugin' or 'error'.
+    elapsed : float
+        Seconds of active search, all runs together.
+    storage : Storage
+    forest : Forest
+    history : History
+    direction : str
+    seed : int
+    """
+
+    def __init__(
+        self, exp_key: str, best: Trial | None, stopped: str, elapsed: float, storage: Storage, forest: Forest,
+        history: History, direction: str, seed: int,
+    ) -> None:  # fmt: skip
+        self.exp_key = exp_key
+        self.best = best
+        self.stopped = stopped
+        self.elapsed = elapsed
+        self.storage = storage
+        self.forest = forest
+        self.history = history
+        self.direction = direction
+        self.seed = seed
+        self._count = len(history)
+        self._has_objects = '"$repr"' in spec.outline(forest.space).replace('\\', '')
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Trial]:
+        for trial in finished_trials(self.storage):
+            if self._has_objects:  # the storage has only their repr
+                trial = attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
+            yield trial
+
+    def __repr__(self) -> str:
+        best = 'no trial is done' if self.best is None else f'best loss {self.best.loss:.6g}'
+        return f'<SearchResult of {self.exp_key!r}: {len(self)} trials, {best}>'
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row for each finished trial; columns ``params.<path>`` and ``results.<name>``.
+
+        Needs pandas (``pip install pandas``).
+        """
+        import pandas as pd
+
+        return pd.DataFrame([self._row(trial) for trial in self])
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            'trial': trial.id,
+            'state': trial.state.value,
+            'loss': trial.loss,
+            'tree': trial.tree,
+            'label': self.forest.tree(trial.tree).label,
+            'compute_class': trial.compute_class,
+            'started': trial.started,
+            'finished': trial.finished,
+            'seconds': trial.seconds,
+            'error': None if trial.error is None else trial.error.message,
+        }
+        row.update(_flat('params', trial.params))
+        row.update(_flat('results', trial.results))
+        return row
+
+    def summary(self) -> str:
+        """Describe the search for people: counts, the best trial, each tree and why trials failed."""
+        states = self.history.states
+        lines = [
+            f'{self.exp_key}: {len(self)} trials in {format_seconds(self.elapsed)} '
+            f'({states[TrialState.DONE]} done, {states[TrialState.FAILED]} failed), stopped: {self.stopped}'
+        ]
+        if self.best is not None:
+            label = self.forest.tree(self.best.tree).label
+            lines.append(f'best loss {self.best.loss:.6g}, trial {self.best.id} ({label})')
+            lines += [f'    {name} = {value}' for name, value in format_params(self.best.params)]
+        lines += self._trees()
+        if states[TrialState.FAILED]:
+            lines += ['failures:', *self._failures()]
+        return '\n'.join(lines)
+
+    def _trees(self, limit: int = 20) -> list[str]:
+        rows = []
+        for index in self.history.trees:
+            losses = self.history.losses(index)
+            done = losses[~np.isnan(losses)]
+            best = float(done.min()) if len(done) else np.inf
+            rows.append((best, self.forest.tree(index).label, len(losses), len(done), self.history.seconds(index)))
+        rows.sort(key=lambda row: row[0])
+        width = max([len(row[1]) for row in rows[:limit]], default=4)
+        sign = -1 if self.direction == 'maximize' else 1
+        lines = [f'{"tree":<{width}}  trials  failed   best loss   mean seconds']
+        for best, label, count, done_count, seconds in rows[:limit]:
+            text = f'{sign * best:>10.5g}' if np.isfinite(best) else f'{"-":>10}'
+            lines.append(f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {text}   {seconds.mean():>12.3g}')
+        if len(rows) > limit:
+            lines.append(f'... and {len(rows) - limit} more trees')
+        return lines
+
+    def _failures(self, limit: int = 5) -> list[str]:
+        reasons: Counter[tuple[str, str]] = Counter()
+        for trial in self:
+            if trial.error is not None:
+                reasons[trial.error.kind, trial.error.message.partition('\n')[0]] += 1
+        lines = [f'    {count} x {kind}: {message}' for (kind, message), count in reasons.most_common(limit)]
+        more = len(reasons) - limit
+        return lines + ([f'    ... and {more} more reasons'] if more > 0 else [])
+
+
+def finished_trials(storage: Storage) -> Iterator[Trial]:
+    """Yield finished trials from a log, in the order of completion; also while it is written."""
+    running: dict[int, Trial] = {}
+    for _, record in storage.read():
+        if isinstance(record, Trial):
+            running[record.id] = record
+        elif isinstance(record, Result) and record.state in (TrialState.DONE, TrialState.FAILED):
+            trial = running.pop(record.trial, None)
+            if trial is not None:
+                yield trial.with_result(record)
+
+
+def format_params(params: Any) -> list[tuple[str, str]]:
+    """Return (path, value) texts of nested parameters."""
+    return [
+        (name, f'{value:.6g}' if isinstance(value, float) else str(value)) for name, value in _flat('', params).items()
+    ]
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration for people.
+
+    Examples
+    --------
+    >>> format_seconds(3.25), format_seconds(75), format_seconds(7384)
+    ('3.2 s', '1 min 15 s', '2 h 03 min')
+    """
+    if seconds < 60:
+        return f'{seconds:.1f} s'
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f'{minutes} min {rest:02d} s'
+    return f'{minutes // 60} h {minutes % 60:02d} min'
+
+
+def _flat(prefix: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping) and value:
+        items: list[tuple[str, Any]] = [(f'.{key}', item) for key, item in value.items()]
+    elif isinstance(value, (list, tuple)) and value:
+        items = [(f'[{place}]', item) for place, item in enumerate(value)]
+    else:
+        return {prefix.lstrip('.') or 'value': value}
+    return {name: leaf for key, item in items for name, leaf in _flat(prefix + key, item).items()}

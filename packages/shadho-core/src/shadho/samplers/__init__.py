@@ -1,0 +1,5 @@
+"""Samplers: the next point in a given tree."""
+
+from shadho.samplers.base import CountingSampler, Sampler, Suggestion
+
+__all__ = ['CountingSampler', 'Sampler', 'Suggestion']

@@ -1,0 +1,97 @@
+"""Grid search: every combination exactly once, in an order that covers the grid from the start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from shadho.errors import ConfigurationError
+from shadho.forest import Forest, Tree
+from shadho.forest.tree import show_path
+from shadho.samplers.base import CountingSampler
+
+__all__ = ['Grid', 'combination']
+
+
+def combination(sizes: Sequence[int], k: int) -> list[int]:
+    """Return the k-th of all combinations of digits below `sizes`; after the last, it begins anew.
+
+    Consecutive combinations lie far apart: the steps through the enumerated grid are about the
+    golden ratio of its length, so that a search which ends early has seen all of it coarsely.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+    k : int
+
+    Returns
+    -------
+    list of int
+        One digit for each size.
+
+    Examples
+    --------
+    >>> [combination([5], k)[0] for k in range(6)]
+    [0, 3, 1, 4, 2, 0]
+    """
+    total = math.prod(sizes)
+    place = k * _stride(total) % total
+    digits = []
+    for size in reversed(sizes):
+        place, digit = divmod(place, size)
+        digits.append(digit)
+    return digits[::-1]
+
+
+def _stride(total: int) -> int:
+    """Return the integer nearest above total / golden ratio that shares no factor with total."""
+    stride = total * 618033988749895 // 10**15
+    stride = max(stride, 1)
+    while math.gcd(stride, total) != 1:
+        stride += 1
+    return stride
+
+
+class Grid(CountingSampler):
+    """Treats every discrete domain as a grid, and every continuous one as `grid_points` quantiles.
+
+    Parameters
+    ----------
+    grid_points : int, optional
+        Values to try of each continuous domain, evenly spaced in probability. Without it, a space
+        with a continuous domain is an error.
+    repeats : int, default 1
+        How often every combination is tried.
+    """
+
+    name = 'grid'
+
+    def __init__(self, forest: Forest, *, seed: int, grid_points: int | None = None, repeats: int = 1) -> None:
+        super().__init__(forest, seed=seed)
+        if grid_points is not None and grid_points < 1:
+            raise ConfigurationError(f'grid_points must be 1 or more; got {grid_points!r}')
+        self.grid_points = grid_points
+        self.repeats = repeats
+        self._sizes(forest.tree(0))
+
+    def length(self, tree: Tree) -> float:
+        return math.prod(self._sizes(tree)) * self.repeats
+
+    def point(self, tree: Tree, k: int) -> npt.NDArray[np.float64]:
+        sizes = self._sizes(tree)
+        return np.array([(digit + 0.5) / size for digit, size in zip(combination(sizes, k), sizes)])
+
+    def _sizes(self, tree: Tree) -> list[int]:
+        sizes = []
+        for dimension in tree.dimensions:
+            size = dimension.size or self.grid_points
+            if size is None:
+                raise ConfigurationError(
+                    f"method='grid' cannot list the values of {show_path(dimension.path)}, which is continuous; give "
+                    'grid_points=n to try n quantiles of each continuous domain, or use spaces.grid([...])'
+                )
+            sizes.append(size)
+        return sizes

@@ -1,0 +1,5 @@
+"""Scheduling: which tree runs on which compute class."""
+
+from shadho.scheduling.policy import Heuristic, Policy
+
+__all__ = ['Heuristic', 'Policy']

@@ -1,0 +1,61 @@
+"""First come, first served: any tree on any class."""
+
+from __future__ import annotations
+
+import bisect
+
+import numpy as np
+
+from shadho.forest import Forest, Tree
+from shadho.history import History
+from shadho.scheduling.policy import Policy
+
+__all__ = ['FirstComeFirstServed']
+
+_ATTEMPTS = 64
+
+
+class FirstComeFirstServed(Policy):
+    """Hands the next trial to whichever slot is free, from a tree drawn evenly from the forest.
+
+    The n-th pick is a function of the seed, n, and the trees that are exhausted; so that a search
+    in parallel, or one that was resumed, evaluates the same trials as a serial one.
+    """
+
+    name = 'fcfs'
+
+    def __init__(self, forest: Forest, history: History, *, seed: int) -> None:
+        super().__init__(forest, history, seed=seed)
+        self._excluded: set[int] = set()
+        self._remaining: list[int] | None = None
+
+    def pick(self, compute_class: str) -> Tree | None:
+        count = self.forest.count
+        if len(self._excluded) == count:
+            return None
+        if count == 1:
+            return self.forest.tree(0)
+        rng = np.random.default_rng((self.seed, self.history.asked))
+        for _ in range(_ATTEMPTS):
+            index = _below(rng, count)
+            if index not in self._excluded:
+                return self.forest.tree(index)
+        # Nearly all trees are exhausted, so that the rest is worth listing.
+        if self._remaining is None:
+            self._remaining = [index for index in range(count) if index not in self._excluded]
+        return self.forest.tree(self._remaining[_below(rng, len(self._remaining))])
+
+    def exclude(self, tree: Tree) -> None:
+        if tree.index in self._excluded:
+            return
+        self._excluded.add(tree.index)
+        if self._remaining is not None:
+            del self._remaining[bisect.bisect_left(self._remaining, tree.index)]
+
+
+def _below(rng: np.random.Generator, count: int) -> int:
+    """Draw an integer below `count`, which may exceed 64 bits."""
+    if count < 2**63:
+        return int(rng.integers(count))
+    size = (count.bit_length() + 64) // 8 + 1
+    return int.from_bytes(rng.bytes(size), 'little') * count >> (8 * size)

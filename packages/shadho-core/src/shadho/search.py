@@ -1,0 +1,334 @@
+"""Search: forest, scheduling, sampler and history as ask and tell.
+
+No files, no processes, no clock of its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import secrets
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import shadho_worker
+
+from shadho import plugins
+from shadho.errors import ConfigurationError, ShadhoError
+from shadho.forest import Forest, Tree
+from shadho.history import History
+from shadho.plugins import Registry
+from shadho.records import DEFAULT_CLASS, ComputeClass, Result, Trial, TrialState
+from shadho.samplers import Sampler, Suggestion
+from shadho.samplers.grid import combination
+from shadho.scheduling import Policy
+
+__all__ = ['Search', 'minimised']
+
+
+class Search:
+    """Suggests settings of a search space and learns from their losses.
+
+    Parameters
+    ----------
+    space : dict, domain, or any structure of `shadho.spaces`
+    method : str or Sampler class, default 'random'
+        How points are suggested within a tree: 'random', 'grid', 'sobol', or a plugin's.
+    policy : str or Policy class, default 'fcfs'
+        Which tree the next trial comes from.
+    seed : int, optional
+        Fixes every random choice; drawn when not given (see the attribute).
+    direction : {'minimize', 'maximize'}, default 'minimize'
+    loss_key : str, default 'loss'
+        Where an objective's dict holds the loss.
+    grid_points : int, optional
+        With ``method='grid'``: quantiles to try of each continuous domain.
+    repeats : int, default 1
+        How often every combination is visited, where a tree consists of grid domains only.
+    options : mapping, optional
+        Further options of the sampler.
+    registry : Registry, optional
+        Where names are looked up; the installed plugins by default.
+
+    Attributes
+    ----------
+    forest : Forest
+    history : History
+    best : Trial or None
+        The best trial that is done; the earliest of equals.
+    pending : mapping of int to Trial
+        Trials that were asked for and not yet told.
+    seed : int
+
+    Examples
+    --------
+    >>> from shadho import Search, spaces
+    >>> search = Search({'x': spaces.uniform(-1, 1)}, seed=0)
+    >>> for _ in range(100):
+    ...     trial = search.ask()
+    ...     _ = search.tell(trial, trial.params['x'] ** 2)
+    >>> search.best.loss < 0.01
+    True
+    """
+
+    def __init__(
+        self,
+        space: Any,
+        method: str | type[Sampler] = 'random',
+        *,
+        policy: str | type[Policy] = 'fcfs',
+        seed: int | None = None,
+        direction: str = 'minimize',
+        loss_key: str = 'loss',
+        grid_points: int | None = None,
+        repeats: int = 1,
+        options: Mapping[str, Any] | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        registry = registry or plugins.load()
+        self.seed = _check_seed(seed)
+        self.direction = check_direction(direction)
+        self.loss_key = loss_key
+        self.repeats = _check_repeats(repeats)
+        self.forest = space if isinstance(space, Forest) else Forest(space)
+        self.history = History()
+        self.best: Trial | None = None
+        self.pending: dict[int, Trial] = {}
+        self._again: deque[Trial] = deque()
+        self._suggestions: dict[int, Suggestion] = {}
+        self._exhausted: set[int] = set()
+        given = {'grid_points': grid_points, 'repeats': repeats if repeats != 1 else None}
+        sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
+        self.sampler = _make_sampler(sampler_class, self.forest, self.seed, given, options or {})
+        policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
+        self.policy: Policy = policy_class(self.forest, self.history, seed=self.seed)
+        self.plan([ComputeClass()], 0.0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to suggest; pending trials may still be told."""
+        return len(self._exhausted) == self.forest.count and not self._again
+
+    def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
+        """Say which compute classes there are from now on."""
+        self.classes = {compute_class.name: compute_class for compute_class in classes}
+        self.policy.plan(classes, now)
+
+    def ask(self, compute_class: str = DEFAULT_CLASS, now: float = 0.0) -> Trial | None:
+        """Suggest the next trial for a free slot of a class.
+
+        Parameters
+        ----------
+        compute_class : str, default 'default'
+        now : float, default 0.0
+            Seconds, on any clock that does not run backwards.
+
+        Returns
+        -------
+        Trial or None
+            None when the slot had better stay idle: all is suggested (see `finished`), or the
+            policy wants it so.
+        """
+        resources = self.classes[compute_class].resources if compute_class in self.classes else {}
+        if self._again:
+            trial = self._again.popleft()
+            trial = attrs.evolve(trial, compute_class=compute_class, resources=resources, started=now)
+            self._adopt(trial)
+            return trial
+        suggestion = self._suggest(compute_class)
+        if suggestion is None:
+            return None
+        tree = suggestion.tree
+        point = suggestion.point.tolist()
+        trial = Trial(
+            id=self.history.asked,
+            tree=tree.index,
+            sample=suggestion.id,
+            point=tuple(point),
+            params=tree.decode(point),
+            compute_class=compute_class,
+            resources=resources,
+            meta=suggestion.meta,
+            started=now,
+        )
+        self.history.ask(tree.index)
+        self.pending[trial.id] = trial
+        self._suggestions[trial.id] = suggestion
+        self._exclude_if_exhausted(tree)
+        return trial
+
+    def _suggest(self, compute_class: str) -> Suggestion | None:
+        while True:
+            tree = self.policy.pick(compute_class)
+            if tree is None:
+                return None
+            suggestion = self.sampler.ask(tree)
+            if suggestion is not None:
+                return self._on_grid(suggestion)
+            self._exclude(tree)
+
+    def length(self, tree: Tree) -> float:
+        """Return how many trials a tree has: infinitely many, unless it consists of grids only."""
+        grid = tree.grid_leaves
+        if len(grid) == len(tree):
+            return self.repeats * math.prod(domain.size for _, domain in grid)
+        return self.sampler.length(tree)
+
+    def _exclude_if_exhausted(self, tree: Tree) -> None:
+        if self.history.asked_in(tree.index) >= self.length(tree):
+            self._exclude(tree)
+
+    def _exclude(self, tree: Tree) -> None:
+        if tree.index not in self._exhausted:
+            self._exhausted.add(tree.index)
+            self.policy.exclude(tree)
+
+    def _on_grid(self, suggestion: Suggestion) -> Suggestion:
+        """Set the coordinates of grid domains to the tree's next combination."""
+        tree = suggestion.tree
+        if not tree.grid_leaves:
+            return suggestion
+        k = self.history.asked_in(tree.index)
+        digits = combination([domain.size for _, domain in tree.grid_leaves], k)
+        point = np.array(suggestion.point)
+        for (index, domain), digit in zip(tree.grid_leaves, digits):
+            point[index] = domain.coordinate(digit)
+        return attrs.evolve(suggestion, point=point)
+
+    def tell(self, trial: Trial, result: float | Mapping[str, Any], *, seconds: float = 0.0) -> Trial:
+        """Say what came of a trial.
+
+        Parameters
+        ----------
+        trial : Trial
+            From `ask`; trials may be told in any order.
+        result : float or dict
+            The loss, or a dict that holds it under the loss key. Anything else, such as None or
+            nan, makes the trial a failed one.
+        seconds : float, default 0.0
+            How long it took.
+
+        Returns
+        -------
+        Trial
+            The finished trial.
+        """
+        outcome = shadho_worker.outcome(result, self.loss_key)
+        started = trial.started or 0.0
+        return self.record(Result.of(trial.id, outcome, started=started, finished=started + seconds, seconds=seconds))
+
+    def record(self, result: Result) -> Trial:
+        """Learn from a result that is DONE or FAILED.
+
+        Returns
+        -------
+        Trial
+            The finished trial.
+        """
+        trial = self.pending.pop(result.trial, None)
+        if trial is None:
+            state = 'was told already' if 0 <= result.trial < self.history.asked else 'was never asked for'
+            raise ShadhoError(f'trial {result.trial} {state}; each trial from ask() is told once')
+        suggestion = self._suggestions.pop(trial.id)
+        trial = trial.with_result(result)
+        self._learn(trial, suggestion)
+        return trial
+
+    def _learn(self, trial: Trial, suggestion: Suggestion) -> None:
+        loss = math.nan if trial.loss is None else minimised(trial.loss, self.direction)
+        self.history.append(trial, loss)
+        self.sampler.tell(suggestion, loss)
+        best = math.inf if self.best is None or self.best.loss is None else minimised(self.best.loss, self.direction)
+        if trial.state is TrialState.DONE and (loss < best or self.best is None):
+            self.best = trial
+
+    def cancel(self, trial: Trial) -> None:
+        """Take back a trial that will not be told; the search suggests it again when it goes on."""
+        self.pending.pop(trial.id, None)
+        suggestion = self._suggestions.pop(trial.id, None)
+        if suggestion is not None:
+            self.sampler.forget(suggestion)
+            self._again.append(trial)
+
+    def restore(self, records: Iterable[Trial | Result]) -> None:
+        """Rebuild everything from the log of an earlier run: results are learned, others run again.
+
+        Must come before the first `ask`.
+        """
+        running: dict[int, Trial] = {}
+        for record in records:
+            if isinstance(record, Trial):
+                if record.id not in running:
+                    self._check_tree(record)
+                    running[record.id] = record
+                    self.history.ask(record.tree)
+                else:
+                    running[record.id] = record
+            elif record.state in (TrialState.DONE, TrialState.FAILED) and record.trial in running:
+                trial = running.pop(record.trial).with_result(record)
+                self._learn(trial, self._suggestion(trial))
+        for trial in running.values():
+            trial = attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
+            self._again.append(trial)
+            self.sampler.adopt(self._suggestion(trial))
+        for index in self.history.asked_trees:
+            self._exclude_if_exhausted(self.forest.tree(index))
+
+    def _check_tree(self, trial: Trial) -> None:
+        if not (0 <= trial.tree < self.forest.count) or len(trial.point) != len(self.forest.tree(trial.tree)):
+            raise ShadhoError(f'trial {trial.id} of the log belongs to another search space')
+
+    def _suggestion(self, trial: Trial) -> Suggestion:
+        return Suggestion(trial.sample, self.forest.tree(trial.tree), np.array(trial.point), trial.meta)
+
+    def _adopt(self, trial: Trial) -> None:
+        suggestion = self._suggestion(trial)
+        self.sampler.adopt(suggestion)
+        self.pending[trial.id] = trial
+        self._suggestions[trial.id] = suggestion
+
+
+def minimised(loss: float, direction: str) -> float:
+    """Return a loss in the direction that is minimised."""
+    return -loss if direction == 'maximize' else loss
+
+
+def check_direction(direction: str) -> str:
+    """Return a valid direction."""
+    if direction not in ('minimize', 'maximize'):
+        raise ConfigurationError(f"direction must be 'minimize' or 'maximize'; got {direction!r}")
+    return direction
+
+
+def _check_seed(seed: int | None) -> int:
+    if seed is None:
+        return secrets.randbits(32)
+    if isinstance(seed, bool) or not hasattr(seed, '__index__') or int(seed) < 0:
+        raise ConfigurationError(f'seed must be an integer of 0 or more, or None; got {seed!r}')
+    return int(seed)
+
+
+def _check_repeats(repeats: int) -> int:
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+        raise ConfigurationError(f'repeats must be an integer of 1 or more; got {repeats!r}')
+    return repeats
+
+
+def _make_sampler(
+    sampler_class: type[Sampler], forest: Forest, seed: int, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> Sampler:
+    known = inspect.signature(sampler_class).parameters
+    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    chosen = {**{name: value for name, value in given.items() if value is not None and name in known}, **options}
+    unused = [name for name in options if name not in known and not any_name]
+    if given.get('grid_points') is not None and 'grid_points' not in known:
+        unused.append('grid_points')
+    if unused:
+        own = [name for name in known if name not in ('forest', 'seed')]
+        raise ConfigurationError(
+            f'method={sampler_class.name!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
+        )
+    return sampler_class(forest, seed=seed, **chosen)

@@ -1,0 +1,339 @@
+"""From what a user writes (dicts, lists, tuples, scalars) to nodes; text and JSON of a space."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import shadho_worker
+
+from shadho.errors import SpaceError, nearest
+from shadho.records import revive
+from shadho.spaces.domains import Choice, Distribution, Domain, IntegerRange
+from shadho.spaces.structure import Constant, Dependent, Repeat, Scope, Sequence
+
+__all__ = ['as_node', 'check_key', 'describe', 'fingerprint', 'from_json', 'outline', 'to_json']
+
+_NODES = (Domain, Scope, Constant, Repeat, Sequence, Dependent)
+_FLAGS = ('exclusive', 'optional')
+
+
+def as_node(value: Any) -> Any:
+    """Turn what a user wrote into a node of a space.
+
+    A dict becomes a scope (with its boolean flags ``'exclusive'`` and ``'optional'``), a list, a
+    one-dimensional array or a range a choice, a tuple a sequence, a frozen scipy.stats distribution
+    its domain; a domain or structure stays as it is, and all else is a constant.
+    """
+    if isinstance(value, _NODES):
+        return value
+    if isinstance(value, Mapping):
+        return _scope(value)
+    if isinstance(value, list):
+        return make_choice('choice', value)
+    if isinstance(value, tuple):
+        return Sequence(tuple(as_node(part) for part in value))
+    if isinstance(value, range):
+        if value.step < 0:
+            value = value[::-1]
+        return IntegerRange(value.start, value.stop, value.step)
+    if isinstance(value, (set, frozenset)):
+        raise SpaceError(f'a set such as {value!r} has no order, so no seed could repeat its draws; use a list')
+    if hasattr(value, 'dtype') and getattr(value, 'ndim', 0) == 1:
+        return make_choice('choice', value.tolist())
+    if callable(getattr(value, 'ppf', None)) and callable(getattr(value, 'cdf', None)):
+        return Distribution(value)
+    return Constant(value)
+
+
+def _scope(value: Mapping[str, Any]) -> Scope:
+    flags = {}
+    for flag in _FLAGS:
+        given = value.get(flag)
+        if isinstance(given, bool):
+            flags[flag] = given
+        elif flag in value and (given is None or isinstance(given, (int, float, str))):
+            raise SpaceError(f'the flag {flag!r} of a dict must be True or False; got {given!r}')
+    return Scope({key: item for key, item in value.items() if key not in flags}, **flags)
+
+
+def check_key(key: object) -> str:
+    """Return `key` when it can name a part of a scope."""
+    if isinstance(key, str):
+        return key
+    raise SpaceError(
+        f'the key {key!r} ({type(key).__name__}) of a space is not a string. Parameters travel as JSON, '
+        f'whose keys are strings; use {str(key)!r}'
+    )
+
+
+def make_choice(name: str, values: Any, grid: bool = False) -> Choice:
+    """Build a choice of plain values, refusing what would not be sampled as the user means it."""
+    if isinstance(values, (str, bytes)) or not hasattr(values, '__iter__'):
+        raise SpaceError(f'{name}(): a list of values is needed; got {values!r}')
+    if isinstance(values, (set, frozenset)):
+        raise SpaceError(f'{name}(): a set has no order, so no seed could repeat its draws; use a list')
+    own = tuple(values.tolist() if hasattr(values, 'dtype') else values)
+    if not own:
+        raise SpaceError(f'{name}(): an empty list leaves nothing to choose from')
+    for value in own:
+        if _holds_domain(value):
+            raise SpaceError(
+                f'{name}(): the value {value!r} holds a domain, but a list is a choice of plain values. To choose '
+                "between parts that vary themselves, use a dict with 'exclusive': True, or a tuple for a sequence"
+            )
+    return Choice(name, own, grid)
+
+
+def _holds_domain(value: Any) -> bool:
+    if isinstance(value, _NODES):
+        return True
+    if isinstance(value, Mapping):
+        return any(map(_holds_domain, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_holds_domain, value))
+
+
+# --- text --------------------------------------------------------------------------------------
+
+
+def describe(space: Any) -> str:
+    """Describe a space so that a person can read it.
+
+    Examples
+    --------
+    >>> print(describe({'kernel': ['rbf', 'poly'], 'C': 1.0}))
+    {
+        'kernel': choice(['rbf', 'poly']),
+        'C': 1.0,
+    }
+    """
+    return '\n'.join(_lines(as_node(space), {}))
+
+
+def _lines(node: Any, names: dict[int, str]) -> list[str]:
+    if isinstance(node, Scope):
+        names.update((id(node[key]), key) for key in node)
+        flags = [f'# {flag}' for flag in _FLAGS if getattr(node, '_' + flag)]
+        return [' '.join(['{', *flags]), *_block([(f'{key!r}: ', node[key]) for key in node], names), '}']
+    if isinstance(node, Sequence):
+        return ['(', *_block([('', part) for part in node.parts], names), ')']
+    if isinstance(node, Repeat):
+        lines = _lines(node.part, names)
+        lines[0] = 'repeat(' + lines[0]
+        lines[-1] += f', {node.length})' if node.split else f', {node.length}, split=False)'
+        return lines
+    if isinstance(node, Dependent):
+        targets = ', '.join(names.get(id(target), '...') for target in node.targets)
+        return [f'dependent({targets}, callback={_callback_name(node.callback)})']
+    return [repr(node)]
+
+
+def _block(parts: list[tuple[str, Any]], names: dict[int, str]) -> list[str]:
+    """Lay out parts one below the other, each with the text that stands before it."""
+    text: list[str] = []
+    for before, node in parts:
+        lines = _lines(node, names)
+        lines[0] = before + lines[0]
+        lines[-1] += ','
+        text += ['    ' + line for line in lines]
+    return text
+
+
+def _callback_name(callback: Any) -> str:
+    return getattr(callback, '__qualname__', None) or type(callback).__name__
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+def to_json(space: Any, indent: int | None = None) -> str:
+    """Write a space as JSON text, which `from_json` reads.
+
+    Raises
+    ------
+    SpaceError
+        When the space holds what JSON cannot: a lambda or a local function as callback, a frozen
+        distribution, an object that is no number, string, list, tuple or dict.
+    """
+    return json.dumps(_Writer(exact=True).node(as_node(space)), indent=indent)
+
+
+def outline(space: Any) -> str:
+    """Write the structure of any space as text; callbacks and objects by name only."""
+    return json.dumps(_Writer(exact=False).node(as_node(space)), indent=1)
+
+
+def fingerprint(space: Any) -> str:
+    """Return a hash that is the same for two spaces of the same structure."""
+    return hashlib.sha256(outline(space).encode()).hexdigest()
+
+
+class _Writer:
+    """Writes nodes as JSON data; a node that is a dependent's target gets a number to refer to."""
+
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
+        self.numbers: dict[int, int] = {}
+
+    def node(self, node: Any) -> Any:
+        targets = _targets(node)
+        self.numbers = {key: number for number, key in enumerate(targets)}
+        return self._node(node)
+
+    def _node(self, node: Any) -> Any:
+        data = self._plain(node)
+        if id(node) in self.numbers:
+            data = {'id': self.numbers[id(node)], **data}
+        return data
+
+    def _plain(self, node: Any) -> dict[str, Any]:
+        if isinstance(node, Scope):
+            flags = {flag: True for flag in _FLAGS if getattr(node, '_' + flag)}
+            return {'type': 'scope', **flags, 'parts': {key: self._node(node[key]) for key in node}}
+        if isinstance(node, Sequence):
+            return {'type': 'sequential', 'parts': [self._node(part) for part in node.parts]}
+        if isinstance(node, Repeat):
+            return {'type': 'repeat', 'part': self._node(node.part), 'n': node.length, 'split': node.split}
+        if isinstance(node, Dependent):
+            targets = [self.numbers[id(target)] for target in node.targets]
+            return {'type': 'dependent', 'of': targets, 'callback': self._callback(node.callback)}
+        if isinstance(node, Constant):
+            return {'type': 'constant', 'value': self._value(node.value)}
+        if isinstance(node, Distribution):
+            if self.exact:
+                raise SpaceError(f'{node!r} cannot be written as JSON; only constructors of shadho.spaces can')
+            return {'type': 'distribution', 'of': _without_address(repr(node))}
+        grid = {'grid': True} if node.grid and node.name not in ('grid', 'exhaustive') else {}
+        return {'type': node.name, 'args': [self._value(value) for value in node.args], **grid}
+
+    def _callback(self, callback: Any) -> str | None:
+        if callback is None:
+            return None
+        reference = f'{getattr(callback, "__module__", None)}:{_callback_name(callback)}'
+        if self.exact and _import(reference) is not callback:
+            raise SpaceError(
+                f'the callback {_callback_name(callback)} cannot be written as JSON, because it cannot be '
+                'imported by name; define it with def at the top level of a module'
+            )
+        return reference if self.exact else _callback_name(callback)
+
+    def _value(self, value: Any) -> Any:
+        data = shadho_worker.jsonable(value)
+        if '"$repr"' in json.dumps(data):
+            if self.exact:
+                raise SpaceError(
+                    f'the value {value!r} ({type(value).__name__}) cannot be written as JSON; choose between '
+                    'names instead, and look the object up in the objective'
+                )
+            return json.loads(_without_address(json.dumps(data)))
+        return data
+
+
+def _without_address(text: str) -> str:
+    return re.sub(r' at 0x[0-9a-fA-F]+', '', text)
+
+
+def _targets(node: Any) -> dict[int, None]:
+    """Collect the ids of all nodes that a dependent refers to, in order of appearance."""
+    found: dict[int, None] = {}
+    stack, seen = [node], set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, Dependent):
+            found.update(dict.fromkeys(map(id, node.targets)))
+        stack += reversed(_parts(node))
+    return found
+
+
+def _parts(node: Any) -> list[Any]:
+    if isinstance(node, Scope):
+        return [node[key] for key in node]
+    if isinstance(node, Sequence):
+        return list(node.parts)
+    return [node.part] if isinstance(node, Repeat) else []
+
+
+def _import(reference: Any) -> Any:
+    """Return what `module:qualified.name` names, or None."""
+    module, _, qualified = str(reference).partition(':')
+    try:
+        found: Any = importlib.import_module(module)
+        for name in qualified.split('.'):
+            found = getattr(found, name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return found
+
+
+def from_json(text: str) -> Any:
+    """Read a space that `to_json` wrote. Callbacks are imported by name: read only files you trust.
+
+    Raises
+    ------
+    SpaceError
+        When the text is no such JSON, or names what does not exist.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise SpaceError(f'the text of the space is not JSON: {error}') from None
+    try:
+        return _Reader().node(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SpaceError(f'the JSON of the space is incomplete or misshapen: {type(error).__name__}: {error}') from None
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.known: dict[int, Any] = {}
+        self.waiting: list[tuple[Dependent, list[int]]] = []
+
+    def node(self, data: Any) -> Any:
+        node = self._node(data)
+        for dependent, numbers in self.waiting:  # a target may come after its dependent
+            missing = [number for number in numbers if number not in self.known]
+            if missing:
+                raise SpaceError(f'a dependent refers to part {missing[0]}, which is not in the JSON of the space')
+            object.__setattr__(dependent, 'targets', tuple(self.known[number] for number in numbers))
+        return node
+
+    def _node(self, data: Mapping[str, Any]) -> Any:
+        node = self._plain(data)
+        if 'id' in data:
+            self.known[data['id']] = node
+        return node
+
+    def _plain(self, data: Mapping[str, Any]) -> Any:
+        kind = data['type']
+        if kind == 'scope':
+            flags = {flag: bool(data.get(flag, False)) for flag in _FLAGS}
+            return Scope({key: self._node(part) for key, part in data['parts'].items()}, **flags)
+        if kind == 'sequential':
+            return Sequence(tuple(self._node(part) for part in data['parts']))
+        if kind == 'constant':
+            return Constant(revive(data['value']))
+        if kind == 'dependent':
+            return self._dependent(data)
+        from shadho import spaces
+
+        if kind == 'repeat':
+            return spaces.repeat(self._node(data['part']), data['n'], split=data['split'])
+        if kind not in spaces.DOMAINS:
+            raise SpaceError(f'unknown type {kind!r} in the JSON of a space; {nearest(str(kind), spaces.DOMAINS)}')
+        domain = getattr(spaces, kind)(*revive(data['args']))
+        return spaces.grid(domain) if data.get('grid') else domain
+
+    def _dependent(self, data: Mapping[str, Any]) -> Dependent:
+        callback = None if data['callback'] is None else _import(data['callback'])
+        if callback is None and data['callback'] is not None:
+            raise SpaceError(f'the callback {data["callback"]!r} of a dependent cannot be imported here')
+        dependent = Dependent((), callback)
+        self.waiting.append((dependent, data['of']))
+        return dependent

@@ -1,0 +1,5 @@
+"""Storage: an append-only log of trials and results."""
+
+from shadho.storage.base import Metadata, Record, Storage
+
+__all__ = ['Metadata', 'Record', 'Storage']

@@ -1,0 +1,153 @@
+"""A storage that people and scripts read without any library: one JSON document a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from shadho.errors import StorageError
+from shadho.records import Trial
+from shadho.storage.base import FileStorage, Metadata, Record, result_row, row_result, row_trial, trial_row
+from shadho.storage.lock import WriterLock
+
+__all__ = ['JSONLines']
+
+_TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error')
+
+
+class JSONLines(FileStorage):
+    """A file of lines ``{"record": "metadata" | "trial" | "result", ...}``, only ever appended to.
+
+    A last line that was cut off (by a power cut, say) is ignored and overwritten.
+    """
+
+    name = 'jsonl'
+    suffixes = ('.json', '.jsonl')
+
+    def __init__(self, path: str | Path, *, durability: str = 'normal') -> None:
+        super().__init__(path, durability=durability)
+        self._lock = WriterLock(self.path)
+        self._file: BinaryIO | None = None
+
+    def open(self) -> None:
+        if self._file is not None:
+            return
+        try:
+            self._lock.acquire()
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            whole = 0
+            for _, end in self._lines():
+                whole = end
+            self._file = open(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), 'r+b')
+            self._file.truncate(whole)
+            self._file.seek(whole)
+        except OSError as error:
+            self._lock.release()
+            raise self._unwritable(error) from None
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(f'{self.path} cannot be written: {error.strerror}; give a storage elsewhere')
+
+    def close(self) -> None:
+        if self._file is not None:
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+                self._file = None
+                self._lock.release()
+
+    def append(self, record: Record) -> None:
+        kind, row = ('trial', trial_row(record)) if isinstance(record, Trial) else ('result', result_row(record))
+        for key in _TEXTS:
+            if row.get(key) is not None:
+                row[key] = json.loads(row[key])
+        self._write(kind, row)
+
+    def flush(self) -> None:
+        if self._file is None:
+            raise StorageError(f'{self.path} is not open; call open() first')
+        try:
+            self._file.flush()
+            if self.durability == 'full':
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
+        position = 0
+        for data, _ in self._lines(must_exist=True):
+            if data['record'] == 'metadata':
+                continue
+            position += 1
+            if position > after:
+                yield position, self._record(data)
+
+    def metadata(self) -> Metadata:
+        found: Metadata = {}
+        for data, _ in self._lines(must_exist=True):
+            if data['record'] == 'metadata':
+                found.update(data['values'])
+        return found
+
+    def update(self, **values: Any) -> None:
+        self._write('metadata', {'values': values})
+        self.flush()
+
+    def _write(self, kind: str, row: dict[str, Any]) -> None:
+        if self._file is None:
+            raise StorageError(f'{self.path} is not open; call open() first')
+        line = json.dumps({'record': kind, **row}, ensure_ascii=False)
+        try:
+            self._file.write(line.encode() + b'\n')
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _lines(self, must_exist: bool = False) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield each line's data and the offset of its end."""
+        if self._file is not None:
+            self._file.flush()
+        try:
+            file = open(self.path, 'rb')
+        except FileNotFoundError:
+            if must_exist:
+                raise StorageError(
+                    f'{self.path} does not exist; is the path right, and has the search been started?'
+                ) from None
+            return
+        except OSError as error:
+            raise StorageError(f'{self.path} cannot be read: {error.strerror}') from None
+        with file:
+            end = 0
+            for number, line in enumerate(file, 1):
+                end += len(line)
+                if not line.endswith(b'\n'):
+                    return
+                try:
+                    data = json.loads(line)
+                    known = data['record'] in ('metadata', 'trial', 'result')
+                except (ValueError, TypeError, KeyError):
+                    known = False
+                if not known:
+                    raise StorageError(
+                        f'{self.path}, line {number}: this is no record of a search; is it the file of something else, '
+                        'or was it edited? Give this search another exp_key or storage'
+                    )
+                yield data, end
+
+    def _record(self, data: dict[str, Any]) -> Record:
+        try:
+            row = {
+                key: json.dumps(value) if key in _TEXTS and value is not None else value for key, value in data.items()
+            }
+            return row_trial(row) if data['record'] == 'trial' else row_result(row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(f'{self.path} is corrupt: {type(error).__name__}: {error}') from error

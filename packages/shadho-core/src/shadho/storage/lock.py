@@ -1,0 +1,62 @@
+"""One writer at a time: a lock file that says who holds it, and that dies with its holder."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from shadho.errors import StorageError
+
+__all__ = ['WriterLock']
+
+
+class WriterLock:
+    """Holds ``PATH.lock`` locked (flock) while a storage is open for writing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(path.name + '.lock')
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; StorageError names the holder when there is one."""
+        import fcntl
+
+        while self._file is None:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = self._holder(file)
+                os.close(file)
+                raise StorageError(
+                    f'{self.path.name[:-5]} is in use by {holder}: two searches cannot write to one storage. Wait for that '
+                    'one to end, or give this search another exp_key or storage'
+                ) from None
+            if self._is_current(file):
+                self._file = file
+                os.ftruncate(file, 0)
+                os.write(file, json.dumps({'pid': os.getpid(), 'host': socket.gethostname()}).encode())
+            else:  # its last holder removed the file between our opening and locking it
+                os.close(file)
+
+    def release(self) -> None:
+        """Give the lock up and remove its file."""
+        if self._file is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = None
+
+    def _is_current(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def _holder(self, file: int) -> str:
+        try:
+            holder = json.loads(os.pread(file, 1000, 0))
+            return f'process {holder["pid"]} on {holder["host"]}'
+        except (OSError, ValueError, KeyError, TypeError):
+            return 'another process'

@@ -1,0 +1,242 @@
+"""The default storage: one SQLite file."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from shadho.errors import StorageError
+from shadho.records import Trial
+from shadho.storage.base import FileStorage, Metadata, Record, result_row, row_result, row_trial, trial_row
+from shadho.storage.lock import WriterLock
+
+__all__ = ['SQLite']
+
+_VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE trials (
+    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, tree TEXT NOT NULL, sample INTEGER NOT NULL, point TEXT NOT NULL,
+    params TEXT NOT NULL, compute_class TEXT NOT NULL, resources TEXT NOT NULL, meta TEXT NOT NULL, started REAL);
+CREATE TABLE results (
+    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, state TEXT NOT NULL, loss REAL, results TEXT NOT NULL,
+    error TEXT, started REAL, finished REAL, seconds REAL, host TEXT NOT NULL, output TEXT NOT NULL);
+PRAGMA application_id = {int.from_bytes(b'SHDO', 'big')};
+PRAGMA user_version = {_VERSION};
+"""
+_INSERTS = {
+    'trials': 'INSERT INTO trials VALUES '
+    '(:position, :trial, :tree, :sample, :point, :params, :compute_class, :resources, :meta, :started)',
+    'results': 'INSERT INTO results VALUES '
+    '(:position, :trial, :state, :loss, :results, :error, :started, :finished, :seconds, :host, :output)',
+}
+# File systems that several machines share: SQLite's write-ahead log needs memory that all its
+# users share, which these do not give (https://sqlite.org/wal.html, section 1).
+_NETWORK_FILE_SYSTEMS = {
+    'nfs', 'nfs4', 'cifs', 'smb3', 'smbfs', 'lustre', 'gpfs', 'beegfs', 'ceph', 'afs', 'fuse.sshfs', 'glusterfs',
+    'fuse.glusterfs', 'orangefs', 'panfs', 'wekafs', '9p',
+}  # fmt: skip
+
+
+class SQLite(FileStorage):
+    """One SQLite file: tables ``trials``, ``results`` and ``metadata``, readable while it grows.
+
+    On a local disk it uses a write-ahead log; on a network file system a rollback journal.
+    """
+
+    name = 'sqlite'
+    suffixes = ('.db', '.sqlite', '.sqlite3')
+
+    def __init__(self, path: str | Path, *, durability: str = 'normal') -> None:
+        super().__init__(path, durability=durability)
+        self._lock = WriterLock(self.path)
+        self._connection: sqlite3.Connection | None = None
+        self._position = 0
+
+    def open(self) -> None:
+        if self._connection is not None:
+            return
+        self._check_place()
+        self._lock.acquire()
+        try:
+            with self._errors():
+                self._connection = self._prepare()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _check_place(self) -> None:
+        folder = self.path.absolute().parent
+        if not folder.is_dir():
+            raise StorageError(f'{self.path}: the folder {folder} does not exist; create it, or give another storage')
+        if self.path.is_dir():
+            raise StorageError(f'{self.path} is a folder; a file is needed, such as {self.path / "search.db"}')
+        target = self.path if self.path.exists() else folder
+        if not os.access(target, os.W_OK) or not os.access(folder, os.W_OK):
+            raise StorageError(
+                f'{self.path} cannot be written: no permission to write {target}. Give a storage elsewhere, '
+                'such as storage="/tmp/search.db", or storage=None to keep nothing'
+            )
+
+    def _prepare(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            self.path.touch(0o600)
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+        try:
+            self._check_identity(connection)
+            connection.execute(f'PRAGMA journal_mode = {"DELETE" if _on_network(self.path) else "WAL"}')
+            connection.execute(f'PRAGMA synchronous = {"FULL" if self.durability == "full" else "NORMAL"}')
+            if not connection.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]:
+                connection.executescript('BEGIN;' + _SCHEMA + 'COMMIT;')
+            rows = [connection.execute(f'SELECT max(position) FROM {table}').fetchone()[0] for table in _INSERTS]
+        except BaseException:
+            connection.close()
+            raise
+        self._position = max(row or 0 for row in rows)
+        return connection
+
+    def _check_identity(self, connection: sqlite3.Connection) -> None:
+        tables = {row[0] for row in connection.execute('SELECT name FROM sqlite_master WHERE type = "table"')}
+        if tables and not {'metadata', 'trials', 'results'} <= tables:
+            raise StorageError(
+                f'{self.path} is an SQLite file of something else (its tables: {", ".join(sorted(tables))}); '
+                'give this search another exp_key or storage'
+            )
+        version = connection.execute('PRAGMA user_version').fetchone()[0]
+        if tables and version != _VERSION:
+            raise StorageError(
+                f'{self.path} was written by another version of SHADHO (format {version}; this one reads {_VERSION})'
+            )
+
+    def close(self) -> None:
+        if self._connection is not None:
+            try:
+                self.flush()
+            finally:
+                self._connection.close()
+                self._connection = None
+                self._lock.release()
+
+    def append(self, record: Record) -> None:
+        connection = self._writer()
+        table, row = ('trials', trial_row(record)) if isinstance(record, Trial) else ('results', result_row(record))
+        row['position'] = self._position + 1
+        with self._errors():
+            if not connection.in_transaction:
+                connection.execute('BEGIN IMMEDIATE')
+            connection.execute(_INSERTS[table], row)
+        self._position += 1
+
+    def flush(self) -> None:
+        connection = self._writer()
+        if connection.in_transaction:
+            with self._errors():
+                connection.execute('COMMIT')
+
+    def metadata(self) -> Metadata:
+        return self._query(lambda db: {key: json.loads(value) for key, value in db.execute('SELECT * FROM metadata')})
+
+    def update(self, **values: Any) -> None:
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        with self._errors():
+            self._writer().executemany('INSERT OR REPLACE INTO metadata VALUES (?, ?)', rows)
+
+    def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
+        if self._connection is not None:
+            yield from self._records(self._connection, after)
+            return
+        with self._errors(), closing(self._reader()) as connection:
+            yield from self._records(connection, after)
+
+    def _records(self, connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Record]]:
+        reads: dict[str, Callable[[dict[str, Any]], Record]] = {'trials': row_trial, 'results': row_result}
+        with self._errors():
+            streams = [_rows(connection, table, after, reads[table]) for table in reads]
+            yield from heapq.merge(*streams, key=lambda item: item[0])
+
+    def _query(self, query: Callable[[sqlite3.Connection], Metadata]) -> Metadata:
+        with self._errors():
+            if self._connection is not None:
+                return query(self._connection)
+            with closing(self._reader()) as connection:
+                return query(connection)
+
+    def _reader(self) -> sqlite3.Connection:
+        if not self.path.is_file():
+            raise StorageError(f'{self.path} does not exist; is the path right, and has the search been started?')
+        mode = 'ro' if os.access(self.path.absolute().parent, os.W_OK) else 'ro&immutable=1'
+        connection = sqlite3.connect(f'{self.path.absolute().as_uri()}?mode={mode}', uri=True, timeout=30)
+        try:
+            self._check_identity(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _writer(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StorageError(f'{self.path} is not open; call open() first')
+        return self._connection
+
+    def _errors(self) -> _Errors:
+        return _Errors(self.path)
+
+
+class _Errors:
+    """Turns errors of SQLite into errors that say which file, and what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (sqlite3.Error, ValueError, KeyError, TypeError)):
+            raise StorageError(f'{self.path}: {self._reason(error)}') from error
+
+    def _reason(self, error: BaseException) -> str:
+        text = str(error)
+        if 'not a database' in text:
+            return 'this is no SQLite file; give this search another exp_key or storage'
+        if 'malformed' in text or not isinstance(error, sqlite3.Error):
+            return (
+                f'the file is corrupt ({text}). What can be saved: sqlite3 {self.path} .recover | sqlite3 recovered.db; '
+                'or begin anew with another exp_key'
+            )
+        if 'readonly' in text or 'unable to open' in text:
+            return f'the file or its folder cannot be written ({text}); give a storage elsewhere'
+        if 'full' in text:
+            return f'the disk is full ({text}); all that was recorded before is kept. Free some space and run again'
+        return text
+
+
+def _rows(
+    connection: sqlite3.Connection, table: str, after: int, read: Callable[[dict[str, Any]], Record]
+) -> Iterator[tuple[int, Record]]:
+    cursor = connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    for row in cursor.execute(f'SELECT * FROM {table} WHERE position > ? ORDER BY position', (after,)):
+        yield row['position'], read(dict(row))
+
+
+def _on_network(path: Path) -> bool:
+    """Whether `path` lies on a file system that several machines share."""
+    try:
+        with open('/proc/self/mounts', encoding='utf-8', errors='replace') as file:
+            mounts = [line.split()[1:3] for line in file]
+    except OSError:
+        return False
+    here = path.absolute().parent.resolve()
+    best, kind = '', ''
+    for place, system in mounts:
+        folder = place.encode().decode('unicode_escape')
+        if len(folder) >= len(best) and (here == Path(folder) or Path(folder) in here.parents):
+            best, kind = folder, system
+    return kind in _NETWORK_FILE_SYSTEMS

@@ -1,0 +1,251 @@
+"""What a distributed script imports: read the parameters, run the objective, write the result.
+
+One file, standard library only: it is sent along with every trial of a command, so that the
+machine which runs the command needs no SHADHO installed::
+
+    def objective(params):
+        return params['x'] ** 2
+
+    if __name__ == '__main__':
+        import shadho_worker
+        shadho_worker.run(objective)
+
+By hand, such a script takes its parameters as JSON: ``python objective.py '{"x": 1.5}'``, prints
+the result and writes no file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ['PARAMETERS_FILE', 'RESULT_FILE', 'failure', 'jsonable', 'outcome', 'run']
+
+PARAMETERS_FILE = 'hyperparameters.json'
+RESULT_FILE = 'result.json'
+LOSS_KEY_VARIABLE = 'SHADHO_LOSS_KEY'
+
+
+def run(objective: Callable[[Any], Any]) -> None:
+    """Evaluate `objective` once with the parameters of this trial and write ``result.json``.
+
+    Parameters
+    ----------
+    objective : callable
+        Takes the parameters (shaped like the search space; sequences arrive as lists, as in all
+        JSON) and returns a loss, or a dict that holds it under ``'loss'``.
+
+    Notes
+    -----
+    With a JSON text as the script's first argument, the parameters come from there and the
+    result is printed; otherwise they come from ``hyperparameters.json`` in the working folder.
+    Ends the process with exit status 1 when the trial failed.
+    """
+    by_hand = len(sys.argv) > 1
+    params = _arguments() if by_hand else _load(PARAMETERS_FILE)
+    loss_key = os.environ.get(LOSS_KEY_VARIABLE, 'loss')
+    try:
+        result = outcome(objective(params), loss_key)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        result = failure(error)
+    if by_hand:
+        print(json.dumps(result['results'] if result['state'] == 'done' else result['error']['traceback']))
+    else:
+        with open(RESULT_FILE + '.part', 'w', encoding='utf-8') as file:
+            json.dump(result, file)
+        os.replace(RESULT_FILE + '.part', RESULT_FILE)
+    if result['state'] != 'done':
+        if not by_hand:
+            print(result['error']['traceback'], file=sys.stderr)
+        sys.exit(1)
+
+
+def _arguments() -> Any:
+    try:
+        return json.loads(sys.argv[1])
+    except ValueError as error:
+        sys.exit(
+            f'{sys.argv[0]}: the first argument must be the parameters as JSON, such as '
+            f'\'{{"x": 1.0}}\'; got {sys.argv[1]!r} ({error})'
+        )
+
+
+def _load(path: str) -> Any:
+    try:
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)
+    except FileNotFoundError:
+        sys.exit(
+            f'{sys.argv[0]}: no {path} in {os.getcwd()}. SHADHO writes it for every trial; to try '
+            f'the script by hand, give the parameters as JSON: '
+            f'python {sys.argv[0]} \'{{"x": 1.0}}\''
+        )
+
+
+def outcome(returned: Any, loss_key: str = 'loss') -> dict[str, Any]:
+    """Turn what an objective returned into a plain outcome.
+
+    Parameters
+    ----------
+    returned : float, int, NumPy scalar, 0-d array, or dict
+        A dict holds the loss under `loss_key`; everything in it is recorded.
+    loss_key : str, default 'loss'
+
+    Returns
+    -------
+    dict
+        ``state`` ('done' or 'failed'), ``loss`` (float, None when failed), ``results`` (made of
+        JSON's types), ``error`` (dict with kind, message, traceback; None when done).
+
+    Examples
+    --------
+    >>> outcome({'loss': 1, 'accuracy': 0.5})['results']
+    {'loss': 1, 'accuracy': 0.5}
+    >>> outcome(None)['error']['message']
+    "the objective returned None: it must return a number or a dict with the key 'loss' (is a return statement missing?)"
+    """
+    results = {}
+    value = returned
+    if isinstance(returned, dict):
+        results = jsonable(returned)
+        if loss_key not in returned:
+            keys = ', '.join(repr(key) for key in returned) or 'no keys at all'
+            return _unusable(f'the objective returned a dict without {loss_key!r}; it has {keys}', results)
+        value = returned[loss_key]
+    loss = _number(value)
+    where = f'under {loss_key!r} ' if isinstance(returned, dict) else ''
+    wanted = '' if where else f' or a dict with the key {loss_key!r}'
+    if loss is None:
+        hint = ' (is a return statement missing?)' if value is None else ''
+        return _unusable(
+            f'the objective returned {_shown(value)}{where and " " + where.strip()}: '
+            f'it must return a number{wanted}{hint}',
+            results,
+        )
+    if math.isnan(loss):
+        return _unusable(
+            f'the objective returned nan {where}'.rstrip() + ': not a number cannot be '
+            'compared; return inf for a setting that is as bad as can be',
+            results,
+        )
+    if not isinstance(returned, dict):
+        results = {loss_key: jsonable(loss)}
+    return {'state': 'done', 'loss': loss, 'results': results, 'error': None}
+
+
+def failure(error: BaseException, skip: int = 1) -> dict[str, Any]:
+    """Turn an exception of the objective into an outcome.
+
+    Parameters
+    ----------
+    error : BaseException
+    skip : int, default 1
+        Innermost frames of SHADHO itself to leave out of the traceback's beginning.
+    """
+    kind = 'memory' if isinstance(error, MemoryError) else 'exception'
+    frames = error.__traceback__
+    for _ in range(skip):
+        if frames is not None and frames.tb_next is not None:
+            frames = frames.tb_next
+    text = ''.join(traceback.format_exception(type(error), error, frames))
+    try:
+        message = str(error)
+    except Exception as second:
+        message = f'(its message cannot be shown: {type(second).__name__})'
+    return failed(kind, f'{type(error).__name__}: {message}', text)
+
+
+def failed(kind: str, message: str, text: str = '', results: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Build the outcome of a trial that failed."""
+    error = {'kind': kind, 'message': _clean(message), 'traceback': _clean(text)}
+    return {'state': 'failed', 'loss': None, 'results': results or {}, 'error': error}
+
+
+def _unusable(message: str, results: dict[str, Any]) -> dict[str, Any]:
+    return failed('result', message, message, results)
+
+
+def _number(value: Any) -> float | None:
+    """Return `value` as a float when it is one number, else None."""
+    if isinstance(value, (str, bytes, bytearray, complex)):
+        return None
+    if getattr(value, 'shape', ()) not in ((), None) or isinstance(value, (dict, list, tuple)):
+        return None
+    try:
+        return float(value)
+    except Exception:
+        return None
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f'an object whose repr fails ({type(error).__name__})'
+    if value is None:
+        return 'None'
+    text = text if len(text) <= 80 else text[:77] + '...'
+    return f'{text} ({type(value).__name__})'
+
+
+def _clean(text: str) -> str:
+    """Replace what UTF-8 cannot hold, such as lone surrogates."""
+    return text.encode('utf-8', 'backslashreplace').decode('utf-8')
+
+
+_MAXIMUM_DEPTH = 100
+
+
+def jsonable(value: Any, depth: int = 0) -> Any:
+    """Describe any value by JSON's types; what JSON lacks becomes a dict with one ``$`` key.
+
+    Tuples, NumPy arrays (with their dtype), non-finite floats, complex numbers, bytes and dicts
+    with odd keys can be told apart when they are read back; other objects leave their repr.
+
+    Examples
+    --------
+    >>> jsonable({'shape': (2, 3), 'best': float('inf')})
+    {'shape': {'$tuple': [2, 3]}, 'best': {'$float': 'inf'}}
+    """
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else {'$float': str(value)}
+    if kind is int or kind is bool or value is None:
+        return value
+    if kind is str:
+        return _clean(value)
+    if depth >= _MAXIMUM_DEPTH:
+        return {'$repr': '(nested too deeply, or in itself)'}
+    if isinstance(value, dict):
+        if all(isinstance(key, str) and not key.startswith('$') for key in value):
+            return {_clean(str(key)): jsonable(item, depth + 1) for key, item in value.items()}
+        return {'$dict': [[jsonable(key, depth + 1), jsonable(item, depth + 1)] for key, item in value.items()]}
+    if isinstance(value, list):
+        return [jsonable(item, depth + 1) for item in value]
+    if isinstance(value, tuple):
+        return {'$tuple': [jsonable(item, depth + 1) for item in value]}
+    return _uncommon(value, depth)
+
+
+def _uncommon(value: Any, depth: int) -> Any:
+    if hasattr(value, 'dtype') and hasattr(value, 'tolist') and hasattr(value, 'shape'):
+        plain = value.tolist()
+        if value.shape == () and not isinstance(plain, complex):
+            return jsonable(plain, depth + 1)
+        if value.dtype.kind in 'biufcUS':
+            return {'$array': {'dtype': str(value.dtype), 'data': jsonable(plain, depth + 1)}}
+    if isinstance(value, complex):
+        return {'$complex': [jsonable(value.real), jsonable(value.imag)]}
+    if isinstance(value, (bytes, bytearray)):
+        return {'$bytes': bytes(value).hex()}
+    for base in (bool, int, float, str):
+        if isinstance(value, base):
+            return jsonable(base(value), depth + 1)
+    return {'$repr': _clean(_shown(value))}

@@ -1,0 +1,146 @@
+"""The local backend: one sandbox for each slot."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from itertools import cycle, islice
+
+import attrs
+from shadho import ComputeClass, Trial
+from shadho.backends import Backend, Job
+from shadho.errors import BackendError, ConfigurationError
+from shadho.execution import sandbox
+from shadho.execution.classes import form_classes
+from shadho.execution.hardware import probe, usable_cpus, visible_gpus
+from shadho.execution.sandbox import Reaper, Sandbox
+from shadho.records import Result
+
+__all__ = ['Local']
+
+
+class Local(Backend):
+    """Runs trials in parallel on this machine, each slot in a process of its own.
+
+    A trial that crashes, hangs or exits fails alone. Trials see one GPU each where there are GPUs,
+    and numerical libraries use as many threads as a trial asks for cores.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Slots; by default as many as the machine's usable cores (respecting affinity and a
+        container's quota), memory and GPUs allow for what each trial asks for.
+    classes : sequence of ComputeClass, optional
+        Unequal slots on one machine, instead of what is probed: each class has as many slots as it
+        says, and a trial there asks for the class's `resources`.
+    pin : bool, optional
+        Pin every slot to CPUs of its own; by default when the slots fill the machine, so that two
+        small searches beside each other do not share a CPU while others idle.
+    """
+
+    name = 'local'
+
+    def __init__(
+        self, workers: int | None = None, *, classes: Sequence[ComputeClass] | None = None, pin: bool | None = None
+    ) -> None:
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise ConfigurationError(f'Local(): workers must be an integer of 1 or more; got {workers!r}')
+        if workers is not None and classes is not None:
+            raise ConfigurationError(
+                'Local(): give workers or classes, not both; the slots of the classes are the workers'
+            )
+        if classes is not None and len({own.name for own in classes}) < max(len(classes), 1):
+            raise ConfigurationError('Local(): classes must be a list of at least one class, with different names')
+        self.workers = workers
+        self.classes = None if classes is None else list(classes)
+        self.pin = pin
+        self._reaper: Reaper | None = None
+        self._sandboxes: dict[str, list[Sandbox]] = {}
+        self._host = socket.gethostname()
+
+    @classmethod
+    def affinity(cls, job: Job) -> int:
+        return 1
+
+    def open(self, job: Job) -> None:
+        objective = sandbox.pickle_objective(job.objective)
+        self._job = job
+        self._discovered = self._form_classes(job)
+        if not any(own.slots for own in self._discovered):
+            raise BackendError(
+                f'no trial fits on this machine ({self._discovered[0].hardware}): each asks for '
+                f'{dict(self._discovered[0].resources)}; ask for less with resources='
+            )
+        self._reaper = Reaper()
+        self._start(objective)
+
+    def _form_classes(self, job: Job) -> list[ComputeClass]:
+        if self.classes is not None:
+            return [
+                attrs.evolve(own, resources={**own.resources, **job.resources}) if job.resources else own
+                for own in self.classes
+            ]
+        hardware = probe()
+        (own,) = form_classes([hardware], job.classes, job.resources)
+        return [own if self.workers is None else attrs.evolve(own, slots=self.workers)]
+
+    def _start(self, objective: bytes) -> None:
+        """Start every slot, with its share of CPUs and GPUs."""
+        cpus = cycle(usable_cpus())
+        gpus = cycle([device for device, _ in visible_gpus()])
+        asked = sum(own.slots * self._cores(own) for own in self._discovered)
+        pin = asked == len(usable_cpus()) if self.pin is None else self.pin
+        for own in self._discovered:
+            self._sandboxes[own.name] = [
+                Sandbox(
+                    objective,
+                    cpus=list(islice(cpus, self._cores(own))) if pin else (),
+                    threads=self._cores(own),
+                    environment=_gpu_environment(list(islice(gpus, max(1, int(own.resources.get('gpus', 0)))))),
+                    reaper=self._reaper,
+                )
+                for _ in range(own.slots)
+            ]
+        for slot in self._slots():
+            slot.start()
+
+    def _cores(self, own: ComputeClass) -> int:
+        return int(own.resources.get('cores', 1))
+
+    def _slots(self) -> list[Sandbox]:
+        return [slot for slots_of_class in self._sandboxes.values() for slot in slots_of_class]
+
+    def close(self) -> None:
+        for slot in self._slots():
+            slot.close()
+        self._sandboxes = {}
+        if self._reaper is not None:
+            self._reaper.close()
+            self._reaper = None
+
+    def discover(self) -> Sequence[ComputeClass]:
+        return self._discovered
+
+    def submit(self, trial: Trial) -> None:
+        slot = next(slot for slot in self._sandboxes[trial.compute_class] if slot.trial is None)
+        slot.submit(trial.id, trial.params, self._job.trial_timeout)
+
+    def cancel(self, trial: Trial) -> None:
+        for slot in self._slots():
+            if slot.trial == trial.id:
+                slot.stop()
+                slot.trial = None
+
+    def poll(self, timeout: float | None) -> Sequence[Result]:
+        results = []
+        for slot, outcome in sandbox.poll(self._slots(), timeout):
+            assert slot.trial is not None
+            when = {'started': slot.begun, 'finished': time.monotonic(), 'seconds': outcome['seconds']}
+            results.append(Result.of(slot.trial, outcome, **when, host=self._host, output=outcome['output']))
+            slot.trial = None
+        return results
+
+
+def _gpu_environment(devices: Sequence[str]) -> dict[str, str]:
+    return {'CUDA_VISIBLE_DEVICES': ','.join(devices)} if devices else {}
