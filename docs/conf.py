@@ -1,0 +1,29 @@
+"""Sphinx configuration: ``sphinx-build -W --keep-going -n docs docs/_build``."""
+
+import importlib.metadata
+
+project = 'SHADHO'
+author = 'The SHADHO maintainers'
+copyright = 'The SHADHO maintainers'  # noqa: A001
+release = version = importlib.metadata.version('shadho-core')
+
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
+exclude_patterns = ['_build']
+myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
+myst_heading_anchors = 3
+
+# Single backticks in docstrings name parameters and objects alike.
+default_role = 'code'
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'none'
+autodoc_class_signature = 'mixed'
+napoleon_google_docstring = False
+napoleon_use_param = False
+napoleon_use_rtype = False
+# Attributes are listed as parameters are: the classes that attrs makes would otherwise be described twice.
+napoleon_custom_sections = [('Attributes', 'params_style'), 'Invariants']
+
+html_theme = 'furo'
+html_title = f'SHADHO {release}'
+html_static_path: list[str] = []
+html_copy_source = False
