@@ -197,7 +197,7 @@ def _shown(value: Any) -> str:
 
 def _clean(text: str) -> str:
     """Replace what UTF-8 cannot hold, such as lone surrogates."""
-    return text.encode('utf-8', 'backslashreplace').decode('utf-8')
+    return text if text.isascii() else text.encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
 _MAXIMUM_DEPTH = 100

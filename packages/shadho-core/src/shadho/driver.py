@@ -424,21 +424,25 @@ class _Run:
 
     def _loop(self) -> None:
         """The story of every trial."""
+        finished: list[Trial] = []
         while not self._is_over():
             self._discover()
             trials = list(self._fill_slots())
             for trial in trials:
                 self.storage.append(trial)
-            self.storage.flush()
+            self.storage.flush()  # results that have come in and trials that depend on them, at once
+            self._announce(finished)
+            finished = []
+            if self.stopped:
+                break
             for trial in trials:
                 self.backend.submit(trial)
                 self.registry.notify('shadho_trial_dispatched', trial=trial)
-            results = self._poll()
-            for result in results:
+            for result in self._poll():
                 self.storage.append(result)
-            self.storage.flush()
-            for result in results:
-                self._learn(result)
+                finished += self._learn(result)
+        self.storage.flush()
+        self._announce(finished)
 
     def _is_over(self) -> bool:
         if self.interrupts.name:
@@ -476,13 +480,13 @@ class _Run:
         return []
 
     def _on_own_clock(self, result: Result) -> Result:
-        started, finished = result.started - self.origin, result.finished - self.origin
         if result.state is TrialState.LOST and self.attempts.get(result.trial, 0) >= self.config.max_retries:
             error = TrialError('lost', f'its worker vanished {self.config.max_retries + 1} times; see max_retries')
             result = attrs.evolve(result, state=TrialState.FAILED, error=error)
-        return attrs.evolve(result, started=started, finished=finished)
+        return result.shifted(-self.origin)
 
-    def _learn(self, result: Result) -> None:
+    def _learn(self, result: Result) -> list[Trial]:
+        """Take a result in; return the trial when it is finished with it."""
         trial = self.running.pop(result.trial)
         self.busy[trial.compute_class] -= 1
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
@@ -491,14 +495,19 @@ class _Run:
             self.attempts[trial.id] = self.attempts.get(trial.id, 0) + 1
             log.warning('trial %d lost its worker %s; it runs again', trial.id, result.host)
             self.search.cancel(trial)
-            return
+            return []
         self.attempts.pop(trial.id, None)
         trial = self.search.record(result)
         if trial.error is not None:
             log.info('trial %d failed (%s): %s', trial.id, trial.error.kind, trial.error.message)
-        self.registry.notify('shadho_trial_finished', trial=trial)
-        if any(self.registry.notify('shadho_should_stop', trial=trial)):
-            self.stopped = 'plugin'
+        return [trial]
+
+    def _announce(self, trials: Sequence[Trial]) -> None:
+        """Tell observers of finished trials, whose results are durable by now."""
+        for trial in trials:
+            self.registry.notify('shadho_trial_finished', trial=trial)
+            if any(self.registry.notify('shadho_should_stop', trial=trial)):
+                self.stopped = 'plugin'
 
     def _discover(self) -> None:
         classes = list(self.backend.discover())

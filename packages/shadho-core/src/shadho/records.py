@@ -189,6 +189,22 @@ class Result:
         )
 
 
+    def shifted(self, seconds: float) -> Result:
+        """Return this result on a clock that is so many seconds ahead."""
+        return Result(
+            self.trial,
+            self.state,
+            self.loss,
+            self.results,
+            self.error,
+            self.started + seconds,
+            self.finished + seconds,
+            self.seconds,
+            self.host,
+            self.output,
+        )
+
+
 @attrs.frozen
 class Trial:
     """One setting of the hyperparameters: first what is asked, later also what came of it.
@@ -247,23 +263,33 @@ class Trial:
 
     def with_result(self, result: Result) -> Trial:
         """Return this trial together with what came of it."""
-        return attrs.evolve(
-            self,
-            state=result.state,
-            loss=result.loss,
-            results=result.results,
-            error=result.error,
-            started=result.started,
-            finished=result.finished,
-            seconds=result.seconds,
-            host=result.host,
-            output=result.output,
+        return Trial(
+            self.id,
+            self.tree,
+            self.sample,
+            self.point,
+            self.params,
+            self.compute_class,
+            self.resources,
+            self.meta,
+            result.state,
+            result.loss,
+            result.results,
+            result.error,
+            result.started,
+            result.finished,
+            result.seconds,
+            result.host,
+            result.output,
         )
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
 
 
 def to_json(value: Any) -> str:
     """Write any value as JSON text; what JSON lacks is tagged (see `shadho_worker.jsonable`)."""
-    return json.dumps(shadho_worker.jsonable(value), ensure_ascii=False, separators=(',', ':'))
+    return _encode(shadho_worker.jsonable(value))
 
 
 def from_json(text: str) -> Any:

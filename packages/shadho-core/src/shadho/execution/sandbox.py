@@ -9,15 +9,17 @@ driver itself is killed, a small helper (`Reaper`) kills the sessions that it le
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Pipe, wait
+from collections.abc import Container, Mapping, Sequence
+from multiprocessing.connection import Pipe
 from typing import Any
 
 import cloudpickle
@@ -139,40 +141,46 @@ class Sandbox:
         except OSError:
             pass  # it has just died, which `poll` will notice
 
-    def files(self) -> list[Any]:
-        """Return what becomes readable when there is news."""
-        if self._process is None:
-            return []
-        return [self._connection] if self._exit_file is None else [self._connection, self._exit_file]
+    def news(self, readable: Container[int]) -> Outcome | None:
+        """Return the outcome of the running trial, if it has one by now.
 
-    def news(self) -> Outcome | None:
-        """Return the outcome of the running trial, if it has one by now."""
+        Parameters
+        ----------
+        readable : container of int
+            Those of `files` that have something to say.
+        """
         if self._process is None:
             return None
         try:
-            while self._connection.poll():
+            if self._connection.fileno() in readable:
                 message = self._connection.recv_bytes()
                 if message:
-                    self.trial_ended()
+                    self._deadline = None
                     return _read(message)
                 self._is_ready = True
                 if self._waiting is not None:
                     self._send()
+                return None
         except (EOFError, OSError):
             return self._died()
-        if self._process.poll() is not None:
+        has_ended = self._process.poll() is not None if self._exit_file is None else self._exit_file in readable
+        if has_ended:
             return self._died()
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return self._timed_out()
         return None
 
-    def trial_ended(self) -> None:
-        self._deadline = None
+    @property
+    def files(self) -> list[int]:
+        """Numbers of the files that become readable when there is news."""
+        if self._process is None:
+            return []
+        return [self._connection.fileno()] if self._exit_file is None else [self._connection.fileno(), self._exit_file]
 
     @property
-    def patience(self) -> float | None:
-        """Seconds until the running trial's time is over; None without a limit."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+    def patience(self) -> float:
+        """Seconds until the running trial's time is over; infinite without a limit."""
+        return math.inf if self._deadline is None else self._deadline - time.monotonic()
 
     def _died(self) -> Outcome | None:
         assert self._process is not None
@@ -226,26 +234,23 @@ def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[tuple[Sand
     list of (Sandbox, Outcome)
         Trials that ended, also by crashing or running out of time.
     """
-    until = None if timeout is None else time.monotonic() + timeout
+    until = math.inf if timeout is None else time.monotonic() + timeout
     while True:
-        ended = []
+        poller = select.poll()
         for sandbox in sandboxes:
-            outcome = sandbox.news()
-            if outcome is not None:
-                ended.append((sandbox, outcome))
-        if ended:
-            return ended
-        files = [file for sandbox in sandboxes for file in sandbox.files()]
-        limits = [sandbox.patience for sandbox in sandboxes if sandbox.patience is not None]
-        if until is not None:
-            limits.append(until - time.monotonic())
-            if limits[-1] <= 0:
-                return []
+            for file in sandbox.files:
+                poller.register(file, select.POLLIN)
+        limits = [until - time.monotonic(), *[sandbox.patience for sandbox in sandboxes]]
         if not hasattr(os, 'pidfd_open'):
-            limits.append(0.1)
-        if not files and not limits:
+            limits.append(0.1)  # how soon an ended process is noticed
+        patience = min(limits)
+        if math.isinf(patience) and not any(sandbox.files for sandbox in sandboxes):
             return []
-        wait(files, min(limits, default=None))
+        readable = {file for file, _ in poller.poll(None if math.isinf(patience) else max(0.0, patience) * 1000)}
+        news = ((sandbox, sandbox.news(readable)) for sandbox in sandboxes)
+        ended = [(sandbox, outcome) for sandbox, outcome in news if outcome is not None]
+        if ended or time.monotonic() >= until:
+            return ended
 
 
 def _pickle(value: Any) -> bytes:

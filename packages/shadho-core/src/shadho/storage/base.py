@@ -112,8 +112,8 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         'point': to_json(list(trial.point)),
         'params': to_json(trial.params),
         'compute_class': trial.compute_class,
-        'resources': to_json(trial.resources),
-        'meta': to_json(trial.meta),
+        'resources': to_json(trial.resources) if trial.resources else '{}',
+        'meta': to_json(trial.meta) if trial.meta else '{}',
         'started': trial.started,
     }
 

@@ -31,10 +31,8 @@ PRAGMA application_id = {int.from_bytes(b'SHDO', 'big')};
 PRAGMA user_version = {_VERSION};
 """
 _INSERTS = {
-    'trials': 'INSERT INTO trials VALUES '
-    '(:position, :trial, :tree, :sample, :point, :params, :compute_class, :resources, :meta, :started)',
-    'results': 'INSERT INTO results VALUES '
-    '(:position, :trial, :state, :loss, :results, :error, :started, :finished, :seconds, :host, :output)',
+    'trials': 'INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    'results': 'INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
 }
 # File systems that several machines share: SQLite's write-ahead log needs memory that all its
 # users share, which these do not give (https://sqlite.org/wal.html, section 1).
@@ -58,6 +56,7 @@ class SQLite(FileStorage):
         self._lock = WriterLock(self.path)
         self._connection: sqlite3.Connection | None = None
         self._position = 0
+        self._waiting: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _INSERTS}
 
     def open(self) -> None:
         if self._connection is not None:
@@ -124,20 +123,21 @@ class SQLite(FileStorage):
                 self._lock.release()
 
     def append(self, record: Record) -> None:
-        connection = self._writer()
-        table, row = ('trials', trial_row(record)) if isinstance(record, Trial) else ('results', result_row(record))
-        row['position'] = self._position + 1
-        with self._errors():
-            if not connection.in_transaction:
-                connection.execute('BEGIN IMMEDIATE')
-            connection.execute(_INSERTS[table], row)
+        self._writer()
         self._position += 1
+        table, row = ('trials', trial_row(record)) if isinstance(record, Trial) else ('results', result_row(record))
+        self._waiting[table].append((self._position, *row.values()))
 
     def flush(self) -> None:
         connection = self._writer()
-        if connection.in_transaction:
-            with self._errors():
-                connection.execute('COMMIT')
+        if not any(self._waiting.values()):
+            return
+        with self._errors(), connection:  # one transaction
+            connection.execute('BEGIN IMMEDIATE')
+            for table, rows in self._waiting.items():
+                connection.executemany(_INSERTS[table], rows)
+        for rows in self._waiting.values():
+            rows.clear()
 
     def metadata(self) -> Metadata:
         return self._query(lambda db: {key: json.loads(value) for key, value in db.execute('SELECT * FROM metadata')})
@@ -149,6 +149,7 @@ class SQLite(FileStorage):
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
         if self._connection is not None:
+            self.flush()
             yield from self._records(self._connection, after)
             return
         with self._errors(), closing(self._reader()) as connection:

@@ -1,0 +1,105 @@
+"""Everything that is run on this repository: ``nox -s demo``, ``nox -s tests``, ``nox -l`` for the list."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = 'venv'
+nox.options.sessions = ['tests', 'lint', 'types', 'docs']
+nox.options.error_on_missing_interpreters = True
+
+CORE = './packages/shadho-core'
+LOCAL = './packages/shadho-local'
+GROUPS = nox.project.load_toml('pyproject.toml')['dependency-groups']
+THIS_PYTHON = f'{sys.version_info.major}.{sys.version_info.minor}'
+OTHER_PYTHONS = [version for version in ('3.10', '3.11', '3.12', '3.13') if version != THIS_PYTHON and shutil.which(f'python{version}')]
+
+
+def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = ()) -> None:
+    """Install requirements and groups of pyproject.toml, quietly."""
+    wanted = [requirement for group in groups for requirement in GROUPS[group]]
+    session.install('--quiet', '--disable-pip-version-check', *requirements, *wanted)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Search SVM kernels on real MNIST digits, live and in parallel; leaves svm.db and svm.png."""
+    install(session, f'{CORE}[report]', LOCAL, groups=('data',))
+    session.chdir('examples/svm')
+    session.run('python', 'driver.py', *session.posargs)
+    session.log(f'the search and its picture: {Path("svm.db").resolve()}, {Path("svm.png").resolve()}')
+
+
+@nox.session(python=[THIS_PYTHON, *OTHER_PYTHONS])
+def tests(session: nox.Session) -> None:
+    """Run all tests on every Python that is installed."""
+    install(session, f'{CORE}[report]', LOCAL, groups=('tests', 'data'))
+    session.run('pytest', *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    install(session, groups=('lint',))
+    session.run('ruff', 'check', '.')
+    session.run('ruff', 'format', '--check', '.')
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly."""
+    install(session, f'{CORE}[report]', LOCAL, groups=('types', 'tests'))
+    session.run('mypy')
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; any warning is an error."""
+    install(session, f'{CORE}[report]', LOCAL, groups=('docs',))
+    session.run('sphinx-build', '-W', '--keep-going', '-n', '-q', 'docs', 'docs/_build/html')
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the examples as their readers would."""
+    install(session, f'{CORE}[report]', LOCAL, groups=('tests', 'data'))
+    session.run('pytest', 'tests/examples', *session.posargs)
+
+
+@nox.session
+def installed(session: nox.Session) -> None:
+    """Install core alone, then core and a plugin, and use each: no dependency is undeclared."""
+    away = session.create_tmp()
+    check = str(Path('tests/installed.py').resolve())
+    install(session, CORE)
+    with session.chdir(away):
+        session.run('python', check, 'inline')
+    install(session, LOCAL)
+    with session.chdir(away):
+        session.run('python', check, 'inline', 'local')
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests of the packages with the lowest versions that they declare to need."""
+    install(session, 'uv')
+    pins = Path(session.create_tmp()) / 'lowest.txt'
+    compile_pins = ['uv', 'pip', 'compile', '--quiet', '--resolution', 'lowest-direct', '--python', THIS_PYTHON]
+    session.run(*compile_pins, '-o', str(pins), 'packages/shadho-core/pyproject.toml', 'packages/shadho-local/pyproject.toml',
+                '--extra', 'sandbox', '--no-emit-package', 'shadho-core', '--no-emit-package', 'shadho-local')  # fmt: skip
+    session.run('uv', 'pip', 'install', '--quiet', '-c', str(pins), '-r', str(pins), CORE, LOCAL, *GROUPS['tests'])
+    session.run('pytest', 'tests/core', 'tests/local', *session.posargs)
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure what a trial costs, beside peers."""
+    install(session, CORE, LOCAL, groups=('benchmarks',))
+    for script in sorted(os.listdir('benchmarks')):
+        if script.endswith('.py'):
+            session.run('python', f'benchmarks/{script}', *session.posargs)
