@@ -19,7 +19,9 @@ space = {'x': spaces.uniform(0, 1), 'normal': spaces.normal(0, 1), 'k': [1, 2, 3
 for backend in sys.argv[1:]:
     for method in ('random', 'sobol', 'grid'):
         options = {'grid_points': 3} if method == 'grid' else {}
-        result = Shadho('installed', objective, space, method, max_tasks=20, seed=0, backend=backend, storage=None, **options).run()
+        result = Shadho(
+            'installed', objective, space, method, max_tasks=20, seed=0, backend=backend, storage=None, **options
+        ).run()
         assert len(result) == 20
         assert result.best is not None
     result = Shadho('stored', objective, space, max_tasks=20, seed=0, backend=backend).run()

@@ -348,7 +348,7 @@ class Shadho:
                 log.warning('seed=%s differs from the seed %s that this search began with', self._seed, known['seed'])
         else:
             storage.update(
-                **own, exp_key=self.exp_key, space=spec.outline(self.forest.space), seed=search.seed,
+                **own, **self._space_texts(), exp_key=self.exp_key, seed=search.seed,
                 version=shadho.__version__, elapsed=0.0,
             )  # fmt: skip
         latest = float(known.get('elapsed', 0.0))
@@ -362,6 +362,9 @@ class Shadho:
         search.restore(records())
         return search, latest
 
+    def _space_texts(self) -> dict[str, str]:
+        return {'space': spec.describe(self.forest.space), 'outline': spec.outline(self.forest.space)}
+
     def _check_same(self, storage: Storage, known: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         if not self.resume:
             raise StorageError(
@@ -369,12 +372,10 @@ class Shadho:
                 'storage, remove the file, or let the search go on with resume=True'
             )
         if known.get('fingerprint') != own['fingerprint']:
-            old, new = str(known.get('space', '')).splitlines(), spec.outline(self.forest.space).splitlines()
-            difference = list(difflib.unified_diff(old, new, 'recorded', 'given now', lineterm='', n=2))
-            more = [f'... {len(difference) - 40} more lines'] if len(difference) > 40 else []
+            difference = _difference(known, self._space_texts())
             raise StorageError(
                 f'{storage} belongs to another search space. Give this search another exp_key or storage, or the space '
-                'that is recorded:\n' + '\n'.join(difference[:40] + more)
+                'that is recorded:\n' + difference
             )
         for name in ('direction', 'loss_key'):
             if known.get(name) != own[name]:
@@ -615,6 +616,16 @@ def _registry(extra: Iterable[Any]) -> Registry:
     from shadho import plugins
 
     return plugins.load().extended(*extra)
+
+
+def _difference(known: Mapping[str, Any], given: Mapping[str, str], limit: int = 40) -> str:
+    """Show how two spaces differ: as people read them, or in full where that leaves the difference out."""
+    for name in ('space', 'outline'):
+        texts = [str(side.get(name, '')).splitlines() for side in (known, given)]
+        lines = list(difflib.unified_diff(*texts, 'recorded', 'given now', lineterm='', n=2))
+        if lines:
+            break
+    return '\n'.join([*lines[:limit], *([f'... {len(lines) - limit} more lines'] if len(lines) > limit else [])])
 
 
 def _check_key(exp_key: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+
 import shadho_worker
 
 __all__ = [
@@ -188,7 +189,6 @@ class Result:
             **when,
         )
 
-
     def shifted(self, seconds: float) -> Result:
         """Return this result on a clock that is so many seconds ahead."""
         return Result(
@@ -319,7 +319,7 @@ def revive(value: Any) -> Any:
 def _array(content: Mapping[str, Any]) -> Any:
     import numpy as np
 
-    return np.array(revive(content['data']), dtype=content['dtype'])
+    return np.array(revive(content['data']), dtype=content['dtype']).reshape(content['shape'])
 
 
 def _complex(content: Sequence[Any]) -> complex:

@@ -14,8 +14,8 @@ from typing import Any
 
 import attrs
 import numpy as np
-import shadho_worker
 
+import shadho_worker
 from shadho import plugins
 from shadho.errors import ConfigurationError, ShadhoError
 from shadho.forest import Forest, Tree

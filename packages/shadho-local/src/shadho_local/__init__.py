@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from shadho import hookimpl
 from shadho.backends import Backend
-
 from shadho_local.backend import Local
 
 __all__ = ['Local']

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import cycle, islice
 
 import attrs
+
 from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.errors import BackendError, ConfigurationError

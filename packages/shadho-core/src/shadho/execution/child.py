@@ -13,7 +13,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import shadho_worker
-
 from shadho.execution.objective import Outcome, tail
 
 __all__ = ['main']

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import shadho_worker
 
+import shadho_worker
 from shadho.errors import ConfigurationError
 
 __all__ = ['OUTPUT_LIMIT', 'Command', 'Function', 'Objective', 'Outcome']

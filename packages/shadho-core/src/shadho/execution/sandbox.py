@@ -23,8 +23,8 @@ from multiprocessing.connection import Pipe
 from typing import Any
 
 import cloudpickle
-import shadho_worker
 
+import shadho_worker
 from shadho.errors import ConfigurationError
 from shadho.execution.objective import Objective, Outcome, describe_exit, is_outcome, tail
 

@@ -25,7 +25,7 @@ class JSONLines(FileStorage):
     """
 
     name = 'jsonl'
-    suffixes = ('.json', '.jsonl')
+    suffixes = ('.jsonl', '.json')
 
     def __init__(self, path: str | Path, *, durability: str = 'normal') -> None:
         super().__init__(path, durability=durability)

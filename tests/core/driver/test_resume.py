@@ -1,0 +1,191 @@
+"""Going on with a search: after its end, after Ctrl-C, after being killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shadho import Shadho, TrialState, spaces
+from shadho.errors import StorageError
+from shadho.records import Result
+from shadho.storage.sqlite import SQLite
+
+SPACE = {'exclusive': True, 'a': {'x': spaces.uniform(0, 1)}, 'b': {'k': [1, 2, 3], 'x': spaces.uniform(0, 1)}}
+
+
+def loss(params: dict[str, Any]) -> float:
+    return next(iter(params.values()))['x']
+
+
+def search(**options: Any) -> Shadho:
+    return Shadho(
+        'test', loss, **{'space': SPACE, 'backend': 'inline', 'seed': 7, 'max_tasks': 10, 'display': False, **options}
+    )
+
+
+@pytest.mark.parametrize('storage', ['test.db', 'test.json'])
+def test_a_second_run_goes_on_where_the_first_ended(storage: str) -> None:
+    first = search(storage=storage).run()
+    both = search(storage=storage, max_tasks=25).run()
+    whole = search(storage=None, max_tasks=25).run()
+    assert len(first) == 10
+    assert [trial.params for trial in both] == [trial.params for trial in whole]
+    assert [trial.id for trial in both] == list(range(25))
+    assert both.best.params == whole.best.params
+    assert list(both)[12].started >= list(both)[9].finished
+    assert both.elapsed > first.elapsed
+
+
+def test_a_search_that_is_complete_runs_nothing() -> None:
+    search().run()
+    again = Shadho(
+        'test', lambda params: pytest.fail('evaluated again'), SPACE, backend='inline', max_tasks=10, display=False
+    ).run()
+    assert (len(again), again.stopped) == (10, 'max_tasks')
+
+
+def test_the_seed_of_the_first_run_is_kept() -> None:
+    first = search(seed=None).run()
+    assert search(seed=None, max_tasks=20).run().seed == first.seed
+
+
+def test_running_twice_on_one_object_goes_on() -> None:
+    opt = search(max_tasks=None, timeout=0.05)
+    first, second = opt.run(), opt.run()
+    assert len(second) > len(first) > 0
+
+
+def test_a_changed_space_is_refused_with_the_difference() -> None:
+    search().run()
+    changed = {**SPACE, 'b': {'k': [1, 2, 4], 'x': spaces.uniform(0, 1)}}
+    with pytest.raises(StorageError, match='belongs to another search space') as caught:
+        search(space=changed).run()
+    assert "-        'k': choice([1, 2, 3]),\n+        'k': choice([1, 2, 4]),\n" in str(caught.value)
+    assert len(search().run()) == 10
+
+
+def test_a_difference_that_people_are_not_shown_is_shown_in_full() -> None:
+    values = list(range(100))
+    search(space={'n': values}).run()
+    values[50] = -1
+    with pytest.raises(StorageError, match=r'-   50,\n\+   -1,'):
+        search(space={'n': values}).run()
+
+
+@pytest.mark.parametrize('option', [{'direction': 'maximize'}, {'loss_key': 'error'}])
+def test_losses_that_cannot_be_compared_are_refused(option: dict[str, str]) -> None:
+    search().run()
+    with pytest.raises(StorageError, match='cannot be compared'):
+        search(**option).run()
+
+
+def test_callbacks_and_objects_do_not_hinder_resuming() -> None:
+    def space() -> dict[str, Any]:
+        x = spaces.uniform(0, 1)
+        return {'a': {'x': x, 'y': spaces.dependent(x, callback=lambda value: value * 2), 'f': [sorted, object()]}}
+
+    search(space=space()).run()
+    both = search(space=space(), max_tasks=15).run()
+    assert len(list(both)) == 15
+    assert all(trial.params['a']['y'] == 2 * trial.params['a']['x'] for trial in both)
+
+
+def test_resume_false_refuses_to_touch_a_recorded_search() -> None:
+    search(resume=False).run()
+    before = Path('test.db').read_bytes()
+    with pytest.raises(StorageError, match='already holds a search, and resume=False'):
+        search(resume=False).run()
+    assert Path('test.db').read_bytes() == before
+
+
+def test_a_second_driver_is_refused_and_told_who_the_first_is() -> None:
+    with SQLite('test.db'), pytest.raises(StorageError, match=f'in use by process {os.getpid()} on '):
+        search().run()
+    assert len(search().run()) == 10
+
+
+def test_trials_that_were_running_are_run_first() -> None:
+    search(max_tasks=5).run()
+    with SQLite('test.db') as storage:
+        trials = [record for _, record in storage.read() if not isinstance(record, Result)]
+        lost = type(trials[0])(id=5, tree=0, sample=99, point=(0.125,), params={'a': {'x': 0.125}})
+        cancelled = type(trials[0])(id=6, tree=0, sample=100, point=(0.25,), params={'a': {'x': 0.25}})
+        for record in (lost, cancelled, Result(6, TrialState.CANCELLED)):
+            storage.append(record)
+    result = list(search(max_tasks=8).run())
+    assert [trial.params for trial in result[5:7]] == [{'a': {'x': 0.125}}, {'a': {'x': 0.25}}]
+    assert [trial.id for trial in result] == list(range(8))
+
+
+DRIVER = """
+import sys, time
+from shadho import Shadho, spaces
+
+def objective(params):
+    if params['x'] > 0.9:
+        print('slow', flush=True)
+        time.sleep(60)
+    return params['x']
+
+opt = Shadho('test', objective, {'x': spaces.uniform(0, 1)}, max_tasks=100, seed=3, backend='inline')
+result = opt.run()
+print('after', result.stopped, len(result), flush=True)
+"""
+
+
+def start_driver() -> subprocess.Popen[str]:
+    Path('driver.py').write_text(DRIVER)
+    driver = subprocess.Popen([sys.executable, 'driver.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == 'slow\n'  # it waits in a trial
+    return driver
+
+
+def recorded() -> list[int]:
+    return [
+        record.trial
+        for _, record in SQLite('test.db').read()
+        if isinstance(record, Result) and record.state is TrialState.DONE
+    ]
+
+
+def test_a_killed_driver_loses_nothing_that_was_recorded() -> None:
+    driver = start_driver()
+    driver.kill()
+    driver.communicate()
+    before = recorded()
+    assert len(before) >= 1
+    result = Shadho(
+        'test', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=100, backend='inline', display=False
+    ).run()
+    assert len(result) == 100
+    assert recorded()[: len(before)] == before
+    assert sorted(recorded()) == list(range(100))
+
+
+def test_ctrl_c_ends_the_search_with_its_summary_and_the_script_goes_on() -> None:
+    driver = start_driver()
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate()
+    assert driver.returncode == 0
+    assert out == f'after interrupted {len(recorded())}\n'
+    assert 'stopped: interrupted' in err
+    assert 'Traceback' not in err
+    states = [record.state for _, record in SQLite('test.db').read() if isinstance(record, Result)]
+    assert states[-1] is TrialState.CANCELLED
+
+
+def test_sigterm_ends_the_process_after_the_state_is_saved() -> None:
+    driver = start_driver()
+    driver.send_signal(signal.SIGTERM)
+    out, err = driver.communicate()
+    assert driver.returncode == 128 + signal.SIGTERM
+    assert out == ''
+    assert 'stopped: terminated' in err
+    assert len(recorded()) >= 1

@@ -1,0 +1,246 @@
+"""Search: ask and tell."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from shadho import Search, ShadhoError, TrialState, spaces
+from shadho.errors import ConfigurationError
+from shadho.records import Result
+
+X = {'x': spaces.uniform(0, 1)}
+KERNELS = {
+    'exclusive': True,
+    'linear': {'C': spaces.log10_uniform(-3, 3)},
+    'rbf': {'C': spaces.log10_uniform(-3, 3), 'gamma': spaces.log10_uniform(-5, 1)},
+}
+
+
+def ask_params(search: Search, count: int) -> list[object]:
+    return [search.ask().params for _ in range(count)]
+
+
+def test_a_trial_is_asked_told_and_becomes_the_best() -> None:
+    search = Search(X, seed=0)
+    worse, better = search.ask(), search.ask()
+    search.tell(worse, 2.0)
+    told = search.tell(better, {'loss': 1.0, 'accuracy': 0.9}, seconds=3.0)
+    assert search.best == told
+    assert (told.loss, told.results, told.state, told.seconds) == (
+        1.0,
+        {'loss': 1.0, 'accuracy': 0.9},
+        TrialState.DONE,
+        3.0,
+    )
+
+
+def test_trials_are_told_in_any_order_while_others_are_pending() -> None:
+    search = Search(X, seed=0)
+    trials = [search.ask() for _ in range(10)]
+    for trial in reversed(trials[3:]):
+        search.tell(trial, float(trial.id))
+    assert search.best.id == 3
+    assert sorted(search.pending) == [0, 1, 2]
+    assert search.history.losses().tolist() == [9, 8, 7, 6, 5, 4, 3]
+
+
+def test_telling_twice_or_a_foreign_trial_is_an_error() -> None:
+    search = Search(X, seed=0)
+    trial = search.ask()
+    search.tell(trial, 1.0)
+    with pytest.raises(ShadhoError, match='trial 0 was told already'):
+        search.tell(trial, 2.0)
+    with pytest.raises(ShadhoError, match='trial 99 was never asked for'):
+        search.record(Result(99, TrialState.DONE, 1.0))
+
+
+@pytest.mark.parametrize('returned', [None, 'nought', math.nan, {'accuracy': 1}, [1.0], np.ones(2)])
+def test_an_unusable_loss_fails_the_trial_and_is_told_as_nan(returned: object) -> None:
+    search = Search(X, seed=0)
+    told = search.tell(search.ask(), returned)
+    assert (told.state, told.loss, told.error.kind) == (TrialState.FAILED, None, 'result')
+    assert math.isnan(search.history.losses()[0])
+    assert search.best is None
+
+
+def test_an_infinite_loss_is_a_bad_result_not_a_failure() -> None:
+    search = Search(X, seed=0)
+    search.tell(search.ask(), math.inf)
+    assert search.best.loss == math.inf
+    search.tell(search.ask(), 5)
+    assert search.best.loss == 5
+
+
+def test_maximising_keeps_the_users_sign() -> None:
+    search = Search(X, seed=0, direction='maximize', loss_key='accuracy')
+    for accuracy in (0.5, 0.9, 0.7):
+        search.tell(search.ask(), {'accuracy': accuracy})
+    assert search.best.loss == 0.9
+    assert search.history.losses().tolist() == [-0.5, -0.9, -0.7]
+
+
+def test_the_earliest_of_equals_is_the_best() -> None:
+    search = Search(X, seed=0)
+    for _ in range(3):
+        search.tell(search.ask(), 1.0)
+    assert search.best.id == 0
+
+
+def test_the_same_seed_suggests_the_same_trials() -> None:
+    for method in ('random', 'sobol'):
+        assert ask_params(Search(KERNELS, method, seed=3), 40) == ask_params(Search(KERNELS, method, seed=3), 40)
+        assert ask_params(Search(KERNELS, method, seed=3), 5) != ask_params(Search(KERNELS, method, seed=4), 5)
+
+
+def test_without_a_seed_one_is_drawn_and_told() -> None:
+    first, second = Search(KERNELS), Search(KERNELS)
+    assert first.seed != second.seed
+    assert ask_params(first, 5) == ask_params(Search(KERNELS, seed=first.seed), 5)
+
+
+def test_what_is_suggested_does_not_depend_on_when_results_come() -> None:
+    eager, lazy = Search(KERNELS, seed=1), Search(KERNELS, seed=1)
+    asked = []
+    for _ in range(20):
+        trial = eager.ask()
+        asked.append(trial.params)
+        eager.tell(trial, 1.0)
+    assert asked == ask_params(lazy, 20)
+
+
+def test_every_tree_gets_its_share() -> None:
+    search = Search(KERNELS, seed=0)
+    trees = Counter(search.ask().tree for _ in range(400))
+    assert set(trees) == {0, 1}
+    assert min(trees.values()) > 150
+
+
+def test_grid_domains_are_visited_once_each_while_others_are_sampled() -> None:
+    search = Search({'a': spaces.grid([1, 2, 3]), 'b': spaces.grid(['u', 'v']), 'x': spaces.uniform(0, 1)}, seed=0)
+    for _ in range(3):
+        round_of = [search.ask().params for _ in range(6)]
+        assert {(params['a'], params['b']) for params in round_of} == {(a, b) for a in (1, 2, 3) for b in 'uv'}
+    assert not search.finished
+    assert len({params['x'] for params in round_of}) == 6
+
+
+def test_a_space_of_grids_ends_by_itself() -> None:
+    search = Search({'a': spaces.exhaustive([1, 2, 3]), 'b': spaces.grid(spaces.randint(0, 2))}, seed=0)
+    seen = []
+    while not search.finished:
+        seen.append(search.ask().params)
+    assert sorted((params['a'], params['b']) for params in seen) == [(a, b) for a in (1, 2, 3) for b in (0, 1)]
+    assert search.ask() is None
+
+
+def test_repeats_visit_every_combination_so_often() -> None:
+    search = Search({'a': spaces.grid([1, 2, 3])}, seed=0, repeats=2)
+    assert Counter(params['a'] for params in ask_params(search, 6)) == {1: 2, 2: 2, 3: 2}
+    assert search.finished
+
+
+def test_the_grid_method_lists_every_discrete_value_of_every_tree() -> None:
+    space = {
+        'exclusive': True,
+        'a': {'k': ['x', 'y'], 'n': spaces.randint(0, 3)},
+        'b': {'m': spaces.log2_randint(0, 2)},
+    }
+    search = Search(space, 'grid', seed=0)
+    seen = []
+    while not search.finished:
+        seen.append(repr(search.ask().params))
+    assert len(seen) == len(set(seen)) == 2 * 3 + 2
+
+
+def test_the_grid_method_takes_quantiles_of_continuous_domains() -> None:
+    search = Search({'x': spaces.uniform(0, 1), 'n': spaces.normal(0, 1)}, 'grid', seed=0, grid_points=4)
+    seen = []
+    while not search.finished:
+        seen.append(search.ask().params)
+    assert sorted({params['x'] for params in seen}) == pytest.approx([0.125, 0.375, 0.625, 0.875])
+    assert len(seen) == 16
+
+
+def test_the_grid_method_without_points_for_a_continuous_domain_says_so() -> None:
+    with pytest.raises(
+        ConfigurationError, match='cannot list the values of layer.x, which is continuous; give grid_points=n'
+    ):
+        Search({'layer': X}, 'grid')
+
+
+def test_a_tree_of_constants_is_one_trial() -> None:
+    search = Search({'exclusive': True, 'none': {}, 'some': {'x': spaces.grid([1, 2])}}, seed=0)
+    seen = []
+    while not search.finished:
+        seen.append(search.ask().params)
+    assert sorted(map(repr, seen)) == ["{'none': {}}", "{'some': {'x': 1}}", "{'some': {'x': 2}}"]
+
+
+def test_a_cancelled_trial_is_suggested_again_first() -> None:
+    search = Search(X, seed=0)
+    first, second = search.ask(), search.ask()
+    search.cancel(first)
+    again = search.ask()
+    assert (again.id, again.params) == (first.id, first.params)
+    assert search.ask().id == second.id + 1
+
+
+def test_restoring_a_log_goes_on_as_if_nothing_had_happened() -> None:
+    for method in ('random', 'sobol', 'grid'):
+        space = {'exclusive': True, 'a': {'x': spaces.uniform(0, 1), 'k': [1, 2, 3]}, 'b': {'k': ['u', 'v']}}
+        options = {'method': method, 'seed': 5, 'grid_points': 3 if method == 'grid' else None}
+        whole = Search(space, **options)
+        log = []
+        for count in range(6):
+            trial = whole.ask()
+            log.append(trial)
+            if count != 2:  # this one is still running when the log ends
+                result = Result(trial.id, TrialState.DONE, float(count))
+                log.append(result)
+                whole.record(result)
+        restored = Search(space, **options)
+        restored.restore(log)
+        assert restored.best == whole.best
+        assert restored.ask().params == log[4].params
+        assert ask_params(restored, 4) == ask_params(whole, 4)
+
+
+def test_a_finished_grid_is_finished_after_restoring() -> None:
+    space = {'a': spaces.grid([1, 2])}
+    search = Search(space, seed=0)
+    log = [search.ask(), search.ask()]
+    restored = Search(space, seed=0)
+    restored.restore([*log, *[Result(trial.id, TrialState.DONE, 0.0) for trial in log]])
+    assert restored.finished
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'method': 'radom'}, "method='radom': no such sampler; did you mean 'random'"),
+        ({'policy': 'fcs'}, "did you mean 'fcfs'"),
+        ({'seed': -1}, 'seed must be an integer of 0 or more'),
+        ({'seed': 'one'}, 'seed must be an integer'),
+        ({'direction': 'up'}, "direction must be 'minimize' or 'maximize'; got 'up'"),
+        ({'repeats': 0}, 'repeats must be an integer of 1 or more; got 0'),
+        ({'grid_points': 3}, "method='random' has no option 'grid_points'"),
+        ({'options': {'depth': 3}}, "method='random' has no option 'depth'"),
+        ({'method': 'grid', 'grid_points': 0}, 'grid_points must be 1 or more; got 0'),
+    ],
+)
+def test_bad_options_are_refused_with_the_reason(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Search(X, **arguments)
+
+
+def test_asking_from_a_forest_of_a_trillion_trees_takes_no_listing() -> None:
+    space = {
+        f'part {i}': {'exclusive': True, **{f'{j}': {'x': spaces.uniform(0, 1)} for j in range(10)}} for i in range(12)
+    }
+    search = Search(space, seed=0)
+    assert search.forest.count == 10**12
+    assert len({search.ask().tree for _ in range(50)}) == 50

@@ -1,0 +1,183 @@
+"""shadho_worker: what a distributed script imports."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import shadho_worker
+from shadho.records import from_json, revive, to_json
+
+
+@pytest.mark.parametrize(
+    'returned', [1, 1.0, True, np.float32(1), np.int64(1), np.array(1.0), {'loss': 1}, {'loss': np.array(1)}]
+)
+def test_any_number_is_a_loss(returned: object) -> None:
+    outcome = shadho_worker.outcome(returned)
+    assert (outcome['state'], outcome['loss'], type(outcome['loss'])) == ('done', 1.0, float)
+
+
+@pytest.mark.parametrize(
+    ('returned', 'message'),
+    [
+        (
+            None,
+            "the objective returned None: it must return a number or a dict with the key 'loss' (is a return statement missing?)",
+        ),
+        ('0.5', "the objective returned '0.5' (str): it must return a number or a dict with the key 'loss'"),
+        ({'accuracy': 1}, "the objective returned a dict without 'loss'; it has 'accuracy'"),
+        ({}, "the objective returned a dict without 'loss'; it has no keys at all"),
+        (
+            {'loss': None},
+            "the objective returned None under 'loss': it must return a number (is a return statement missing?)",
+        ),
+        (
+            math.nan,
+            'the objective returned nan: not a number cannot be compared; return inf for a setting that is as bad as can be',
+        ),
+        (
+            np.ones(1),
+            "the objective returned array([1.]) (ndarray): it must return a number or a dict with the key 'loss'",
+        ),
+        (1j, "the objective returned 1j (complex): it must return a number or a dict with the key 'loss'"),
+    ],
+)
+def test_anything_else_fails_with_what_came_back(returned: object, message: str) -> None:
+    outcome = shadho_worker.outcome(returned)
+    assert (outcome['state'], outcome['loss'], outcome['error']['kind']) == ('failed', None, 'result')
+    assert outcome['error']['message'] == message
+
+
+def test_infinity_is_a_legal_loss() -> None:
+    assert shadho_worker.outcome(-math.inf)['loss'] == -math.inf
+
+
+def test_another_key_can_hold_the_loss() -> None:
+    outcome = shadho_worker.outcome({'error rate': 0.25, 'loss': 9}, 'error rate')
+    assert (outcome['loss'], outcome['results']) == (0.25, {'error rate': 0.25, 'loss': 9})
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        {'a': (1, [2.5, None]), 'b': True, '': 'empty'},
+        {'inf': math.inf, 'minus': -math.inf},
+        {1: 'odd key', (2, 3): 'odder', '$tuple': 'a trap'},
+        {'$float': 'not a float'},
+        2**80,
+        b'\x00\xff',
+        1 + 2j,
+        'umlaut ä, emoji \U0001f600',
+    ],
+)
+def test_what_json_lacks_survives_the_way_through_it(value: object) -> None:
+    text = to_json(value)
+    json.loads(text, parse_constant=pytest.fail)  # strict JSON, which other languages read
+    assert from_json(text) == value
+
+
+def test_arrays_keep_dtype_and_shape() -> None:
+    for array in (
+        np.arange(6, dtype=np.int8).reshape(2, 3),
+        np.array([np.inf, np.nan]),
+        np.array([True]),
+        np.zeros((0, 3), np.float32),
+    ):
+        back = from_json(to_json({'array': array}))['array']
+        assert (back.dtype, back.shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(back, array)
+
+
+def test_nan_survives() -> None:
+    assert math.isnan(revive(shadho_worker.jsonable(math.nan)))
+
+
+def test_lone_surrogates_and_objects_are_written_legibly() -> None:
+    assert from_json(to_json('\ud800')) == '\\ud800'
+    assert from_json(to_json(object)) == "<class 'object'> (type)"
+
+
+def test_cyclic_and_deep_results_end() -> None:
+    cyclic: list[object] = []
+    cyclic.append(cyclic)
+    assert 'nested too deeply, or in itself' in to_json(cyclic)
+    deep: dict[str, object] = {}
+    for _ in range(5000):
+        deep = {'inner': deep}
+    assert 'nested too deeply' in to_json(deep)
+
+
+def test_an_exception_is_an_outcome_with_its_traceback() -> None:
+    def objective() -> None:
+        raise ValueError('C must be positive')
+
+    try:
+        objective()
+    except ValueError as error:
+        outcome = shadho_worker.failure(error)
+    assert outcome['error']['kind'] == 'exception'
+    assert outcome['error']['message'] == 'ValueError: C must be positive'
+    assert 'in objective' in outcome['error']['traceback']
+
+
+def test_running_out_of_memory_has_a_kind_of_its_own() -> None:
+    assert shadho_worker.failure(MemoryError('big'))['error']['kind'] == 'memory'
+
+
+SCRIPT = """
+import shadho_worker
+
+def objective(params):
+    if params['x'] < 0:
+        raise ValueError('negative')
+    return {'loss': params['x'] * 2, 'note': 'fine'}
+
+if __name__ == '__main__':
+    shadho_worker.run(objective)
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> list[str]:
+    """Return the command of a script beside a copy of the single file, for a Python without SHADHO."""
+    (tmp_path / 'objective.py').write_text(SCRIPT)
+    (tmp_path / 'shadho_worker.py').write_text(Path(shadho_worker.__file__).read_text())
+    return [sys.executable, '-S', 'objective.py']  # -S: no installed packages at all
+
+
+def test_the_script_runs_by_hand_and_prints_its_result(script: list[str]) -> None:
+    done = subprocess.run([*script, '{"x": 1.5}'], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {'loss': 3.0, 'note': 'fine'}
+    assert not Path('result.json').exists()
+
+
+def test_the_script_reads_its_parameters_and_writes_its_result(script: list[str]) -> None:
+    Path('hyperparameters.json').write_text('{"x": 2}')
+    subprocess.run(script, check=True)
+    assert json.loads(Path('result.json').read_text())['loss'] == 4.0
+
+
+def test_a_failing_script_leaves_the_reason_and_a_status(script: list[str]) -> None:
+    Path('hyperparameters.json').write_text('{"x": -1}')
+    failed = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "raise ValueError('negative')" in failed.stderr
+    assert json.loads(Path('result.json').read_text())['error']['message'] == 'ValueError: negative'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'), [([], 'no hyperparameters.json in'), (['x=1'], 'must be the parameters as JSON')]
+)
+def test_a_script_without_usable_parameters_says_how_to_give_them(
+    script: list[str], arguments: list[str], message: str
+) -> None:
+    failed = subprocess.run([*script, *arguments], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert 'Traceback' not in failed.stderr
