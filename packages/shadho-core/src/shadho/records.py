@@ -37,7 +37,7 @@ class TrialState(str, enum.Enum):
     FAILED = 'failed'
     """Raised, crashed, timed out, or returned something unusable; counts as a finished trial."""
     LOST = 'lost'
-    """Its worker vanished: an attempt, retried, not a result."""
+    """An attempt whose worker vanished; it is retried, and no result."""
     CANCELLED = 'cancelled'
     """Still running when the search ended; run first when the search goes on."""
 

@@ -52,7 +52,7 @@ class PluginInfo:
 
     @property
     def owner(self) -> str:
-        """Name it for people: by its distribution where there is one."""
+        """Name it for people, by its distribution where there is one."""
         return self.distribution or self.name
 
 
