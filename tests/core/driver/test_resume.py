@@ -74,7 +74,7 @@ def test_a_difference_that_people_are_not_shown_is_shown_in_full() -> None:
     values = list(range(100))
     search(space={'n': values}).run()
     values[50] = -1
-    with pytest.raises(StorageError, match=r'-   50,\n\+   -1,'):
+    with pytest.raises(StorageError, match=r'-\s+50,\n\+\s+-1,'):
         search(space={'n': values}).run()
 
 

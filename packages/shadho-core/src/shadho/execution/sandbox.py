@@ -19,7 +19,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Container, Mapping, Sequence
+from importlib.machinery import PathFinder
 from multiprocessing.connection import Pipe
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -40,13 +42,16 @@ _THREAD_VARIABLES = (
 
 
 def pickle_objective(objective: Objective) -> bytes:
-    """Pickle an objective; closures and functions of the main script travel by value.
+    """Pickle an objective; closures and what a fresh process cannot import travel by value.
 
     Raises
     ------
     ConfigurationError
         When it holds what cannot leave this process, such as an open file or a lock.
     """
+    unknown = _unimportable(getattr(objective, 'function', None))
+    if unknown is not None:
+        cloudpickle.register_pickle_by_value(unknown)
     try:
         return bytes(cloudpickle.dumps(objective))
     except Exception as error:
@@ -54,6 +59,19 @@ def pickle_objective(objective: Objective) -> bytes:
             f'the objective cannot be sent to another process ({type(error).__name__}: {error}). Create what cannot be '
             "pickled (open files, locks, connections) inside the objective, or use backend='inline'"
         ) from error
+    finally:
+        if unknown is not None:
+            cloudpickle.unregister_pickle_by_value(unknown)
+
+
+def _unimportable(function: Any) -> ModuleType | None:
+    """Return the module of a function when no fresh process would find it, as after loading a file by its path."""
+    name = getattr(function, '__module__', None) or type(function).__module__
+    module = sys.modules.get(name)
+    top = name.partition('.')[0]
+    if module is None or top == '__main__' or top in sys.builtin_module_names:
+        return None
+    return module if PathFinder.find_spec(top) is None else None
 
 
 class Sandbox:

@@ -1,0 +1,382 @@
+"""The local backend: real processes, real crashes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shadho import ComputeClass, SearchResult, Shadho, Trial, TrialState, spaces
+from shadho.errors import BackendError, ConfigurationError
+from shadho.execution.hardware import usable_cpus
+from shadho.records import Result
+from shadho.storage.sqlite import SQLite
+from shadho_local import Local
+
+X = {'x': spaces.uniform(0, 1)}
+
+
+def run(objective: Any, space: Any = X, **options: Any) -> SearchResult:
+    given = {'backend': Local(2), 'storage': None, 'seed': 0, 'display': False, **options}
+    return Shadho('test', objective, space, **given).run()
+
+
+def kinds(*names: str) -> dict[str, Any]:
+    return {'kind': spaces.grid(list(names))}
+
+
+def outcomes(result: SearchResult) -> dict[str, Trial]:
+    return {trial.params['kind']: trial for trial in result}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what other processes do; fails after ten seconds."""
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until, 'it did not happen within ten seconds'
+        time.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_auto_takes_the_local_backend_for_functions_and_commands() -> None:
+    for objective in (lambda params: params['x'], 'echo 1 > result.json'):
+        opt = Shadho('test', objective, X, max_tasks=1)
+        assert opt._backend.name == 'local'
+
+
+def test_trials_run_in_processes_of_their_own_and_at_the_same_time() -> None:
+    def objective(params: dict[str, float]) -> dict[str, Any]:
+        import os
+        from pathlib import Path
+
+        Path(f'{os.getpid()}.here').touch()
+        while len(list(Path().glob('*.here'))) < 2:
+            pass
+        return {'loss': params['x'], 'pid': os.getpid()}
+
+    pids = {trial.results['pid'] for trial in run(objective, max_tasks=10, trial_timeout=30)}
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+
+
+def test_closures_and_classes_of_an_unguarded_script_are_objectives() -> None:
+    script = """
+from shadho import Shadho, spaces
+offset = 10
+class Kind:
+    def __init__(self, scale): self.scale = scale
+    def __call__(self, params): return self.scale * params['x'] + offset + params['f'](0)
+kinds = [lambda x: x, abs]
+result = Shadho('t', Kind(2), {'x': spaces.uniform(0, 1), 'f': kinds}, max_tasks=6, storage=None, backend='local', display=False).run()
+print(all(10 <= trial.loss <= 12 for trial in result), len(result), [trial.error for trial in result if trial.error])
+"""
+    Path('script.py').write_text(script)
+    assert (
+        subprocess.run([sys.executable, 'script.py'], capture_output=True, text=True, check=True).stdout
+        == 'True 6 []\n'
+    )
+
+
+def test_modules_beside_the_script_can_be_imported() -> None:
+    Path('folder').mkdir()
+    Path('folder/mine.py').write_text('def objective(params):\n    return params["x"]\n')
+    Path('folder/driver.py').write_text(
+        'from shadho import Shadho, spaces\nimport mine\n'
+        'result = Shadho("t", mine.objective, {"x": spaces.uniform(0, 1)}, max_tasks=2, storage=None, backend="local", display=False).run()\n'
+        'print([trial.state.value for trial in result])\n'
+    )
+    done = subprocess.run([sys.executable, 'folder/driver.py'], capture_output=True, text=True, check=True)
+    assert done.stdout == "['done', 'done']\n"
+
+
+def hostile(params: dict[str, str]) -> Any:  # noqa: C901
+    import ctypes
+    import os
+    import signal
+    import sys
+    import time
+
+    kind = params['kind']
+    if kind == 'segfault':
+        ctypes.string_at(0)
+    elif kind == 'exit':
+        os._exit(3)
+    elif kind == 'exit well':
+        os._exit(0)
+    elif kind == 'killed':
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == 'sys.exit':
+        sys.exit('enough')
+    elif kind == 'hang':
+        time.sleep(600)
+    elif kind == 'raise':
+        raise ValueError('no')
+    elif kind == 'memory':
+        raise MemoryError('10 GiB')
+    elif kind == 'deaf':
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            pass
+    elif kind == 'closes output':
+        os.close(1)
+        sys.stderr.close()
+    elif kind == 'goes away':
+        os.chdir('/')
+    return 1.0
+
+
+def test_a_trial_that_ends_or_blocks_its_process_fails_alone() -> None:
+    expected = {
+        'segfault': 'crash', 'exit': 'crash', 'exit well': 'crash', 'killed': 'crash', 'sys.exit': 'exception', 'hang': 'timeout',
+        'raise': 'exception', 'memory': 'memory', 'deaf': 'timeout', 'closes output': None, 'goes away': None, 'fine': None,
+    }  # fmt: skip
+    trials = outcomes(run(hostile, kinds(*expected), trial_timeout=1.0))
+    assert {kind: trial.error and trial.error.kind for kind, trial in trials.items()} == expected
+    assert 'SIGSEGV' in trials['segfault'].error.message
+    assert 'exit status 3; did it call os._exit?' in trials['exit'].error.message
+    assert 'string_at' in trials['segfault'].error.traceback
+    assert "raise ValueError('no')" in trials['raise'].error.traceback
+    assert 'trial_timeout of 1 s' in trials['hang'].error.message
+    assert 1.0 <= trials['hang'].seconds < 5
+
+
+def test_a_timeout_leaves_no_grandchildren() -> None:
+    def objective(params: dict[str, Any]) -> None:
+        import subprocess
+        import time
+        from pathlib import Path
+
+        plain = subprocess.Popen(['sleep', '1000'])
+        detached = subprocess.Popen(['sleep', '1000'], start_new_session=True)
+        Path('pids').write_text(f'{plain.pid} {detached.pid}')
+        time.sleep(1000)
+
+    result = run(objective, max_tasks=1, trial_timeout=1.0)
+    assert [trial.error.kind for trial in result] == ['timeout']
+    for pid in Path('pids').read_text().split():
+        wait_until(lambda pid=pid: is_gone(int(pid)))
+
+
+def test_the_time_of_a_trial_counts_from_when_its_process_is_ready() -> None:
+    Path('slow_import.py').write_text('import time\ntime.sleep(1.5)\ndef objective(params):\n    return 1.0\n')
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        import slow_import
+
+        result = run(slow_import.objective, max_tasks=2, trial_timeout=1.0)
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    assert [trial.state for trial in result] == [TrialState.DONE] * 2
+    assert all(trial.finished - trial.started < 1.0 for trial in result)
+
+
+def test_what_a_trial_prints_is_shown_whole_and_failures_keep_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def objective(params: dict[str, str]) -> float:
+        import os
+
+        print('printed by', params['kind'])
+        os.system('echo and by its child')
+        if params['kind'] == 'dies':
+            os.abort()
+        return 1.0
+
+    trials = outcomes(run(objective, kinds('lives', 'dies')))
+    assert capsys.readouterr().out == 'printed by lives\nand by its child\n'
+    assert trials['lives'].output == 'printed by lives\nand by its child\n'
+    assert 'and by its child' in trials['dies'].error.traceback
+
+
+def test_an_objective_that_cannot_be_pickled_is_refused_before_anything_runs() -> None:
+    import threading
+
+    lock = threading.Lock()
+    with pytest.raises(ConfigurationError, match='the objective cannot be sent to another process .*lock'):
+        run(lambda params: lock.locked(), max_tasks=1, storage='test.db')
+
+
+def test_an_objective_that_cannot_be_loaded_fails_its_trials_with_the_reason() -> None:
+    class Unloadable:
+        def __reduce__(self) -> Any:
+            return (int, ('not a number',))
+
+        def __call__(self, params: Any) -> float:
+            return 1.0
+
+    (trial,) = run(Unloadable(), max_tasks=1)
+    assert trial.error.message.startswith('the objective could not be loaded in the process that runs it: ValueError')
+
+
+def test_numerical_libraries_use_as_many_threads_as_a_trial_has_cores() -> None:
+    def objective(params: Any) -> dict[str, Any]:
+        import numpy
+        import threadpoolctl
+
+        numpy.ones((4, 4)) @ numpy.ones((4, 4))
+        return {'loss': 0, 'threads': [pool['num_threads'] for pool in threadpoolctl.threadpool_info()]}
+
+    for trial in run(objective, max_tasks=2):
+        assert trial.results['threads']
+        assert set(trial.results['threads']) == {1}
+
+
+def test_slots_that_fill_the_machine_are_pinned_to_cpus_of_their_own() -> None:
+    def objective(params: Any) -> dict[str, Any]:
+        import os
+
+        return {'loss': 0, 'cpus': sorted(os.sched_getaffinity(0)), 'pid': os.getpid()}
+
+    cpus = usable_cpus()
+    result = run(objective, max_tasks=20 * len(cpus), backend=Local(len(cpus)))
+    assert all(len(trial.results['cpus']) == 1 for trial in result)
+    (trial,) = run(objective, max_tasks=1, backend=Local(1, pin=True))
+    assert trial.results['cpus'] == cpus[:1]
+    (trial,) = run(objective, max_tasks=1, backend=Local(1, pin=False))
+    assert trial.results['cpus'] == cpus
+
+
+def test_unequal_slots_can_be_declared_on_one_machine() -> None:
+    classes = [ComputeClass('big', 1, {'cores': 8}, {'cores': 2}), ComputeClass('small', 2, {'cores': 1})]
+    result = run(lambda params: params['x'], backend=Local(classes=classes), max_tasks=30)
+    assert {trial.compute_class for trial in result} == {'big', 'small'}
+    assert {trial.compute_class: dict(trial.resources) for trial in result} == {
+        'big': {'cores': 2},
+        'small': {'cores': 1},
+    }
+
+
+def test_slots_come_from_the_hardware_and_what_a_trial_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('SHADHO_HARDWARE', '{"cores": 3, "memory": 1000}')
+    for resources, slots in [({}, 3), ({'cores': 2}, 1), ({'memory': 500}, 2)]:
+        result = run(lambda params: params['x'], backend='local', resources=resources, max_tasks=12)
+        assert len({trial.host for trial in result}) == 1
+        opt = Shadho('test', lambda params: 0.0, X, backend='local', resources=resources, max_tasks=1, storage=None)
+        with opt._backend as backend:
+            backend.open(opt._job())
+            assert [own.slots for own in backend.discover()] == [slots]
+
+
+def test_a_request_that_never_fits_is_an_error_before_anything_runs() -> None:
+    with pytest.raises(BackendError, match='no trial fits on this machine'):
+        run(lambda params: 0.0, backend='local', resources={'cores': 10_000}, max_tasks=1)
+
+
+def test_every_slot_sees_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    import shadho_local.backend as module
+
+    def objective(params: Any) -> dict[str, Any]:
+        import os
+
+        return {'loss': 0, 'gpu': os.environ['CUDA_VISIBLE_DEVICES'], 'pid': os.getpid()}
+
+    monkeypatch.setattr(
+        module, 'visible_gpus', lambda: [('0', 'V100'), ('1', 'V100')]
+    )  # no GPU is needed to see which is given
+    result = run(objective, max_tasks=40)
+    assert {trial.results['gpu'] for trial in result} == {'0', '1'}
+    assert len({(trial.results['pid'], trial.results['gpu']) for trial in result}) == 2
+
+
+def test_any_parallel_run_evaluates_the_same_trials_as_a_serial_one() -> None:
+    space = {
+        'exclusive': True,
+        'a': {'x': spaces.uniform(0, 1)},
+        'b': {'k': ['u', 'v']},
+        'c': {'g': spaces.grid([1, 2, 3])},
+    }
+    for method in ('random', 'sobol', 'grid'):
+        options = {'method': method, 'grid_points': 7 if method == 'grid' else None, 'max_tasks': 12, 'seed': 5}
+        serial = run(lambda params: 1.0, space, backend='inline', **options)
+        parallel = run(lambda params: 1.0, space, backend=Local(3), **options)
+        assert sorted(repr((trial.id, trial.params)) for trial in serial) == sorted(
+            repr((trial.id, trial.params)) for trial in parallel
+        )
+
+
+def test_bad_arguments_are_refused() -> None:
+    for arguments, message in [
+        ({'workers': 0}, 'workers must be an integer of 1 or more; got 0'),
+        ({'workers': 2, 'classes': [ComputeClass()]}, 'give workers or classes, not both'),
+        ({'classes': []}, 'a list of at least one class'),
+        ({'classes': [ComputeClass(), ComputeClass()]}, 'with different names'),
+    ]:
+        with pytest.raises(ConfigurationError, match=message):
+            Local(**arguments)
+
+
+def test_closing_ends_every_process() -> None:
+    before = set(psutil.Process().children(recursive=True))
+    run(lambda params: params['x'], max_tasks=4)
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+DRIVER = """
+import os, subprocess, sys, time
+from pathlib import Path
+from shadho import Shadho, spaces
+
+def objective(params):
+    if params['x'] > 0.8:
+        child = subprocess.Popen(['sleep', '1000'])
+        with open('pids', 'a') as file:
+            file.write(f'{os.getpid()} {child.pid}\\n')
+        time.sleep(1000)
+    return params['x']
+
+result = Shadho('test', objective, {'x': spaces.uniform(0, 1)}, max_tasks=200, seed=3, backend='local').run()
+print('after', result.stopped, len(result), flush=True)
+"""
+
+
+def start_driver() -> tuple[subprocess.Popen[str], list[int]]:
+    """Start a driver and wait until both of its slots hang, each with a child of its own."""
+    Path('driver.py').write_text(DRIVER)
+    environment = {**os.environ, 'SHADHO_HARDWARE': json.dumps({'cores': 2})}
+    driver = subprocess.Popen(
+        [sys.executable, 'driver.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    wait_until(lambda: Path('pids').exists() and len(Path('pids').read_text().split()) == 4)
+    return driver, [int(pid) for pid in Path('pids').read_text().split()]
+
+
+def recorded() -> list[int]:
+    return [
+        record.trial
+        for _, record in SQLite('test.db').read()
+        if isinstance(record, Result) and record.state is TrialState.DONE
+    ]
+
+
+def test_one_ctrl_c_ends_everything_cleanly() -> None:
+    driver, pids = start_driver()
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate(timeout=20)
+    assert out == f'after interrupted {len(recorded())}\n'
+    assert (driver.returncode, 'Traceback' in err) == (0, False)
+    assert all(map(is_gone, pids))
+
+
+def test_a_killed_driver_leaves_no_processes_and_loses_no_result() -> None:
+    driver, pids = start_driver()
+    driver.kill()
+    driver.communicate()
+    for pid in pids:
+        wait_until(lambda pid=pid: is_gone(pid))
+    before = recorded()
+    assert len(before) > 0
+    result = Shadho(
+        'test', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=200, backend=Local(2), display=False
+    ).run()
+    assert sorted(trial.id for trial in result) == list(range(200))
+    assert recorded()[: len(before)] == before
