@@ -7,19 +7,22 @@ tree number i is built by unranking, so that a forest of 10^12 trees costs no mo
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from shadho.errors import SpaceError, nearest
-from shadho.forest.tree import Computed, Drawn, Fixed, Group, Leaf, Part, Path, Tree, show_path
+from shadho.forest.tree import ABSENT, Computed, Drawn, Fixed, Group, Part, Path, Tree, show_path
 from shadho.spaces.domains import Domain
-from shadho.spaces.spec import as_node
-from shadho.spaces.structure import Constant, Dependent, Repeat, Scope, Sequence
+from shadho.spaces.spec import as_node, refusing_endless_nesting
+from shadho.spaces.structure import Constant, Dependent, Repeat, Scope
+from shadho.spaces.structure import Sequence as TupleOfParts
 
 __all__ = ['Forest']
 
 _KEPT_TREES = 4096
+_KEPT_PARTS = 64
 
 
 class Forest:
@@ -55,22 +58,21 @@ class Forest:
 
     def __init__(self, space: Any) -> None:
         self.space = space
-        try:
-            self._root = _build(as_node(space), None, None)
+        self._trees: OrderedDict[int, Tree] = OrderedDict()
+        with refusing_endless_nesting():
+            self._root = _build(as_node(space), None, 0)
             for dependent in self._root.dependents():
                 dependent.connect()
+            acyclic: set[_Dependent] = set()
             for dependent in self._root.dependents():
-                dependent.refuse_cycles(())
-            self.count = self._root.count
-        except RecursionError:
-            raise SpaceError('the space is nested too deeply, or contains itself') from None
+                dependent.refuse_cycles((), acyclic)
+        self.count = self._root.count
         if isinstance(self._root, _Product) and not self._root.parts:
             raise SpaceError('the space is empty: there is nothing to search; add at least one domain')
         if isinstance(self._root, _Fixed):
             raise SpaceError(
                 f'a space must be a dict, a tuple, a list or a domain; got {space!r} ({type(space).__name__})'
             )
-        self._trees: OrderedDict[int, Tree] = OrderedDict()
 
     def __len__(self) -> int:
         return self.count
@@ -84,12 +86,11 @@ class Forest:
         if tree is None:
             if not 0 <= index < self.count:
                 raise IndexError(f'tree {index} of a forest of {self.count}')
-            leaves: list[Leaf] = []
-            root = self._root.unrank(index, (), leaves) or Group('dict', {}, (), 'absent')
-            tree = Tree(index, root, leaves)
-            self._trees[index] = tree
+            tree = self._trees[index] = Tree(index, self._root.unrank(index), self._locate)
             if len(self._trees) > _KEPT_TREES:
                 self._trees.popitem(last=False)
+        else:
+            self._trees.move_to_end(index)
         return tree
 
     def __iter__(self) -> Iterator[Tree]:
@@ -103,47 +104,64 @@ class Forest:
         SpaceError
             When `params` does not have the shape of the space, or a value lies outside its domain.
         """
-        optional = isinstance(self._root, (_Product, _Union)) and self._root.optional
-        tree = self.tree(self._root.rank(_ABSENT if optional and params == {} else params))
-        return tree, tree.encode(params)
+        index, point = self._locate(params)
+        return self.tree(index), point
 
-
-class _Absent:
-    """Stands for an optional part that is not there."""
-
-    def __repr__(self) -> str:
-        return 'nothing'
-
-
-_ABSENT = _Absent()
-_NOTHING = Fixed(None)
-"""Keeps the place of an absent part in a tuple, a list or an exclusive scope."""
+    def _locate(self, params: Any) -> tuple[int, tuple[float, ...]]:
+        if self._root.optional and params == {}:
+            params = None
+        point: list[float] = []
+        return self._root.rank(params, (), point), tuple(point)
 
 
 class _Node:
-    """A part of the space at one place: knows the number of its trees, and how to build each."""
+    """A part of the space at one place: knows the number of its trees, and builds each.
+
+    Attributes
+    ----------
+    count : int
+        The number of trees.
+    optional : bool
+        Whether tree number 0 is the empty one.
+    required : bool
+        Whether parameters must hold a value for it, even though it is not optional.
+    """
 
     count = 1
+    optional = False
+    required = True
+    parts: Sequence[_Node] = ()
 
-    def __init__(self, source: Any, parent: _Node | None, key: str | int | None) -> None:
+    def __init__(self, source: Any, parent: _Node | None, key: str | int) -> None:
         self.source = source
         self.parent = parent
         self.key = key
-        self.parts: list[_Node] = []
+        self._kept: dict[int, Part] = {}
 
-    def unrank(self, index: int, path: Path, leaves: list[Leaf]) -> Part | None:
-        """Build the part of tree number `index`, adding its leaves; None when it is absent there."""
+    def unrank(self, index: int) -> Part:
+        """Build the part as it is in tree number `index`."""
+        part = self._kept.get(index)
+        if part is None:
+            part = ABSENT if self.optional and index == 0 else self._unrank(index - self.optional)
+            if self.count <= _KEPT_PARTS:
+                self._kept[index] = part
+        return part
+
+    def rank(self, value: Any, path: Path, point: list[float]) -> int:
+        """Return the number of the tree that holds `value`, and add its coordinates to `point`."""
+        if self.optional and value is None:
+            return 0
+        return self._rank(value, path, point) + self.optional
+
+    def _unrank(self, index: int) -> Part:
         raise NotImplementedError
 
-    def rank(self, value: Any) -> int:
-        """Return the number of the tree that holds `value`."""
+    def _rank(self, value: Any, path: Path, point: list[float]) -> int:
         return 0
 
     def path(self) -> Path:
         """Return the path from the root; copies of a repeat share one, with -1 for their number."""
-        if self.parent is None or self.key is None:
-            return ()
-        return (*self.parent.path(), self.key)
+        return () if self.parent is None else (*self.parent.path(), self.key)
 
     def dependents(self) -> Iterator[_Dependent]:
         for part in self.parts:
@@ -156,31 +174,35 @@ class _Node:
         for part in self.parts:
             yield from part.occurrences(source)
 
-    def refuse(self, value: Any, wanted: str) -> SpaceError:
-        return SpaceError(f'the parameters at {show_path(self.path())} must be {wanted}; got {value!r}')
-
 
 class _Leaf(_Node):
-    def unrank(self, index: int, path: Path, leaves: list[Leaf]) -> Part:
-        leaf = Leaf(path, self.source)
-        leaves.append(leaf)
-        return Drawn(len(leaves) - 1, leaf)
+    def _unrank(self, index: int) -> Part:
+        return Drawn(self.source)
+
+    def _rank(self, value: Any, path: Path, point: list[float]) -> int:
+        try:
+            point.append(self.source.encode(value))
+        except SpaceError as error:
+            raise SpaceError(f'at {show_path(path)}: {error}') from None
+        return 0
 
 
 class _Fixed(_Node):
-    def unrank(self, index: int, path: Path, leaves: list[Leaf]) -> Part:
+    required = False
+
+    def _unrank(self, index: int) -> Part:
         return Fixed(self.source.value)
 
 
 class _Dependent(_Node):
-    """A computed value; `links` say how to reach its sources: so many steps up, then a path down."""
+    """A computed value; it reads `reads`, and `links` say how to reach each from here."""
 
+    required = False
     links: list[tuple[int, Path]]
     reads: list[_Node]
 
-    def unrank(self, index: int, path: Path, leaves: list[Leaf]) -> Part:
-        sources = tuple(path[: len(path) - up] + down for up, down in self.links)
-        return Computed(path, self.source, sources)
+    def _unrank(self, index: int) -> Part:
+        return Computed(self.source, self.links)
 
     def dependents(self) -> Iterator[_Dependent]:
         yield self
@@ -194,15 +216,20 @@ class _Dependent(_Node):
                 up, scope = up + 1, scope.parent
             if scope is None:
                 raise self._error(f'{target!r} stands in no scope around it; use the very same object in the space')
-            found = list(scope.occurrences(target))
-            if len(found) > 1:
-                places = ' and '.join(show_path(node.path()) for node in found[:2])
-                raise self._error(
-                    f'{target!r} stands at {places}; which one is meant? Make one of them an object of its own'
-                )
-            self.links.append((up, found[0].path()[len(scope.path()) :]))
-            self.reads.append(found[0])
-            self._check_active(scope, found[0])
+            node = self._only(target, scope)
+            self.links.append((up, node.path()[len(scope.path()) :]))
+            self.reads.append(node)
+            self._check_active(scope, node)
+
+    def _only(self, target: Any, scope: _Node) -> _Node:
+        """Return the place of `target` in `scope`: one directly in it goes before those further down."""
+        found = [part for part in scope.parts if part.source is target] or list(scope.occurrences(target))
+        if len(found) > 1:
+            places = ' and '.join(show_path(node.path()) for node in found[:2])
+            raise self._error(
+                f'{target!r} stands at {places}; which one is meant? Make one of them an object of its own'
+            )
+        return found[0]
 
     def _check_active(self, scope: _Node, node: _Node) -> None:
         """Refuse a source that some trees lack while they have this dependent."""
@@ -215,17 +242,20 @@ class _Dependent(_Node):
                 raise self._error(
                     f'{place} is repeated, so which copy is meant? Make the dependent part of what is repeated'
                 )
-            if isinstance(below, (_Product, _Union)) and below.optional:
+            if below.optional:
                 raise self._error(f'{place} may be inactive, because {show_path(below.path())} is optional')
             below = above
 
-    def refuse_cycles(self, above: tuple[_Dependent, ...]) -> None:
+    def refuse_cycles(self, above: tuple[_Dependent, ...], acyclic: set[_Dependent]) -> None:
+        """Follow what this one reads; `above` led here, and `acyclic` have been followed already."""
         if self in above:
             circle = ' -> '.join(show_path(node.path()) for node in (*above[above.index(self) :], self))
             raise self._error(f'it depends on itself: {circle}')
-        for node in self.reads:
-            for dependent in node.dependents():
-                dependent.refuse_cycles((*above, self))
+        if self not in acyclic:
+            for node in self.reads:
+                for dependent in node.dependents():
+                    dependent.refuse_cycles((*above, self), acyclic)
+            acyclic.add(self)
 
     def _error(self, reason: str) -> SpaceError:
         return SpaceError(f'the dependent value at {show_path(self.path())} cannot be computed: {reason}')
@@ -234,153 +264,130 @@ class _Dependent(_Node):
 class _Product(_Node):
     """All parts at once: the number of trees is the product of theirs."""
 
-    def __init__(self, source: Any, parent: _Node | None, key: str | int | None, optional: bool = False) -> None:
+    def __init__(self, source: Scope | TupleOfParts, parent: _Node | None, key: str | int) -> None:
         super().__init__(source, parent, key)
-        self.optional = optional
-        self.shape: Literal['dict', 'tuple'] = 'dict' if isinstance(source, Scope) else 'tuple'
+        if isinstance(source, Scope):
+            self.is_dict = True
+            self.parts = [_build(source[name], self, name) for name in source]
+            # A whole space whose parts may all be absent has the empty tree already.
+            self.optional = source._optional and not (parent is None and all(part.optional for part in self.parts))
+        else:
+            self.is_dict = False
+            self.parts = [_build(part, self, place) for place, part in enumerate(source.parts)]
+        self.count = math.prod(part.count for part in self.parts) + self.optional
 
-    def close(self) -> None:
-        self.count = int(self.optional)
-        product = 1
-        for part in self.parts:
-            product *= part.count
-        self.count += product
-
-    def unrank(self, index: int, path: Path, leaves: list[Leaf]) -> Part | None:
-        if self.optional:
-            if index == 0:
-                return None
-            index -= 1
-        numbers = []
+    def _unrank(self, index: int) -> Part:
+        inner: list[Part] = []
         for part in reversed(self.parts):
             index, number = divmod(index, part.count)
-            numbers.append(number)
-        parts: dict[str | int, Part] = {}
-        for part, number in zip(self.parts, reversed(numbers)):
-            key = part.key
-            assert key is not None
-            inner = part.unrank(number, (*path, key), leaves)
-            if inner is not None or self.shape == 'tuple':
-                parts[key] = inner or _NOTHING
-        return Group(self.shape, parts, path, 'present' if self.optional else '')
+            inner.append(part.unrank(number))
+        inner.reverse()
+        parts = {part.key: own for part, own in zip(self.parts, inner)}
+        if not self.is_dict:
+            return Group('tuple', parts)
+        absent = [key for key, own in parts.items() if own is ABSENT]
+        for key in absent:
+            del parts[key]
+        return Group('dict', parts, 'present' if self.optional else '', absent)
 
-    def rank(self, value: Any) -> int:
-        if value is _ABSENT and self.optional:
-            return 0
-        self._check_shape(value)
+    def _rank(self, value: Any, path: Path, point: list[float]) -> int:
+        values = self._named(value, path) if self.is_dict else self._numbered(value, path)
         index = 0
         for part in self.parts:
-            index = index * part.count + part.rank(_inner(value, part))
-        return index + int(self.optional)
+            inner = (*path, part.key)
+            if part.key not in values and part.required and not part.optional:
+                raise SpaceError(f'the parameters hold nothing at {show_path(inner)}')
+            index = index * part.count + part.rank(values.get(part.key), inner, point)
+        return index
 
-    def _check_shape(self, value: Any) -> None:
-        if self.shape == 'tuple':
-            if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
-                raise self.refuse(value, f'a sequence of {len(self.parts)}')
-            return
+    def _named(self, value: Any, path: Path) -> dict[Any, Any]:
         if not isinstance(value, dict):
-            raise self.refuse(value, 'a dict')
+            raise _refusal(value, path, 'a dict')
         known = [str(part.key) for part in self.parts]
         for key in value:
             if key not in known:
                 raise SpaceError(
-                    f'the parameters at {show_path(self.path())} have an unknown key {key!r}; {nearest(str(key), known)}'
+                    f'the parameters at {show_path(path)} have an unknown key {key!r}; {nearest(str(key), known)}'
                 )
+        return value
+
+    def _numbered(self, value: Any, path: Path) -> dict[Any, Any]:
+        if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
+            raise _refusal(value, path, f'a sequence of {len(self.parts)}')
+        return dict(enumerate(value))
 
 
 class _Union(_Node):
     """One part at a time: the number of trees is the sum of theirs."""
 
-    def __init__(self, source: Any, parent: _Node | None, key: str | int | None, optional: bool = False) -> None:
+    def __init__(self, source: Scope, parent: _Node | None, key: str | int) -> None:
         super().__init__(source, parent, key)
-        self.optional = optional
-
-    def close(self) -> None:
+        self.parts = [_build(source[name], self, name) for name in source]
         if not self.parts:
             raise SpaceError(
                 f'the exclusive scope at {show_path(self.path())} is empty: there is nothing to choose from'
             )
-        self.count = int(self.optional) + sum(part.count for part in self.parts)
+        self.optional = source._optional
+        self.count = sum(part.count for part in self.parts) + self.optional
 
-    def unrank(self, index: int, path: Path, leaves: list[Leaf]) -> Part | None:
-        if self.optional:
-            if index == 0:
-                return None
-            index -= 1
+    def _unrank(self, index: int) -> Part:
         for part in self.parts:
             if index < part.count:
                 break
             index -= part.count
-        key = part.key
-        assert isinstance(key, str)
-        return Group('dict', {key: part.unrank(index, (*path, key), leaves) or _NOTHING}, path, key)
+        return Group('dict', {part.key: part.unrank(index)}, str(part.key))
 
-    def rank(self, value: Any) -> int:
-        if value is _ABSENT and self.optional:
-            return 0
-        known = [str(part.key) for part in self.parts]
-        if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in known:
-            raise self.refuse(value, f'a dict with exactly one of the keys {", ".join(map(repr, known))}')
-        index = int(self.optional)
-        for part in self.parts:
-            if part.key in value:
-                return index + part.rank(_inner(value, part))
-            index += part.count
-        raise AssertionError('unreachable')
+    def _rank(self, value: Any, path: Path, point: list[float]) -> int:
+        index = 0
+        if isinstance(value, dict) and len(value) == 1:
+            for part in self.parts:
+                if part.key in value:
+                    return index + part.rank(value[part.key], (*path, part.key), point)
+                index += part.count
+        keys = ', '.join(repr(part.key) for part in self.parts)
+        raise _refusal(value, path, f'a dict with exactly one of the keys {keys}')
 
 
 class _Repeat(_Node):
     """A list of 1 to n copies: with k trees in the part, the sum of k^L over the lengths L."""
 
-    def close(self) -> None:
-        part, source = self.parts[0], self.source
-        self.lengths = range(1 if source.split else source.length, source.length + 1)
-        self.count = sum(part.count**length for length in self.lengths)
+    def __init__(self, source: Repeat, parent: _Node | None, key: str | int) -> None:
+        super().__init__(source, parent, key)
+        self.part = _build(source.part, self, -1)
+        self.parts = [self.part]
+        first = 1 if source.split else source.length
+        self.counts: dict[int, int] = {length: self.part.count**length for length in range(first, source.length + 1)}
+        self.count = sum(self.counts.values())
 
-    def unrank(self, index: int, path: Path, leaves: list[Leaf]) -> Part:
-        part = self.parts[0]
-        for length in self.lengths:
-            size = part.count**length
-            if index < size:
+    def _unrank(self, index: int) -> Part:
+        for length in self.counts:
+            if index < self.counts[length]:
                 break
-            index -= size
-        numbers = []
+            index -= self.counts[length]
+        copies: list[Part] = []
         for _ in range(length):
-            index, number = divmod(index, part.count)
-            numbers.append(number)
-        copies: dict[str | int, Part] = {}
-        for place, number in enumerate(reversed(numbers)):
-            copies[place] = part.unrank(number, (*path, place), leaves) or _NOTHING
-        return Group('list', copies, path, str(length) if self.source.split else '')
+            index, number = divmod(index, self.part.count)
+            copies.append(self.part.unrank(number))
+        decision = str(length) if len(self.counts) > 1 else ''
+        return Group('list', dict(enumerate(reversed(copies))), decision)
 
-    def rank(self, value: Any) -> int:
-        part = self.parts[0]
-        if not isinstance(value, (list, tuple)) or len(value) not in self.lengths:
-            raise self.refuse(value, f'a list of {self.lengths[0]} to {self.lengths[-1]} items')
+    def _rank(self, value: Any, path: Path, point: list[float]) -> int:
+        if not isinstance(value, (list, tuple)) or len(value) not in self.counts:
+            lengths = ' to '.join(map(str, sorted({min(self.counts), max(self.counts)})))
+            raise _refusal(value, path, f'a list of length {lengths}')
         index = 0
-        for item in value:
-            index = index * part.count + part.rank(_ABSENT if item is None and _is_optional(part) else item)
-        return index + sum(int(part.count**length) for length in self.lengths if length < len(value))
+        for place, item in enumerate(value):
+            index = index * self.part.count + self.part.rank(item, (*path, place), point)
+        for length in range(min(self.counts), len(value)):
+            index += self.counts[length]
+        return index
 
 
-def _is_optional(node: _Node) -> bool:
-    return isinstance(node, (_Product, _Union)) and node.optional
+def _refusal(value: Any, path: Path, wanted: str) -> SpaceError:
+    return SpaceError(f'the parameters at {show_path(path)} must be {wanted}; got {value!r}')
 
 
-def _inner(value: Any, part: _Node) -> Any:
-    """Return what `value` holds for `part`; an absent one may be left out, or be None."""
-    key = part.key
-    if isinstance(value, dict) and key not in value:
-        if _is_optional(part):
-            return _ABSENT
-        if isinstance(part, (_Fixed, _Dependent)):
-            return None
-        raise SpaceError(f'the parameters hold nothing at {show_path(part.path())}')
-    inner = value[key]
-    return _ABSENT if inner is None and _is_optional(part) else inner
-
-
-def _build(source: Any, parent: _Node | None, key: str | int | None) -> _Node:
+def _build(source: Any, parent: _Node | None, key: str | int) -> _Node:
     """Copy a part of the space, with all below it, to its place in the forest."""
     if isinstance(source, Domain):
         return _Leaf(source, parent, key)
@@ -388,16 +395,9 @@ def _build(source: Any, parent: _Node | None, key: str | int | None) -> _Node:
         return _Fixed(source, parent, key)
     if isinstance(source, Dependent):
         return _Dependent(source, parent, key)
-    node: _Product | _Union | _Repeat
     if isinstance(source, Repeat):
-        node = _Repeat(source, parent, key)
-        node.parts = [_build(source.part, node, -1)]
-    elif isinstance(source, Sequence):
-        node = _Product(source, parent, key)
-        node.parts = [_build(part, node, place) for place, part in enumerate(source.parts)]
-    else:
-        assert isinstance(source, Scope)
-        node = (_Union if source._exclusive else _Product)(source, parent, key, source._optional)
-        node.parts = [_build(source[name], node, name) for name in source]
-    node.close()
-    return node
+        return _Repeat(source, parent, key)
+    if isinstance(source, Scope) and source._exclusive:
+        return _Union(source, parent, key)
+    assert isinstance(source, (Scope, TupleOfParts))
+    return _Product(source, parent, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from shadho.errors import SpaceError
 from shadho.spaces.domains import Discrete, Domain, Kind
 from shadho.spaces.structure import Dependent
 
-__all__ = ['Dimension', 'Leaf', 'Path', 'Tree']
+__all__ = ['Dimension', 'Leaf', 'Path', 'Tree', 'show_path']
 
 Path = tuple[str | int, ...]
 
@@ -53,20 +53,23 @@ class Tree:
     ----------
     index : int
         Its number in the forest.
-    leaves : tuple of Leaf
-        The domains that are sampled, in the order of the coordinates.
     """
 
-    def __init__(self, index: int, root: Part, leaves: Sequence[Leaf]) -> None:
+    def __init__(self, index: int, root: Part, locate: Callable[[Any], tuple[int, tuple[float, ...]]]) -> None:
         self.index = index
-        self.leaves = tuple(leaves)
         self._root = root
+        self._locate = locate
 
     def __repr__(self) -> str:
-        return f'<Tree {self.index}: {self.label}, {len(self)} dimensions>'
+        return f'<Tree {self.index}: {self.label}, {len(self)} dimension{"s" if len(self) != 1 else ""}>'
 
     def __len__(self) -> int:
-        return len(self.leaves)
+        return self._root.size
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The domains that are sampled, in the order of the coordinates."""
+        return tuple(self._root.leaves(()))
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -85,7 +88,12 @@ class Tree:
     @cached_property
     def label(self) -> str:
         """What distinguishes this tree from the others, for people; 'all' when nothing does."""
-        return ', '.join(self._root.decisions()) or 'all'
+        return (
+            ', '.join(
+                f'{show_path(path)}={decision}' if path else decision for path, decision in self._root.decisions(())
+            )
+            or 'all'
+        )
 
     def decode(self, point: Sequence[float]) -> Any:
         """Return the parameters that a point of the unit cube stands for.
@@ -97,10 +105,12 @@ class Tree:
         Raises
         ------
         SpaceError
-            When a callback of a dependent value raises.
+            When `point` does not lie in the cube, or a callback of a dependent value raises.
         """
-        setting = _Setting(self._root, point)
-        return self._root.value(setting)
+        coordinates = [float(u) for u in point]
+        if len(coordinates) != len(self) or not all(0.0 <= u <= 1.0 for u in coordinates):
+            raise SpaceError(f'a point in {self!r} is made of {len(self)} numbers from 0 to 1; got {point!r}')
+        return self._root.value(_Setting(self._root, coordinates), 0, ())
 
     def encode(self, params: Any) -> tuple[float, ...]:
         """Return a point that stands for `params`.
@@ -110,139 +120,189 @@ class Tree:
         SpaceError
             When `params` does not have the shape of this tree, or a value lies outside its domain.
         """
-        point = [0.5] * len(self.leaves)
-        self._root.encode(params, point)
-        return tuple(point)
+        index, point = self._locate(params)
+        if index != self.index:
+            raise SpaceError(f'the parameters belong to tree {index} of the forest, not to tree {self.index}')
+        return point
 
 
 class _Setting:
     """One point being decoded: computed values are kept, so that each callback runs once."""
 
-    def __init__(self, root: Part, point: Sequence[float]) -> None:
+    __slots__ = ('computed', 'point', 'root')
+
+    def __init__(self, root: Part, point: list[float]) -> None:
         self.root = root
         self.point = point
         self.computed: dict[Path, Any] = {}
 
     def at(self, path: Path) -> Any:
-        part = self.root
+        part, offset = self.root, 0
         for key in path:
-            part = part.part(key)
-        return part.value(self)
+            part, offset = part.find(key, offset)
+        return part.value(self, offset, path)
 
 
 class Part:
-    """A part of a tree: knows its value in a setting, and the coordinates of a value."""
+    """A part of a tree, the same wherever it stands: trees, and copies within one, share it.
+
+    Its own place, the `path` and the `offset` of its first coordinate, comes from outside.
+
+    Attributes
+    ----------
+    size : int
+        Its number of coordinates.
+    """
 
     __slots__ = ()
 
-    def value(self, setting: _Setting) -> Any:
+    size = 0
+
+    def value(self, setting: _Setting, offset: int, path: Path) -> Any:
         raise NotImplementedError
 
-    def encode(self, value: Any, point: list[float]) -> None:
-        """Set the coordinates that stand for `value`; parts without coordinates accept anything."""
+    def leaves(self, path: Path) -> Iterator[Leaf]:
+        return iter(())
 
-    def part(self, key: str | int) -> Part:
+    def decisions(self, path: Path) -> Iterator[tuple[Path, str]]:
+        """Yield what the forest decided: which option, how many copies, present or absent."""
+        return iter(())
+
+    def find(self, key: str | int, offset: int) -> tuple[Part, int]:
+        """Return the part under `key` and the offset of its first coordinate."""
         raise KeyError(key)
 
-    def decisions(self) -> list[str]:
-        return []
 
-
-@attrs.frozen(eq=False)
 class Fixed(Part):
-    """A constant, or None in place of an absent part."""
+    """A constant."""
 
-    constant: Any
+    __slots__ = ('constant',)
 
-    def value(self, setting: _Setting) -> Any:
+    def __init__(self, constant: Any) -> None:
+        self.constant = constant
+
+    def value(self, setting: _Setting, offset: int, path: Path) -> Any:
         return self.constant
 
 
-@attrs.frozen(eq=False)
+class Absent(Part):
+    """An optional part that is not there: nothing in a dict, None where its place must be kept."""
+
+    __slots__ = ()
+
+    def value(self, setting: _Setting, offset: int, path: Path) -> Any:
+        return None if path else {}
+
+    def decisions(self, path: Path) -> Iterator[tuple[Path, str]]:
+        yield path, 'absent'
+
+
+ABSENT = Absent()
+
+
 class Drawn(Part):
     """A coordinate."""
 
-    index: int
-    leaf: Leaf
+    __slots__ = ('domain',)
 
-    def value(self, setting: _Setting) -> Any:
-        return self.leaf.domain.decode(setting.point[self.index])
+    size = 1
 
-    def encode(self, value: Any, point: list[float]) -> None:
-        try:
-            point[self.index] = self.leaf.domain.encode(value)
-        except SpaceError as error:
-            raise SpaceError(f'at {show_path(self.leaf.path)}: {error}') from None
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+
+    def value(self, setting: _Setting, offset: int, path: Path) -> Any:
+        return self.domain.decode(setting.point[offset])
+
+    def leaves(self, path: Path) -> Iterator[Leaf]:
+        yield Leaf(path, self.domain)
 
 
-@attrs.frozen(eq=False)
 class Computed(Part):
-    """A value computed from other values, which stand at `sources`."""
+    """A value computed from others; each link says how to reach one: so many steps up, then a path down."""
 
-    path: Path
-    dependent: Dependent
-    sources: tuple[Path, ...]
+    __slots__ = ('dependent', 'links')
 
-    def value(self, setting: _Setting) -> Any:
-        if self.path not in setting.computed:
-            values = tuple(setting.at(path) for path in self.sources)
+    def __init__(self, dependent: Dependent, links: Sequence[tuple[int, Path]]) -> None:
+        self.dependent = dependent
+        self.links = links
+
+    def value(self, setting: _Setting, offset: int, path: Path) -> Any:
+        if path not in setting.computed:
+            values = tuple(setting.at(path[: len(path) - up] + down) for up, down in self.links)
             try:
-                setting.computed[self.path] = self.dependent.compute(values)
+                setting.computed[path] = self.dependent.compute(values)
             except Exception as error:
                 raise SpaceError(
-                    f'the callback of the dependent value at {show_path(self.path)} raised {type(error).__name__}: '
-                    f'{error}, called with {", ".join(map(repr, values))}'
+                    f'the callback of the dependent value at {show_path(path)} raised {type(error).__name__}: {error}; '
+                    f'it was called with {", ".join(map(repr, values))}'
                 ) from error
-        return setting.computed[self.path]
+        return setting.computed[path]
 
 
-@attrs.frozen(eq=False)
 class Group(Part):
     """Parts under keys: as a dict, a list or a tuple.
 
-    `decision` says what the forest decided here: which option, or how many copies.
+    `decision` says what the forest decided here; `absent` names the parts that are left out.
     """
 
-    shape: Literal['dict', 'list', 'tuple']
-    parts: dict[str | int, Part]
-    path: Path = ()
-    decision: str = ''
+    __slots__ = ('absent', 'decision', 'parts', 'shape', 'size')
 
-    def value(self, setting: _Setting) -> Any:
-        if self.shape == 'dict':
-            return {key: part.value(setting) for key, part in self.parts.items()}
-        values = [part.value(setting) for part in self.parts.values()]
-        return values if self.shape == 'list' else tuple(values)
+    def __init__(
+        self,
+        shape: Literal['dict', 'list', 'tuple'],
+        parts: dict[str | int, Part],
+        decision: str = '',
+        absent: Sequence[str | int] = (),
+    ) -> None:
+        self.shape = shape
+        self.parts = parts
+        self.decision = decision
+        self.absent = absent
+        self.size = sum([part.size for part in parts.values()])
 
-    def encode(self, value: Any, point: list[float]) -> None:
+    def value(self, setting: _Setting, offset: int, path: Path) -> Any:
+        values = {}
         for key, part in self.parts.items():
-            try:
-                inner = value[key]
-            except (KeyError, IndexError, TypeError):
-                if isinstance(part, (Fixed, Computed)):
-                    continue
-                raise SpaceError(f'the parameters hold nothing at {show_path((*self.path, key))}') from None
-            part.encode(inner, point)
+            values[key] = part.value(setting, offset, (*path, key))
+            offset += part.size
+        if self.shape == 'dict':
+            return values
+        return list(values.values()) if self.shape == 'list' else tuple(values.values())
 
-    def part(self, key: str | int) -> Part:
-        return self.parts[key]
+    def leaves(self, path: Path) -> Iterator[Leaf]:
+        for key, part in self.parts.items():
+            yield from part.leaves((*path, key))
 
-    def decisions(self) -> list[str]:
-        own = []
+    def decisions(self, path: Path) -> Iterator[tuple[Path, str]]:
         if self.decision:
-            own = [f'{show_path(self.path)}={self.decision}' if self.path else self.decision]
-        return own + [text for part in self.parts.values() for text in part.decisions()]
+            yield path, self.decision
+        for key in self.absent:
+            yield (*path, key), 'absent'
+        for key, part in self.parts.items():
+            yield from part.decisions((*path, key))
+
+    def find(self, key: str | int, offset: int) -> tuple[Part, int]:
+        for own, part in self.parts.items():
+            if own == key:
+                return part, offset
+            offset += part.size
+        raise KeyError(key)
 
 
 def show_path(path: Path) -> str:
-    """Write a path for people.
+    """Write a path for people; -1 stands for every copy of a repeat.
 
     Examples
     --------
     >>> show_path(('layers', 0, 'width'))
     'layers[0].width'
+    >>> show_path(('batch norm', 'momentum'))
+    "['batch norm'].momentum"
     """
     text = ''
     for key in path:
-        text += f'[{key}]' if isinstance(key, int) else f'.{key}'
-    return text.lstrip('.') or '(the whole space)'
+        if isinstance(key, str) and key.isidentifier():
+            text += f'.{key}'
+        else:
+            text += '[*]' if key == -1 else f'[{key!r}]'
+    return text.removeprefix('.') or '(the whole space)'

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -143,12 +143,6 @@ def _normal(name: str, base: float | None, mu: float, sigma: float) -> Normal:
 
 def distribution(frozen: Any) -> Distribution:
     """Draw from a frozen distribution of scipy.stats, as in ``distribution(scipy.stats.beta(2, 5))``."""
-    if not (callable(getattr(frozen, 'ppf', None)) and callable(getattr(frozen, 'cdf', None))) or hasattr(
-        frozen, 'freeze'
-    ):
-        raise SpaceError(
-            f'distribution(): a frozen scipy.stats distribution is needed, such as scipy.stats.beta(2, 5); got {frozen!r}'
-        )
     return Distribution(frozen)
 
 
@@ -253,9 +247,8 @@ def scope(exclusive: bool = False, optional: bool = False, **domains: Any) -> Sc
     **domains
         The parts. More can be assigned later: ``layer.padding = ...``.
     """
-    for name, flag in (('exclusive', exclusive), ('optional', optional)):
-        if not isinstance(flag, bool):
-            raise SpaceError(f'scope(): {name} must be True or False; got {flag!r}')
+    _check_flag('scope', 'exclusive', exclusive)
+    _check_flag('scope', 'optional', optional)
     return Scope(domains, exclusive=exclusive, optional=optional)
 
 
@@ -273,12 +266,13 @@ def repeat(domain: Any, n: int, split: bool = True) -> Repeat:
     length = _whole('repeat', 'n', n)
     if length < 1:
         raise SpaceError(f'repeat(): n must be 1 or more; got {n!r}')
-    return Repeat(spec.as_node(domain), length, bool(split))
+    _check_flag('repeat', 'split', split)
+    return Repeat(spec.as_node(domain), length, split)
 
 
 def sequential(domains: Iterable[Any]) -> Sequence:
     """Draw several parts in order, as a tuple."""
-    if isinstance(domains, (str, bytes)) or not hasattr(domains, '__iter__'):
+    if isinstance(domains, (str, bytes, Mapping, Scope, set, frozenset)) or not hasattr(domains, '__iter__'):
         raise SpaceError(f'sequential(): a list of parts is needed; got {domains!r}')
     return Sequence(tuple(spec.as_node(domain) for domain in domains))
 
@@ -294,9 +288,18 @@ DOMAINS = frozenset(
 def _real(function: str, argument: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise SpaceError(f'{function}(): {argument} must be a number; got {value!r} ({type(value).__name__})')
-    if not math.isfinite(value):
-        raise SpaceError(f'{function}(): {argument} must be finite; got {value!r}')
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SpaceError(f'{function}(): {argument} must be finite, as a float; got {value!r}')
+    return number
+
+
+def _check_flag(function: str, argument: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise SpaceError(f'{function}(): {argument} must be True or False; got {value!r}')
 
 
 def _whole(function: str, argument: str, value: Any) -> int:

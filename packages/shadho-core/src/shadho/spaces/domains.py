@@ -11,6 +11,7 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from numbers import Real
 from statistics import NormalDist
 from typing import Any, ClassVar, Literal
 
@@ -32,9 +33,14 @@ __all__ = [
 
 Kind = Literal['continuous', 'integer', 'categorical']
 
+GRIDS = ('grid', 'exhaustive')
+
 # Quantiles of unbounded distributions stop here, where their values are still finite
 # (eight standard deviations of a normal distribution).
 _TAIL = 2.0**-53
+
+# With more values, the middles of their stretches are rounded to those of their neighbours.
+_MOST_VALUES = 2**50
 
 
 class Domain(ABC):
@@ -73,7 +79,11 @@ class Domain(ABC):
         """Return a quantile at which `decode` gives `value`; SpaceError when there is none."""
 
     def __repr__(self) -> str:
-        return f'{self.name}({", ".join(map(repr, self.args))})'
+        text = f'{self.name}({", ".join(map(self._show, self.args))})'
+        return f'grid({text})' if self.grid and self.name not in GRIDS else text
+
+    def _show(self, argument: Any) -> str:
+        return repr(argument)
 
 
 class Continuous(Domain):
@@ -84,13 +94,15 @@ class Continuous(Domain):
     grid: bool = False
 
     def encode(self, value: Any) -> float:
+        if not isinstance(value, Real):
+            raise SpaceError(f'{value!r} ({type(value).__name__}) is not a value of {self!r}: a number is needed')
         try:
             number = float(value)
-            u = min(max(self._quantile(number), 0.0), 1.0)
-        except (TypeError, ValueError, OverflowError):
-            raise SpaceError(f'{value!r} is not a value of {self!r}: a number is needed') from None
-        u = self._settle(u, number)
-        if not math.isclose(self.decode(u), number, rel_tol=1e-6, abs_tol=1e-6 * self._scale()):
+            u: float = self._settle(min(max(self._quantile(number), 0.0), 1.0), number)
+            outside = not math.isclose(self.decode(u), number, rel_tol=1e-6, abs_tol=1e-6 * self._scale())
+        except (ValueError, OverflowError):  # no logarithm, or no float
+            outside = True
+        if outside:
             raise SpaceError(f'{value!r} lies outside {self!r}')
         return u
 
@@ -99,7 +111,7 @@ class Continuous(Domain):
         """The inverse of `decode`, up to rounding."""
 
     def _scale(self) -> float:
-        return abs(self.decode(0.75) - self.decode(0.25))
+        return float(abs(self.decode(0.75) - self.decode(0.25)))
 
     def _settle(self, u: float, value: float) -> float:
         """Undo rounding: search the floats next to `u` for one that decodes to `value` exactly."""
@@ -199,7 +211,8 @@ class Normal(Continuous):
         return _power(self.base, self.mu + self.sigma * self._unit.inv_cdf(min(max(u, _TAIL), 1 - _TAIL)))
 
     def _quantile(self, value: float) -> float:
-        return self._unit.cdf((_log(self.base, value) - self.mu) / self.sigma)
+        # Unlike NormalDist.cdf, exact in the lower tail too.
+        return 0.5 * math.erfc((self.mu - _log(self.base, value)) / (self.sigma * math.sqrt(2.0)))
 
 
 def _check_exponents(domain: Uniform | Normal, low: float, high: float) -> None:
@@ -225,7 +238,14 @@ class Distribution(Continuous):
     name: str = 'distribution'
 
     def __attrs_post_init__(self) -> None:
-        middle = self.frozen.ppf(0.5)
+        frozen = self.frozen
+        usable = callable(getattr(frozen, 'ppf', None)) and callable(getattr(frozen, 'cdf', None))
+        if not usable or hasattr(frozen, 'freeze'):
+            raise SpaceError(
+                'distribution(): a frozen scipy.stats distribution is needed, such as scipy.stats.beta(2, 5); '
+                f'got {frozen!r}'
+            )
+        middle = frozen.ppf(0.5)
         if getattr(middle, 'shape', ()) != () or not math.isfinite(middle):
             raise SpaceError(
                 f'distribution(): the median must be one finite number; got {middle!r} '
@@ -316,22 +336,23 @@ class Choice(Discrete):
                     return index
         return None
 
-    def __repr__(self) -> str:
-        if len(self.values) <= 12:
-            return super().__repr__()
-        ends = ', '.join(map(repr, self.values[:3])), repr(self.values[-1])
-        return f'{self.name}([{ends[0]}, ..., {ends[1]}])  # {len(self.values)} values'
+    def _show(self, argument: Any) -> str:
+        if self.size <= 12:
+            return repr(argument)
+        first = ', '.join(map(repr, argument[:3]))
+        return f'[{first}, ... {self.size - 4} more ..., {argument[-1]!r}]'
 
 
 def _increasing(values: Sequence[Any]) -> bool:
-    numbers = all(type(value) in (int, float) for value in values)
+    numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
     return numbers and len(values) > 1 and all(map(operator.lt, values, values[1:]))
 
 
 def _same(one: Any, other: Any) -> bool:
     try:
-        return bool(one == other)
-    except Exception:  # arrays, and whatever else objects do when compared
+        equal = one == other
+        return bool(equal.all() if hasattr(equal, 'all') else equal or (one != one and other != other))
+    except Exception:  # arrays of another shape, and whatever else objects do when compared
         return False
 
 
@@ -350,8 +371,8 @@ class IntegerRange(Discrete):
     def __attrs_post_init__(self) -> None:
         _check_steps(self)
         object.__setattr__(self, 'size', -((self.low - self.high) // self.step))
-        if self.size > 2**52:
-            raise SpaceError(f'{self!r}: {self.size} values are more than can be told apart (2**52)')
+        if self.size > _MOST_VALUES:
+            raise SpaceError(f'{self!r}: {self.size} values are more than a float can tell apart (2**50)')
 
     @property
     def args(self) -> tuple[Any, ...]:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import shadho_worker
-
 from shadho.errors import SpaceError, nearest
 from shadho.records import revive
-from shadho.spaces.domains import Choice, Distribution, Domain, IntegerRange
-from shadho.spaces.structure import Constant, Dependent, Repeat, Scope, Sequence
+from shadho.spaces.domains import GRIDS, Choice, Distribution, Domain, IntegerRange
+from shadho.spaces.structure import FLAGS, Constant, Dependent, Repeat, Scope, Sequence
 
-__all__ = ['as_node', 'check_key', 'describe', 'fingerprint', 'from_json', 'outline', 'to_json']
+__all__ = ['as_node', 'describe', 'fingerprint', 'from_json', 'outline', 'refusing_endless_nesting', 'to_json']
 
 _NODES = (Domain, Scope, Constant, Repeat, Sequence, Dependent)
-_FLAGS = ('exclusive', 'optional')
+
+
+@contextlib.contextmanager
+def refusing_endless_nesting() -> Iterator[None]:
+    """Explain what a RecursionError means for a space."""
+    try:
+        yield
+    except RecursionError:
+        raise SpaceError('the space is nested too deeply, or contains itself') from None
 
 
 def as_node(value: Any) -> Any:
@@ -31,8 +39,13 @@ def as_node(value: Any) -> Any:
     """
     if isinstance(value, _NODES):
         return value
+    with refusing_endless_nesting():
+        return _from_plain(value)
+
+
+def _from_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return _scope(value)
+        return Scope(value)
     if isinstance(value, list):
         return make_choice('choice', value)
     if isinstance(value, tuple):
@@ -42,59 +55,41 @@ def as_node(value: Any) -> Any:
             value = value[::-1]
         return IntegerRange(value.start, value.stop, value.step)
     if isinstance(value, (set, frozenset)):
-        raise SpaceError(f'a set such as {value!r} has no order, so no seed could repeat its draws; use a list')
+        raise SpaceError(f'the set {value!r} has no order, so no seed could repeat its draws; use a list')
     if hasattr(value, 'dtype') and getattr(value, 'ndim', 0) == 1:
-        return make_choice('choice', value.tolist())
+        return make_choice('choice', value)
     if callable(getattr(value, 'ppf', None)) and callable(getattr(value, 'cdf', None)):
         return Distribution(value)
     return Constant(value)
 
 
-def _scope(value: Mapping[str, Any]) -> Scope:
-    flags = {}
-    for flag in _FLAGS:
-        given = value.get(flag)
-        if isinstance(given, bool):
-            flags[flag] = given
-        elif flag in value and (given is None or isinstance(given, (int, float, str))):
-            raise SpaceError(f'the flag {flag!r} of a dict must be True or False; got {given!r}')
-    return Scope({key: item for key, item in value.items() if key not in flags}, **flags)
-
-
-def check_key(key: object) -> str:
-    """Return `key` when it can name a part of a scope."""
-    if isinstance(key, str):
-        return key
-    raise SpaceError(
-        f'the key {key!r} ({type(key).__name__}) of a space is not a string. Parameters travel as JSON, '
-        f'whose keys are strings; use {str(key)!r}'
-    )
-
-
 def make_choice(name: str, values: Any, grid: bool = False) -> Choice:
     """Build a choice of plain values, refusing what would not be sampled as the user means it."""
-    if isinstance(values, (str, bytes)) or not hasattr(values, '__iter__'):
-        raise SpaceError(f'{name}(): a list of values is needed; got {values!r}')
     if isinstance(values, (set, frozenset)):
         raise SpaceError(f'{name}(): a set has no order, so no seed could repeat its draws; use a list')
-    own = tuple(values.tolist() if hasattr(values, 'dtype') else values)
+    if isinstance(values, (str, bytes, Mapping, *_NODES)) or not hasattr(values, '__iter__'):
+        raise SpaceError(f'{name}(): a list of values is needed; got {values!r}')
+    own = tuple(values.tolist() if getattr(values, 'ndim', 0) else values)
     if not own:
         raise SpaceError(f'{name}(): an empty list leaves nothing to choose from')
     for value in own:
-        if _holds_domain(value):
+        if _holds(_NODES, value):
             raise SpaceError(
                 f'{name}(): the value {value!r} holds a domain, but a list is a choice of plain values. To choose '
                 "between parts that vary themselves, use a dict with 'exclusive': True, or a tuple for a sequence"
             )
+        if _holds((set, frozenset), value):
+            raise SpaceError(
+                f'{name}(): the value {value!r} holds a set, whose order, and so its text, changes from run to run; '
+                'use a sorted list or tuple'
+            )
     return Choice(name, own, grid)
 
 
-def _holds_domain(value: Any) -> bool:
-    if isinstance(value, _NODES):
-        return True
+def _holds(types: tuple[type, ...], value: Any) -> bool:
     if isinstance(value, Mapping):
-        return any(map(_holds_domain, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_holds_domain, value))
+        value = list(value.values())
+    return isinstance(value, types) or (isinstance(value, (list, tuple)) and any(_holds(types, item) for item in value))
 
 
 # --- text --------------------------------------------------------------------------------------
@@ -111,14 +106,15 @@ def describe(space: Any) -> str:
         'C': 1.0,
     }
     """
-    return '\n'.join(_lines(as_node(space), {}))
+    with refusing_endless_nesting():
+        return '\n'.join(_lines(as_node(space), {}))
 
 
 def _lines(node: Any, names: dict[int, str]) -> list[str]:
     if isinstance(node, Scope):
         names.update((id(node[key]), key) for key in node)
-        flags = [f'# {flag}' for flag in _FLAGS if getattr(node, '_' + flag)]
-        return [' '.join(['{', *flags]), *_block([(f'{key!r}: ', node[key]) for key in node], names), '}']
+        flags = [(f'{flag!r}: ', True) for flag in FLAGS if getattr(node, f'_{flag}')]
+        return ['{', *_block([*flags, *((f'{key!r}: ', node[key]) for key in node)], names), '}']
     if isinstance(node, Sequence):
         return ['(', *_block([('', part) for part in node.parts], names), ')']
     if isinstance(node, Repeat):
@@ -159,12 +155,14 @@ def to_json(space: Any, indent: int | None = None) -> str:
         When the space holds what JSON cannot: a lambda or a local function as callback, a frozen
         distribution, an object that is no number, string, list, tuple or dict.
     """
-    return json.dumps(_Writer(exact=True).node(as_node(space)), indent=indent)
+    with refusing_endless_nesting():
+        return json.dumps(_Writer(exact=True).node(as_node(space)), indent=indent)
 
 
 def outline(space: Any) -> str:
     """Write the structure of any space as text; callbacks and objects by name only."""
-    return json.dumps(_Writer(exact=False).node(as_node(space)), indent=1)
+    with refusing_endless_nesting():
+        return json.dumps(_Writer(exact=False).node(as_node(space)), indent=1)
 
 
 def fingerprint(space: Any) -> str:
@@ -192,7 +190,7 @@ class _Writer:
 
     def _plain(self, node: Any) -> dict[str, Any]:
         if isinstance(node, Scope):
-            flags = {flag: True for flag in _FLAGS if getattr(node, '_' + flag)}
+            flags = {flag: True for flag in FLAGS if getattr(node, f'_{flag}')}
             return {'type': 'scope', **flags, 'parts': {key: self._node(node[key]) for key in node}}
         if isinstance(node, Sequence):
             return {'type': 'sequential', 'parts': [self._node(part) for part in node.parts]}
@@ -207,7 +205,7 @@ class _Writer:
             if self.exact:
                 raise SpaceError(f'{node!r} cannot be written as JSON; only constructors of shadho.spaces can')
             return {'type': 'distribution', 'of': _without_address(repr(node))}
-        grid = {'grid': True} if node.grid and node.name not in ('grid', 'exhaustive') else {}
+        grid = {'grid': True} if node.grid and node.name not in GRIDS else {}
         return {'type': node.name, 'args': [self._value(value) for value in node.args], **grid}
 
     def _callback(self, callback: Any) -> str | None:
@@ -223,7 +221,7 @@ class _Writer:
 
     def _value(self, value: Any) -> Any:
         data = shadho_worker.jsonable(value)
-        if '"$repr"' in json.dumps(data):
+        if '{"$repr": ' in json.dumps(data):
             if self.exact:
                 raise SpaceError(
                     f'the value {value!r} ({type(value).__name__}) cannot be written as JSON; choose between '
@@ -282,10 +280,11 @@ def from_json(text: str) -> Any:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise SpaceError(f'the text of the space is not JSON: {error}') from None
     try:
-        return _Reader().node(data)
+        with refusing_endless_nesting():
+            return _Reader().node(data)
     except (KeyError, TypeError, AttributeError) as error:
         raise SpaceError(f'the JSON of the space is incomplete or misshapen: {type(error).__name__}: {error}') from None
 
@@ -305,15 +304,16 @@ class _Reader:
         return node
 
     def _node(self, data: Mapping[str, Any]) -> Any:
-        node = self._plain(data)
-        if 'id' in data:
-            self.known[data['id']] = node
-        return node
+        if 'id' not in data:
+            return self._plain(data)
+        if data['id'] not in self.known:  # one object in several places, each written out
+            self.known[data['id']] = self._plain(data)
+        return self.known[data['id']]
 
     def _plain(self, data: Mapping[str, Any]) -> Any:
         kind = data['type']
         if kind == 'scope':
-            flags = {flag: bool(data.get(flag, False)) for flag in _FLAGS}
+            flags = {flag: bool(data.get(flag, False)) for flag in FLAGS}
             return Scope({key: self._node(part) for key, part in data['parts'].items()}, **flags)
         if kind == 'sequential':
             return Sequence(tuple(self._node(part) for part in data['parts']))

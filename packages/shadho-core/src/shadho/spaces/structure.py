@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from shadho.errors import SpaceError, nearest
 
-__all__ = ['Constant', 'Dependent', 'Repeat', 'Scope', 'Sequence']
+__all__ = ['FLAGS', 'Constant', 'Dependent', 'Repeat', 'Scope', 'Sequence']
+
+FLAGS = ('exclusive', 'optional')
 
 
 class Scope:
     """Named parts of a space, all of them (the default) or one at a time (exclusive).
 
     Parts are read and assigned as items or attributes: ``layer.padding = ...`` is
-    ``layer['padding'] = ...``.
+    ``layer['padding'] = ...``. True or False under ``'exclusive'`` or ``'optional'`` sets that flag.
     """
+
+    __slots__ = ('__weakref__', '_exclusive', '_optional', '_parts')
 
     _parts: dict[str, Any]
     _exclusive: bool
     _optional: bool
 
-    def __init__(self, parts: dict[str, Any], *, exclusive: bool = False, optional: bool = False) -> None:
+    def __init__(self, parts: Mapping[str, Any], *, exclusive: bool = False, optional: bool = False) -> None:
         self._parts = {}
         self._exclusive = exclusive
         self._optional = optional
@@ -31,35 +35,58 @@ class Scope:
             self[key] = value
 
     def __getitem__(self, key: str) -> Any:
-        try:
+        if key in self._parts:
             return self._parts[key]
-        except KeyError:
-            raise KeyError(f'no part {key!r} in this scope; {nearest(str(key), self._parts)}') from None
+        if key in FLAGS:
+            return getattr(self, f'_{key}')
+        raise self._missing(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        from shadho.spaces.spec import as_node, check_key
+        from shadho.spaces.spec import as_node
 
-        self._parts[check_key(key)] = as_node(value)
+        if not isinstance(key, str):
+            raise SpaceError(
+                f'the key {key!r} ({type(key).__name__}) of a space is not a string. Parameters travel as JSON, '
+                f'whose keys are strings; use {str(key)!r}'
+            )
+        if key in FLAGS and isinstance(value, bool):
+            object.__setattr__(self, f'_{key}', value)
+            return
+        part = as_node(value)
+        if key in FLAGS and isinstance(part, Constant):
+            raise SpaceError(f'the flag {key!r} of a scope must be True or False; got {value!r}')
+        self._parts[key] = part
 
     def __delitem__(self, key: str) -> None:
+        if key not in self._parts:
+            raise self._missing(key)
         del self._parts[key]
 
+    def _missing(self, key: object) -> KeyError:
+        return KeyError(f'no part {key!r} in this scope; {nearest(str(key), self._parts)}')
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith('_'):  # copy and pickle ask for such names before there are parts
+        if name.startswith('__') or name in Scope.__slots__:  # copy and pickle ask before there are parts
             raise AttributeError(name)
         try:
-            return self._parts[name]
-        except KeyError:
-            raise AttributeError(f'no part {name!r} in this scope; {nearest(name, self._parts)}') from None
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(*error.args) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith('_'):
+        if name in Scope.__slots__:
             object.__setattr__(self, name, value)
         else:
             self[name] = value
 
     def __delattr__(self, name: str) -> None:
-        del self._parts[name]
+        try:
+            del self[name]
+        except KeyError as error:
+            raise AttributeError(*error.args) from None
+
+    def __copy__(self) -> Scope:
+        return Scope(self._parts, exclusive=self._exclusive, optional=self._optional)
 
     def __contains__(self, key: object) -> bool:
         return key in self._parts
