@@ -31,4 +31,5 @@ class Random(CountingSampler):
         return np.random.default_rng((self.seed, index, number)).random((_BLOCK, len(self.forest.tree(index))))
 
     def point(self, tree: Tree, k: int) -> npt.NDArray[np.float64]:
-        return self._block(tree.index, k // _BLOCK)[k % _BLOCK]
+        point: npt.NDArray[np.float64] = self._block(tree.index, k // _BLOCK)[k % _BLOCK]
+        return point

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import attrs
 from typing_extensions import Self
 
+import shadho_worker
 from shadho.records import Result, Trial, TrialError, TrialState, from_json, to_json
 
 __all__ = ['Metadata', 'Record', 'Storage', 'result_row', 'row_result', 'row_trial', 'trial_row']
@@ -144,8 +145,8 @@ def result_row(result: Result) -> dict[str, Any]:
         'started': result.started,
         'finished': result.finished,
         'seconds': result.seconds,
-        'host': result.host,
-        'output': result.output,
+        'host': shadho_worker.jsonable(result.host),
+        'output': shadho_worker.jsonable(result.output),
     }
 
 

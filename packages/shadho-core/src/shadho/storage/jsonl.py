@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shadho.errors import StorageError
-from shadho.records import Trial
+from shadho.records import Trial, revive
 from shadho.storage.base import FileStorage, Metadata, Record, result_row, row_result, row_trial, trial_row
 from shadho.storage.lock import WriterLock
+from shadho_worker import jsonable
 
 __all__ = ['JSONLines']
 
@@ -67,10 +68,7 @@ class JSONLines(FileStorage):
 
     def append(self, record: Record) -> None:
         kind, row = ('trial', trial_row(record)) if isinstance(record, Trial) else ('result', result_row(record))
-        for key in _TEXTS:
-            if row.get(key) is not None:
-                row[key] = json.loads(row[key])
-        self._write(kind, row)
+        self._write(kind, {key: _loads(value) if key in _TEXTS else jsonable(value) for key, value in row.items()})
 
     def flush(self) -> None:
         if self._file is None:
@@ -105,7 +103,7 @@ class JSONLines(FileStorage):
     def _write(self, kind: str, row: dict[str, Any]) -> None:
         if self._file is None:
             raise StorageError(f'{self.path} is not open; call open() first')
-        line = json.dumps({'record': kind, **row}, ensure_ascii=False)
+        line = json.dumps({'record': kind, **row}, ensure_ascii=False, allow_nan=False)
         try:
             self._file.write(line.encode() + b'\n')
         except OSError as error:
@@ -145,9 +143,16 @@ class JSONLines(FileStorage):
 
     def _record(self, data: dict[str, Any]) -> Record:
         try:
-            row = {
-                key: json.dumps(value) if key in _TEXTS and value is not None else value for key, value in data.items()
-            }
+            row = {key: _dumps(key, value) if key in _TEXTS else revive(value) for key, value in data.items()}
             return row_trial(row) if data['record'] == 'trial' else row_result(row)
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(f'{self.path} is corrupt: {type(error).__name__}: {error}') from error
+
+
+def _loads(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _dumps(key: str, value: Any) -> str | None:
+    """Write a column as the text that `row_trial` and `row_result` read; only `error` may be absent."""
+    return None if key == 'error' and value is None else json.dumps(value)

@@ -1,0 +1,45 @@
+"""Suites that a sampler, backend, storage or policy must pass, whoever wrote it.
+
+Subclass a suite in a test module, say how an object is made, and pytest runs every test of it::
+
+    from shadho.testing import SamplerSuite
+
+    class TestHalton(SamplerSuite):
+        resumes = True
+
+        def make(self, forest, seed):
+            return Halton(forest, seed=seed)
+
+This is the only part of shadho-core that needs pytest (``pip install pytest``), which is therefore
+none of its dependencies.
+"""
+
+from __future__ import annotations
+
+try:
+    import pytest
+except ImportError as error:
+    raise ImportError('shadho.testing needs pytest: pip install pytest') from error
+
+# So that a failing assertion of a suite shows its values, as one in a test module does.
+pytest.register_assert_rewrite(
+    'shadho.testing.backends', 'shadho.testing.policies', 'shadho.testing.samplers', 'shadho.testing.storages'
+)
+
+from shadho.testing.backends import BackendSuite, ConcurrentBackendSuite, IsolatedBackendSuite  # noqa: E402
+from shadho.testing.policies import PolicySuite  # noqa: E402
+from shadho.testing.samplers import SamplerSuite  # noqa: E402
+from shadho.testing.spaces import SPACES, some_trees  # noqa: E402
+from shadho.testing.storages import DurableStorageSuite, StorageSuite  # noqa: E402
+
+__all__ = [
+    'SPACES',
+    'BackendSuite',
+    'ConcurrentBackendSuite',
+    'DurableStorageSuite',
+    'IsolatedBackendSuite',
+    'PolicySuite',
+    'SamplerSuite',
+    'StorageSuite',
+    'some_trees',
+]

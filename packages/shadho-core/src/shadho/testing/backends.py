@@ -1,0 +1,562 @@
+"""What every backend must do."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from shadho.backends import Backend, Job
+from shadho.driver import Shadho
+from shadho.errors import ShadhoError
+from shadho.execution.objective import Command, Function, Objective
+from shadho.records import ComputeClass, Result, Trial, TrialState
+from shadho.testing.spaces import SPACES
+
+__all__ = ['BackendSuite', 'ConcurrentBackendSuite', 'IsolatedBackendSuite']
+
+
+class BackendSuite(ABC):
+    """Tests of the contract of `shadho.backends.Backend`.
+
+    Each trial gives exactly one Result, unless it was cancelled. What a trial does wrong is a
+    Result that says so, never an exception. A job that `affinity` refuses, `open` refuses too.
+
+    Attributes
+    ----------
+    patience : float, default 60.0
+        Seconds to wait for what should have happened long before.
+    """
+
+    patience: ClassVar[float] = 60.0
+
+    @abstractmethod
+    def make(self) -> Backend:
+        """Return a new backend, not open yet, that needs nobody's help to have at least one slot."""
+
+    def test_every_trial_gives_exactly_one_result(self) -> None:
+        with self._open(lambda params: params['x'] * 2.0) as run:
+            results = run.all({'x': number} for number in range(12))
+            assert [result.trial for result in results] == list(range(12))
+            assert [result.loss for result in results] == [number * 2.0 for number in range(12)]
+            assert {result.state for result in results} == {TrialState.DONE}
+            assert list(run.backend.poll(0.0)) == []
+
+    def test_parameters_arrive_in_the_shape_of_the_space(self) -> None:
+        params = {'a': 1, 'b': [0.5, {'c': (1, 'x')}], 'd': None, 'e': True, 'ü.☃ ': 'text', 'f': 2**70}
+        with self._open(lambda params: {'loss': 0.0, 'seen': repr(params)}) as run:
+            assert run.one(params).results['seen'] == repr(params)
+
+    def test_parameters_need_not_be_a_dict(self) -> None:
+        with self._open(lambda params: params[0] + params[1]) as run:
+            assert run.one((1.0, 2.0)).loss == 3.0
+
+    def test_an_objective_cannot_change_the_parameters_of_its_trial(self) -> None:
+        def objective(params: Any) -> float:
+            params['layers'].clear()
+            params.clear()
+            return 1.0
+
+        with self._open(objective) as run:
+            trial = run.submit({'layers': [1, 2]})
+            run.collect(1)
+            assert trial.params == {'layers': [1, 2]}
+
+    def test_all_that_an_objective_returns_is_brought_back(self) -> None:
+        def objective(params: Any) -> Any:
+            import numpy as np
+
+            return {'loss': np.float32(0.5), 'array': np.arange(3), 'pair': (1, 2), 'curve': [float('nan')]}
+
+        with self._open(objective) as run:
+            result = run.one()
+        assert result.loss == 0.5
+        assert result.results['array'].dtype == np.arange(3).dtype
+        assert result.results['pair'] == (1, 2)
+        assert math.isnan(result.results['curve'][0])
+
+    @pytest.mark.parametrize('loss', [math.inf, -math.inf, 0, True, 10**30])
+    def test_every_number_is_a_loss(self, loss: float) -> None:
+        with self._open(lambda params: loss) as run:
+            result = run.one()
+        assert (result.state, result.loss) == (TrialState.DONE, float(loss))
+
+    @pytest.mark.parametrize('returned', [None, 'text', math.nan, {}, {'accuracy': 1}, [1.0], 1j])
+    def test_a_trial_without_a_usable_loss_has_failed(self, returned: Any) -> None:
+        with self._open(lambda params: returned) as run:
+            result = run.one()
+        self._check_failed(result, 'result', 'the objective returned')
+
+    @pytest.mark.parametrize(
+        'raised',
+        [ValueError('my "message"'), SystemExit(3), ZeroDivisionError(), GeneratorExit(), RecursionError('deep')],
+    )
+    def test_a_trial_that_raises_has_failed(self, raised: BaseException) -> None:
+        def objective(params: Any) -> float:
+            raise raised
+
+        with self._open(objective) as run:
+            result = run.one()
+        self._check_failed(result, 'exception', type(raised).__name__)
+        assert result.error is not None
+        assert 'in objective' in result.error.traceback
+        assert str(raised) in result.error.message
+
+    def test_a_trial_that_runs_out_of_memory_has_failed_of_that(self) -> None:
+        def objective(params: Any) -> float:
+            raise MemoryError
+
+        with self._open(objective) as run:
+            self._check_failed(run.one(), 'memory', 'MemoryError')
+
+    def test_an_exception_that_cannot_be_shown_or_pickled_is_told_nevertheless(self) -> None:
+        def objective(params: Any) -> float:
+            class OddError(Exception):
+                def __str__(self) -> str:
+                    raise RuntimeError('no text')
+
+                def __reduce__(self) -> str:
+                    raise RuntimeError('no pickle')
+
+            raise OddError(lambda: None)
+
+        with self._open(objective) as run:
+            self._check_failed(run.one(), 'exception', 'OddError')
+
+    def test_trials_after_a_failed_one_are_evaluated(self) -> None:
+        with self._open(lambda params: 1.0 / params['x']) as run:
+            results = run.all({'x': number % 2} for number in range(6))
+        assert [result.state for result in results] == [TrialState.FAILED, TrialState.DONE] * 3
+
+    def test_large_parameters_and_results_go_through(self) -> None:
+        with self._open(lambda params: {'loss': len(params['text']), 'back': params['text'] * 2}) as run:
+            result = run.one({'text': 'ü' * 300_000})
+        assert result.loss == 300_000
+        assert len(result.results['back']) == 600_000
+
+    def test_a_cancelled_trial_gives_no_result_and_frees_its_slot(self, tmp_path: Path) -> None:
+        with self._open(lambda params: params['x']) as run:
+            run.cancel(run.submit({'x': 1.0}))
+            run.submit({'x': 2.0})
+            assert [result.loss for result in run.collect(1)] == [2.0]
+            assert list(run.backend.poll(0.0)) == []
+
+    def test_polling_without_trials_returns_nothing(self) -> None:
+        with self._open(lambda params: 1.0) as run:
+            assert list(run.backend.poll(0.0)) == []
+            run.one()
+            assert list(run.backend.poll(0.05)) == []
+
+    def test_polling_without_a_limit_waits_for_a_result(self) -> None:
+        with self._open(lambda params: 1.0) as run:
+            trial = run.submit()
+            assert [result.trial for result in run.backend.poll(None)] == [trial.id]
+
+    def test_classes_have_names_of_their_own_and_slots(self) -> None:
+        with self._open(lambda params: 1.0) as run:
+            classes = run.backend.discover()
+            assert all(isinstance(own, ComputeClass) for own in classes)
+            assert len({own.name for own in classes}) == len(classes)
+            assert sum(own.slots for own in classes) >= 1
+            assert all(own.hardware.cores >= 1 for own in classes)
+
+    def test_a_trial_in_every_slot_of_every_class_is_evaluated(self) -> None:
+        with self._open(lambda params: params['x']) as run:
+            trials = [run.submit({'x': number}) for number in range(run.slots)]
+            assert {result.trial for result in run.collect(len(trials))} == {trial.id for trial in trials}
+
+    def test_times_are_on_the_clock_of_the_backend(self) -> None:
+        with self._open(lambda params: 1.0) as run:
+            for _ in range(3):
+                before = run.backend.now()
+                result = run.one()
+                assert before <= result.started <= result.finished <= run.backend.now()
+                assert 0.0 <= result.seconds <= result.finished - result.started + 1e-6
+
+    def test_the_clock_does_not_run_backwards(self) -> None:
+        with self._open(lambda params: 1.0) as run:
+            times = [run.backend.now()]
+            for _ in range(3):
+                run.one()
+                times.append(run.backend.now())
+            assert times == sorted(times)
+
+    def test_results_say_where_the_trial_ran(self) -> None:
+        with self._open(lambda params: 1.0) as run:
+            assert run.one().host != ''
+
+    def test_closing_is_harmless_at_any_time(self) -> None:
+        backend = self.make()
+        backend.close()
+        with self._open(lambda params: 1.0, backend) as run:
+            run.submit()
+        backend.close()
+        backend.close()
+
+    def test_it_can_be_opened_again(self) -> None:
+        backend = self.make()
+        for factor in (2.0, 3.0):
+            with self._open(_times(factor), backend) as run:
+                assert run.one({'x': 1.0}).loss == factor
+
+    def test_affinity_is_a_number_and_needs_nothing_opened(self) -> None:
+        for job in (self._job(lambda params: 1.0), self._job(Command('true')), self._job(max, trial_timeout=1.0)):
+            assert self.make().affinity(job) in (-1, 0, 1, 2)
+
+    def test_functions_can_be_run(self) -> None:
+        assert self.make().affinity(self._job(lambda params: 1.0)) >= 0
+
+    def test_a_command_is_run_or_refused(self, tmp_path: Path) -> None:
+        script = tmp_path / 'evaluate.py'
+        script.write_text(
+            'import json, pathlib, sys\n'
+            'params = json.loads(pathlib.Path("hyperparameters.json").read_text())\n'
+            'print("says", params["x"])\n'
+            'if params["x"] == 1: sys.exit(3)\n'
+            'if params["x"] == 2: pathlib.Path("made.txt").write_text("made of 2")\n'
+            'if params["x"] != 3: pathlib.Path("result.json").write_text(json.dumps({"loss": params["x"]}))\n'
+        )
+        command = Command(f'{shlex.quote(_python())} evaluate.py', (script,), ('made.txt',), tmp_path / 'back')
+        with self._open_or_refused(command) as run:
+            if run is None:
+                return
+            exited, done, silent = run.all({'x': number} for number in (1, 2, 3))
+        self._check_failed(exited, 'exception', '3')
+        assert (done.state, done.loss) == (TrialState.DONE, 2.0)
+        assert (tmp_path / 'back' / '1' / 'made.txt').read_text() == 'made of 2'
+        self._check_failed(silent, 'result', 'result.json')
+        assert 'says 3' in silent.output
+
+    def test_a_quick_trial_is_done_under_a_time_limit_or_the_limit_refused(self) -> None:
+        with self._open_or_refused(Function(lambda params: 1.0), trial_timeout=60.0) as run:
+            assert run is None or run.one().state is TrialState.DONE
+
+    def test_a_whole_search_runs_on_it(self) -> None:
+        def objective(params: Any) -> float:
+            if 'poly' in params:
+                raise ValueError('no polynomials')
+            return float(next(iter(params.values()))['C'])
+
+        search = Shadho(
+            'suite', objective, SPACES['unequal trees'], max_tasks=30, seed=1, backend=self.make(), storage=None, display=False
+        )  # fmt: skip
+        result = search.run()
+        trials = list(result)
+        assert sorted(trial.id for trial in trials) == list(range(30))
+        assert {trial.state for trial in trials} == {TrialState.DONE, TrialState.FAILED}
+        assert all((trial.state is TrialState.FAILED) == ('poly' in trial.params) for trial in trials)
+        assert all(trial.started <= trial.finished <= result.elapsed for trial in trials)  # type: ignore[operator]
+
+    def _check_failed(self, result: Result, kind: str, text: str) -> None:
+        assert result.state is TrialState.FAILED
+        assert result.loss is None
+        assert result.error is not None
+        assert result.error.kind == kind
+        assert text in result.error.message
+
+    def _job(self, objective: Objective | Callable[[Any], Any], **options: Any) -> Job:
+        own = objective if isinstance(objective, (Command, Function)) else Function(objective)
+        return Job('suite', own, **options)
+
+    @contextmanager
+    def _open(
+        self, objective: Objective | Callable[[Any], Any], backend: Backend | None = None, **options: Any
+    ) -> Iterator[_Run]:
+        with backend or self.make() as opened:
+            opened.open(self._job(objective, **options))
+            yield _Run(opened, self.patience)
+
+    @contextmanager
+    def _open_or_refused(self, objective: Objective, **options: Any) -> Iterator[_Run | None]:
+        """Open a job that the backend can run; None when it cannot, and says so twice."""
+        job = self._job(objective, **options)
+        backend = self.make()
+        if backend.affinity(job) >= 0:
+            with self._open(objective, backend, **options) as run:
+                yield run
+        else:
+            with pytest.raises(ShadhoError):
+                backend.open(job)
+            backend.close()
+            yield None
+
+
+class ConcurrentBackendSuite(BackendSuite):
+    """Tests of a backend whose trials run beside the search; besides all of `BackendSuite`.
+
+    `poll` returns when its time is over, whatever trials do, and as many run at once as there are
+    slots, never more. Trials and tests must see the same files.
+    """
+
+    def test_polling_waits_no_longer_than_it_was_told(self, tmp_path: Path) -> None:
+        with self._open(_wait_for(tmp_path / 'go')) as run:
+            run.submit()
+            for timeout in (0.0, 0.1):
+                begun = time.monotonic()
+                assert list(run.backend.poll(timeout)) == []
+                assert time.monotonic() - begun < 10.0
+            (tmp_path / 'go').touch()
+            assert run.collect(1)[0].state is TrialState.DONE
+
+    def test_trials_in_all_slots_run_at_the_same_time(self, tmp_path: Path) -> None:
+        with self._open(_meet(tmp_path)) as run:
+            number = run.slots
+            for index in range(number):
+                run.submit({'index': index, 'number': number})
+            assert [result.loss for result in run.collect(number)] == [float(number)] * number
+
+    def test_a_result_comes_while_other_trials_run(self, tmp_path: Path) -> None:
+        def objective(params: Any) -> float:
+            return float(_wait_for(tmp_path / 'go')(params)) if params['slow'] else 1.0
+
+        with self._open(objective) as run:
+            slow = [run.submit({'slow': True}) for _ in range(run.slots - 1)]
+            quick = [run.one({'slow': False}) for _ in range(3)]
+            (tmp_path / 'go').touch()
+            assert [result.loss for result in quick] == [1.0] * 3
+            assert {result.trial for result in run.collect(len(slow))} == {trial.id for trial in slow}
+
+    def test_a_running_trial_can_be_cancelled(self, tmp_path: Path) -> None:
+        with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
+            trial = run.submit()
+            run.wait_until((tmp_path / 'started').exists)
+            run.cancel(trial)
+            after = run.submit()
+            (tmp_path / 'go').touch()
+            assert [result.trial for result in run.collect(1)] == [after.id]
+            assert list(run.backend.poll(0.1)) == []
+
+    def test_cancelling_one_trial_leaves_the_others_alone(self, tmp_path: Path) -> None:
+        with self._open(_wait_for(tmp_path / 'go')) as run:
+            cancelled, *others = [run.submit() for _ in range(run.slots)]
+            run.cancel(cancelled)
+            (tmp_path / 'go').touch()
+            assert {result.trial for result in run.collect(len(others))} == {trial.id for trial in others}
+
+    def test_a_trial_that_has_ended_unnoticed_can_be_cancelled(self, tmp_path: Path) -> None:
+        with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
+            trial = run.submit()
+            run.wait_until((tmp_path / 'started').exists)
+            (tmp_path / 'go').touch()
+            time.sleep(0.2)  # for the trial to end; were it still running, the outcome must be the same
+            run.cancel(trial)
+            after = run.submit()
+            assert [result.trial for result in run.collect(1)] == [after.id]
+
+    def test_a_trial_that_outlives_its_time_limit_has_failed_or_the_limit_was_refused(self, tmp_path: Path) -> None:
+        with self._open_or_refused(Function(_wait_for(tmp_path / 'go')), trial_timeout=0.3) as run:
+            if run is None:
+                return
+            self._check_failed(run.one(), 'timeout', '0.3')
+            (tmp_path / 'go').touch()
+            assert run.one().state in (TrialState.DONE, TrialState.FAILED)
+
+
+class IsolatedBackendSuite(ConcurrentBackendSuite):
+    """Tests of a backend whose trials run in processes of their own; besides all of `ConcurrentBackendSuite`.
+
+    A trial may end its process in any way without harm to others, and no process outlives what it
+    was started for. Trials must run on this machine.
+    """
+
+    @pytest.mark.parametrize('end', ['exit', 'kill', 'segfault', 'abort'])
+    def test_a_trial_that_ends_its_process_has_crashed_alone(self, tmp_path: Path, end: str) -> None:
+        def objective(params: Any) -> float:
+            import os
+
+            if params['crash']:
+                if end == 'exit':
+                    os._exit(3)
+                signals = {'kill': signal.SIGKILL, 'segfault': signal.SIGSEGV, 'abort': signal.SIGABRT}
+                os.kill(os.getpid(), signals[end])
+            return float(_wait_for(tmp_path / 'go')(params))
+
+        with self._open(objective) as run:
+            beside = [run.submit({'crash': False}) for _ in range(run.slots - 1)]
+            self._check_failed(run.one({'crash': True}), 'crash', '3' if end == 'exit' else 'SIG')
+            (tmp_path / 'go').touch()
+            after = run.submit({'crash': False})
+            results = run.collect(len(beside) + 1)
+        assert {result.trial for result in results} == {trial.id for trial in [*beside, after]}
+        assert {result.state for result in results} == {TrialState.DONE}
+
+    def test_what_a_trial_does_to_its_process_does_not_reach_the_search(self) -> None:
+        def objective(params: Any) -> float:
+            import os
+            import sys
+
+            os.environ['SHADHO_SUITE'] = 'changed'
+            os.chdir('/')
+            os.close(1)
+            sys.stdout = None
+            return 1.0
+
+        folder = Path.cwd()
+        with self._open(objective) as run:
+            assert [result.state for result in run.all([{}] * 4)] == [TrialState.DONE] * 4
+        assert Path.cwd() == folder
+        assert 'SHADHO_SUITE' not in os.environ
+
+    @pytest.mark.parametrize('ending', ['cancel', 'close'])
+    def test_the_process_of_a_trial_ends_with_the_trial(self, tmp_path: Path, ending: str) -> None:
+        with self._open(_note_process(tmp_path)) as run:
+            trial = run.submit()
+            run.wait_until((tmp_path / 'ready').exists)
+            if ending == 'cancel':
+                run.cancel(trial)
+                run.wait_until(lambda: not _is_alive(tmp_path))
+        run.wait_until(lambda: not _is_alive(tmp_path), polling=False)
+
+    def test_the_process_of_a_trial_ends_with_its_time_limit(self, tmp_path: Path) -> None:
+        with self._open(_note_process(tmp_path), trial_timeout=1.5) as run:
+            self._check_failed(run.one(), 'timeout', '1.5')
+            assert (tmp_path / 'ready').exists()
+            run.wait_until(lambda: not _is_alive(tmp_path))
+
+
+class _Run:
+    """An open backend, with the slots that are taken."""
+
+    def __init__(self, backend: Backend, patience: float) -> None:
+        self.backend = backend
+        self.patience = patience
+        self.wait_until(lambda: self.slots > 0)
+        self._next = 0
+        self._running: dict[int, Trial] = {}
+
+    @property
+    def slots(self) -> int:
+        return sum(own.slots for own in self.backend.discover())
+
+    def submit(self, params: Any = None) -> Trial:
+        """Start a trial in the first free slot."""
+        busy = [trial.compute_class for trial in self._running.values()]
+        own = next(own for own in self.backend.discover() if busy.count(own.name) < own.slots)
+        params = {} if params is None else params
+        trial = Trial(self._next, 0, 0, (), params, own.name, own.resources, started=self.backend.now())
+        self._next += 1
+        self._running[trial.id] = trial
+        self.backend.submit(trial)
+        return trial
+
+    def cancel(self, trial: Trial) -> None:
+        self.backend.cancel(trial)
+        del self._running[trial.id]
+
+    def collect(self, number: int) -> list[Result]:
+        """Poll until so many results have come; they must be of trials that run."""
+        results: list[Result] = []
+        until = time.monotonic() + self.patience
+        while len(results) < number:
+            for result in self.backend.poll(1.0):
+                assert self._running.pop(result.trial, None) is not None, f'unexpected {result}'
+                results.append(result)
+            assert time.monotonic() < until, f'{number - len(results)} of {number} results did not come'
+        return results
+
+    def one(self, params: Any = None) -> Result:
+        """Run a trial; no other result may come first."""
+        trial = self.submit(params)
+        (result,) = self.collect(1)
+        assert result.trial == trial.id
+        return result
+
+    def all(self, settings: Iterator[Any] | Sequence[Any]) -> list[Result]:
+        """Run many trials, in as many slots as there are; return the results by trial."""
+        results = []
+        for params in settings:
+            if len(self._running) >= self.slots:
+                results += self.collect(1)
+            self.submit(params)
+        results += self.collect(len(self._running))
+        return sorted(results, key=lambda result: result.trial)
+
+    def wait_until(self, condition: Callable[[], bool], *, polling: bool = True) -> None:
+        """Wait for something that must happen; no result may come meanwhile."""
+        until = time.monotonic() + self.patience
+        while not condition():
+            assert time.monotonic() < until, 'waited in vain'
+            if polling:
+                assert list(self.backend.poll(0.02)) == []
+            else:
+                time.sleep(0.02)
+
+
+# Objectives are made by functions, so that they travel to other processes by value.
+
+
+def _wait_for(signal_file: Path, started: Path | None = None) -> Callable[[Any], float]:
+    """Return an objective that lasts until a file appears, and may leave one when it begins."""
+
+    def objective(params: Any) -> float:
+        import time
+
+        if started is not None:
+            started.touch()
+        until = time.monotonic() + 60.0
+        while not signal_file.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        return float(signal_file.exists())
+
+    return objective
+
+
+def _times(factor: float) -> Callable[[Any], float]:
+    def objective(params: Any) -> float:
+        return float(params['x'] * factor)
+
+    return objective
+
+
+def _meet(folder: Path) -> Callable[[Any], float]:
+    """Return an objective that lasts until all trials have begun; its loss is how many have."""
+
+    def objective(params: Any) -> float:
+        import time
+
+        (folder / f'here-{params["index"]}').touch()
+        until = time.monotonic() + 60.0
+        while len(list(folder.glob('here-*'))) < params['number'] and time.monotonic() < until:
+            time.sleep(0.01)
+        return len(list(folder.glob('here-*')))
+
+    return objective
+
+
+def _note_process(folder: Path) -> Callable[[Any], float]:
+    """Return an objective that leaves the number of its process, and never ends by itself."""
+
+    def objective(params: Any) -> float:
+        import os
+        import time
+
+        (folder / 'pid').write_text(str(os.getpid()))
+        (folder / 'ready').touch()
+        while True:
+            time.sleep(1.0)
+
+    return objective
+
+
+def _is_alive(folder: Path) -> bool:
+    try:
+        os.kill(int((folder / 'pid').read_text()), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _python() -> str:
+    import sys
+
+    return sys.executable
