@@ -621,8 +621,8 @@ def _registry(extra: Iterable[Any]) -> Registry:
 def _difference(known: Mapping[str, Any], given: Mapping[str, str], limit: int = 40) -> str:
     """Show how two spaces differ: as people read them, or in full where that leaves the difference out."""
     for name in ('space', 'outline'):
-        texts = [str(side.get(name, '')).splitlines() for side in (known, given)]
-        lines = list(difflib.unified_diff(*texts, 'recorded', 'given now', lineterm='', n=2))
+        old, new = (str(side.get(name, '')).splitlines() for side in (known, given))
+        lines = list(difflib.unified_diff(old, new, 'recorded', 'given now', lineterm='', n=2))
         if lines:
             break
     return '\n'.join([*lines[:limit], *([f'... {len(lines) - limit} more lines'] if len(lines) > limit else [])])
