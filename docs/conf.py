@@ -4,7 +4,7 @@ import importlib.metadata
 
 project = 'SHADHO'
 author = 'The SHADHO maintainers'
-copyright = 'The SHADHO maintainers'  # noqa: A001
+copyright = 'The SHADHO maintainers'
 release = version = importlib.metadata.version('shadho-core')
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']

@@ -63,7 +63,9 @@ def _write_file(example: Example) -> bool:
 def _python(example: Example) -> None:
     if _write_file(example):
         return
-    code = compile('\n' * (example.line + example.parsed.line_offset) + example.parsed, example.path, 'exec', dont_inherit=True)
+    code = compile(
+        '\n' * (example.line + example.parsed.line_offset) + example.parsed, example.path, 'exec', dont_inherit=True
+    )
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(code, example.namespace)
@@ -78,12 +80,11 @@ def _console(example: Example) -> str | None:
     for part in re.split(r'^\$ ', example.parsed, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition('\n')
         done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, executable='/bin/bash')
-        if expected.strip():
-            difference = _difference(expected, done.stdout)
-            if difference is not None:
-                return f'$ {command}\n{difference}\n{done.stderr}'
-        elif done.returncode:
+        if done.returncode:
             return f'$ {command}\nended with exit status {done.returncode}:\n{done.stdout}{done.stderr}'
+        difference = _difference(expected, done.stdout) if expected.strip() else None
+        if difference is not None:
+            return f'$ {command}\n{difference}\n{done.stderr}'
     return None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 import shadho
 import shadho_local
 import shadho_worker
@@ -45,7 +46,9 @@ def _tests_of(name: str) -> list[doctest.DocTest]:
 
 
 @pytest.mark.parametrize('name', [name for name in _modules() if _tests_of(name)])
-def test_the_examples_in_the_docstrings_of_a_module_hold(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_in_the_docstrings_of_a_module_hold(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for test in _tests_of(name):

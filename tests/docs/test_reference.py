@@ -1,0 +1,81 @@
+"""The reference pages name all that there is."""
+
+from __future__ import annotations
+
+import inspect
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+import shadho
+import shadho.errors
+import shadho.testing
+import shadho_worker
+from shadho import Shadho, TrialState, spaces
+
+REFERENCE = Path(__file__).parents[2] / 'docs' / 'reference'
+
+
+def _page(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('name', sorted(spaces.__all__))
+def test_every_constructor_of_spaces_has_a_row(name: str) -> None:
+    assert f'| `{name}(' in _page('spaces.md') or f', `{name}(' in _page('spaces.md')
+
+
+@pytest.mark.parametrize('name', list(inspect.signature(Shadho).parameters))
+def test_every_option_of_a_search_has_a_row(name: str) -> None:
+    assert f'| `{name}` |' in _page('options.md')
+
+
+def test_the_defaults_of_options_are_as_the_table_says() -> None:
+    rows = [line.split('|') for line in _page('options.md').splitlines() if line.startswith('| `')]
+    table = {row[1].strip(' `'): row[2].strip(' `') for row in rows if len(row) > 4}
+    options = inspect.signature(Shadho).parameters
+    told = {
+        name: table[name]
+        for name, option in options.items()
+        if option.default not in (inspect.Parameter.empty, None, ())
+    }
+    assert told == {name: repr(options[name].default) for name in told}
+
+
+@pytest.mark.parametrize('state', list(TrialState))
+def test_every_state_of_a_trial_has_a_row(state: TrialState) -> None:
+    assert f'| `{state}` |' in _page('trials.md')
+
+
+@pytest.mark.parametrize('name', sorted(set(shadho.__all__) - {'ShadhoError', 'hookimpl', 'spaces'}))
+def test_every_public_class_is_described(name: str) -> None:
+    assert any(f'.. autoclass:: shadho.{name}\n' in page.read_text(encoding='utf-8') for page in REFERENCE.glob('*.md'))
+
+
+@pytest.mark.parametrize('name', sorted(shadho.testing.__all__))
+def test_every_suite_is_described(name: str) -> None:
+    assert f':: shadho.testing.{name}\n' in _page('testing.md')
+
+
+@pytest.mark.parametrize('name', sorted(set(shadho.errors.__all__) - {'ShadhoError', 'nearest'}))
+def test_every_error_is_explained(name: str) -> None:
+    page = REFERENCE.parent / 'how-to' / 'errors.md'
+    assert f'| `{name}` |' in page.read_text(encoding='utf-8')
+
+
+def test_every_column_and_key_of_the_storage_is_described(tmp_path: Path) -> None:
+    path = tmp_path / 'search.db'
+    Shadho('columns', abs, spaces.uniform(-1, 1), max_tasks=1, backend='inline', storage=path, display=False).run()
+    with sqlite3.connect(path) as db:
+        names = {row[1] for table in ('trials', 'results') for row in db.execute(f'PRAGMA table_info({table})')}
+        names |= {key for (key,) in db.execute('SELECT key FROM metadata')}
+    db.close()
+    page = _page('storage.md')
+    assert {name for name in names if f'`{name}`' not in page} == set()
+
+
+@pytest.mark.parametrize('value', [(1, 2), float('inf'), 1j, b'\0', {1: 2}, object()])
+def test_every_tag_of_a_value_is_described(value: object) -> None:
+    (tag,) = shadho_worker.jsonable(value)
+    assert f'`{{"{tag}": ' in _page('storage.md')
