@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
-import attrs
 import click
 
 import shadho
 from shadho import plugins
+from shadho.errors import PluginError
+from shadho.plugins import Plugin
 
-__all__ = ['cli']
+__all__ = ['cli', 'main']
 
 
 @click.group(context_settings={'help_option_names': ['-h', '--help']})
@@ -22,20 +24,49 @@ def cli() -> None:
 @cli.command('plugins')
 @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
 def list_plugins(as_json: bool) -> None:
-    """List plugins, what each registers, and why one is broken."""
-    found = plugins.load().plugins
-    if as_json:
-        click.echo(json.dumps([attrs.asdict(info) for info in found], indent=2))
-        return
-    for info in found:
-        click.echo(f'{info.name}  ({info.distribution} {info.version})')
-        for kind, names in info.registers.items():
-            click.echo(f'    {kind}: {", ".join(names)}')
-        if info.broken:
-            click.secho(f'    broken: {info.broken}', fg='red')
+    """List plugins, what each registers, and why one is broken.
+
+    Ends with status 1 when two plugins claim one name, as no search can begin then.
+    """
+    clash = None
+    try:
+        found: Sequence[Plugin] = plugins.load().plugins
+    except PluginError as error:
+        found, clash = plugins.installed(), error
+    click.echo(json.dumps([_as_dict(plugin) for plugin in found], indent=2) if as_json else _table(found))
+    if clash is not None:
+        raise click.ClickException(str(clash))
+
+
+def _as_dict(plugin: Plugin) -> dict[str, object]:
+    return {
+        'name': plugin.name,
+        'distribution': plugin.distribution,
+        'version': plugin.version,
+        'registers': plugin.registers,
+        'hooks': [hook for hook, functions in plugin.hooks.items() if functions],
+        'broken': plugin.broken,
+    }
+
+
+def _table(found: Sequence[Plugin]) -> str:
+    rows = [('PLUGIN', 'DISTRIBUTION', 'BRINGS')]
+    rows += [(plugin.name, f'{plugin.distribution} {plugin.version}', _brings(plugin)) for plugin in found]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return '\n'.join(f'{name:{widths[0]}}  {dist:{widths[1]}}  {brings}' for name, dist, brings in rows)
+
+
+def _brings(plugin: Plugin) -> str:
+    if plugin.broken:
+        return click.style(f'broken: {plugin.broken}', fg='red')
+    registered = [f'{kind}: {", ".join(names)}' for kind, names in plugin.registers.items()]
+    return '; '.join([*registered, *[hook for hook, functions in plugin.hooks.items() if functions]])
 
 
 def main() -> None:
     """Run the command line with the commands of all plugins."""
-    plugins.load().notify('shadho_register_commands', cli=cli)
+    try:
+        plugins.load().notify('shadho_register_commands', cli=cli)
+    except PluginError as error:
+        click.echo(f'Warning: commands of plugins are left out: {error}', err=True)
     cli()

@@ -1,6 +1,6 @@
 """Plugins: how backends, samplers, policies, storages, commands and observers are added."""
 
 from shadho.plugins.hookspecs import hookimpl
-from shadho.plugins.registry import Registry, load
+from shadho.plugins.registry import Plugin, Registry, installed, load
 
-__all__ = ['Registry', 'hookimpl', 'load']
+__all__ = ['Plugin', 'Registry', 'hookimpl', 'installed', 'load']

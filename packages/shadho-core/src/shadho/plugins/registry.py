@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import pluggy
 from shadho.errors import ConfigurationError, PluginError, nearest
 from shadho.plugins import hookspecs
 
-__all__ = ['KINDS', 'PluginInfo', 'Registry', 'load']
+__all__ = ['KINDS', 'Plugin', 'Registry', 'installed', 'load']
 
 log = logging.getLogger('shadho.plugins')
 
@@ -28,18 +28,22 @@ KINDS = {
 }
 """What can be registered, and by which hook."""
 
+_OURS = 'shadho.plugins.builtin'
+
 
 @attrs.frozen
-class PluginInfo:
-    """What is known of one plugin.
+class Plugin:
+    """One plugin, and what it brings.
 
     Attributes
     ----------
     name : str
     distribution, version : str
         Of the installed distribution that brings it; empty for an object given by the user.
-    registers : mapping of str to tuple of str
-        Names by kind.
+    classes : mapping of str to sequence of class
+        What it registers, by kind.
+    hooks : mapping of str to sequence of callable
+        Its implementations of the other hooks, by name; each takes the hook's values by name.
     broken : str
         Why it could not be loaded; empty when it was.
     """
@@ -47,28 +51,93 @@ class PluginInfo:
     name: str
     distribution: str = ''
     version: str = ''
-    registers: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    classes: Mapping[str, Sequence[type[Any]]] = attrs.field(factory=dict)
+    hooks: Mapping[str, Sequence[Callable[..., Any]]] = attrs.field(factory=dict)
     broken: str = ''
 
     @property
     def owner(self) -> str:
-        """Name it for people, by its distribution where there is one."""
+        """Name it for people: by its distribution where there is one."""
         return self.distribution or self.name
 
+    @property
+    def registers(self) -> dict[str, list[str]]:
+        """Names of what it registers, by kind."""
+        return {kind: [cls.name for cls in classes] for kind, classes in self.classes.items() if classes}
 
-class Registry:
-    """Plugins that were found, and what they register by kind and name.
+    def with_hooks_of(self, module: Any) -> Plugin:
+        """Return this plugin with what the hooks of a module or object are and register.
+
+        Raises
+        ------
+        PluginValidationError
+            When a hook does not exist, or does not have such an argument.
+        TypeError
+            When something is registered that is no class with a name.
+        """
+        manager = pluggy.PluginManager('shadho')
+        manager.add_hookspecs(hookspecs)
+        manager.register(module, name=self.owner)
+        manager.check_pending()
+        classes = {}
+        for kind, hook in KINDS.items():
+            classes[kind] = [cls for registered in getattr(manager.hook, hook)() for cls in registered]
+            for cls in classes[kind]:
+                if not isinstance(cls, type) or not isinstance(getattr(cls, 'name', None), str):
+                    raise TypeError(f'{cls!r} is no {kind}: a class with a string attribute "name" is needed')
+        hooks = {
+            hook: [_by_name(implementation) for implementation in caller.get_hookimpls()]
+            for hook, caller in vars(manager.hook).items()
+            if hook not in KINDS.values()
+        }
+        return attrs.evolve(self, classes=classes, hooks=hooks)
+
+
+def _by_name(implementation: pluggy.HookImpl) -> Callable[..., Any]:
+    """Return a function that takes all values of a hook, of which an implementation may want only some."""
+    function, names = implementation.function, implementation.argnames
+    return lambda **values: function(*[values[name] for name in names])
+
+
+def installed(entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> list[Plugin]:
+    """Load installed plugins, each under its own guard; our own come first.
 
     Parameters
     ----------
-    extra : iterable of modules or objects
-        Plugins besides the installed ones.
     entry_points : iterable of EntryPoint, optional
-        Instead of the installed ones of the group ``shadho``.
+        By default those of the group ``shadho``.
+    """
+    points = set(importlib.metadata.entry_points(group=GROUP) if entry_points is None else entry_points)
+    return [_load(point) for point in sorted(points, key=lambda point: (point.value != _OURS, point.name, point.value))]
+
+
+def _load(point: importlib.metadata.EntryPoint) -> Plugin:
+    dist = point.dist
+    plugin = Plugin(point.name) if dist is None else Plugin(point.name, dist.name, dist.version)
+    try:
+        return plugin.with_hooks_of(point.load())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit when it is imported
+        reason = _reason(error)
+        log.warning('the plugin %s of %s is broken, and left out: %s', point.name, plugin.owner, reason)
+        return attrs.evolve(plugin, broken=reason)
+
+
+def _reason(error: BaseException) -> str:
+    return f'{type(error).__name__}: {error}'
+
+
+class Registry:
+    """Plugins, and what they register by kind and name.
+
+    Parameters
+    ----------
+    plugins : iterable of Plugin
 
     Attributes
     ----------
-    plugins : list of PluginInfo
+    plugins : tuple of Plugin
 
     Raises
     ------
@@ -76,83 +145,46 @@ class Registry:
         When a name is claimed twice; the message names both owners.
     """
 
-    def __init__(
-        self, extra: Iterable[Any] = (), *, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
-    ) -> None:
-        self._manager = pluggy.PluginManager('shadho')
-        self._manager.add_hookspecs(hookspecs)
+    def __init__(self, plugins: Iterable[Plugin] = ()) -> None:
+        self.plugins = tuple(plugins)
         self._classes: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
         self._owners: dict[tuple[str, str], str] = {}
-        self.plugins: list[PluginInfo] = []
-        if entry_points is None:
-            entry_points = importlib.metadata.entry_points(group=GROUP)
-        self._entry_points = tuple(entry_points)
-        self._extra = tuple(extra)
-        # Our own parts come first, so that a clash is reported as the other plugin's.
-        for point in sorted(
-            set(self._entry_points), key=lambda point: (point.value != 'shadho.plugins.builtin', point.name)
-        ):
-            self._add_entry_point(point)
-        for plugin in self._extra:
-            info = PluginInfo(getattr(plugin, '__name__', type(plugin).__name__))
-            self.plugins.append(self._register(plugin, info))
-
-    def _add_entry_point(self, point: importlib.metadata.EntryPoint) -> None:
-        dist = point.dist
-        info = PluginInfo(point.name) if dist is None else PluginInfo(point.name, dist.name, dist.version)
-        try:
-            info = self._register(point.load(), info)
-        except PluginError:
-            raise
-        except BaseException as error:  # a plugin may even call sys.exit when it is imported
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            reason = f'{type(error).__name__}: {error}'
-            log.warning('the plugin %s of %s is broken, and left out: %s', point.name, info.owner, reason)
-            info = attrs.evolve(info, broken=reason)
-        self.plugins.append(info)
-
-    def _register(self, plugin: Any, info: PluginInfo) -> PluginInfo:
-        name = self._manager.register(plugin, name=f'{info.owner}:{info.name}:{id(plugin)}')
-        try:
-            self._manager.check_pending()
-            claims = {kind: self._call(hook, plugin) for kind, hook in KINDS.items()}
-            for kind, classes in claims.items():
+        self._hooks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
+        for plugin in self.plugins:
+            for kind, classes in plugin.classes.items():
                 for cls in classes:
-                    self._claim(kind, cls, info.owner)
-        except BaseException:
-            self._manager.unregister(plugin, name)
-            raise
-        registers = {kind: tuple(cls.name for cls in classes) for kind, classes in claims.items() if classes}
-        return attrs.evolve(info, registers=registers)
-
-    def _call(self, hook: str, plugin: Any) -> list[type[Any]]:
-        implementations = getattr(self._manager.hook, hook).get_hookimpls()
-        own = [implementation for implementation in implementations if implementation.plugin is plugin]
-        return [cls for implementation in own for cls in implementation.function()]
+                    self._claim(kind, cls, plugin.owner)
+            for hook, functions in plugin.hooks.items():
+                self._hooks.setdefault(hook, []).extend((plugin.owner, function) for function in functions)
 
     def _claim(self, kind: str, cls: type[Any], owner: str) -> None:
-        name = getattr(cls, 'name', None)
-        if not isinstance(cls, type) or not isinstance(name, str):
-            raise TypeError(f'{cls!r} is no {kind}: a class with a string attribute "name" is needed')
-        names = (name, *getattr(cls, 'aliases', ()))
-        for own in names:
-            other = self._owners.get((kind, own))
-            if other is not None:
-                raise PluginError(
-                    f'the {kind} {own!r} is claimed by {other} and by {owner}; uninstall one of the two, or rename it there'
-                )
-        for own in names:
-            self._owners[kind, own] = owner
-            self._classes[kind][own] = cls
+        other = self._owners.setdefault((kind, cls.name), owner)
+        if cls.name in self._classes[kind]:
+            raise PluginError(
+                f'the {kind} {cls.name!r} is claimed by {other} and by {owner}; uninstall one of the two, or rename it there'
+            )
+        self._classes[kind][cls.name] = cls
 
     def extended(self, *extra: Any) -> Registry:
-        """Return a registry of the same plugins and some more."""
-        return Registry((*self._extra, *extra), entry_points=self._entry_points) if extra else self
+        """Return a registry of the same plugins and some more: modules or objects with hooks.
+
+        Raises
+        ------
+        PluginError
+            When one of them cannot be used, or claims a name that is taken.
+        """
+        more = []
+        for module in extra:
+            plugin = Plugin(getattr(module, '__name__', type(module).__name__))
+            try:
+                more.append(plugin.with_hooks_of(module))
+            except Exception as error:
+                raise PluginError(f'the plugin {plugin.name} cannot be used: {_reason(error)}') from error
+        return Registry((*self.plugins, *more)) if more else self
 
     def classes(self, kind: str) -> Mapping[str, type[Any]]:
         """Return what is registered of one kind, by name."""
-        return dict(self._classes[kind])
+        return self._classes[kind]
 
     def get(self, kind: str, name: str, argument: str | None = None) -> type[Any]:
         """Return the class of that kind and name.
@@ -162,19 +194,15 @@ class Registry:
         ConfigurationError
             When there is none; says what is known, what is nearest, and what is broken.
         """
-        try:
-            return self._classes[kind][name]
-        except KeyError:
-            broken = ''.join(
-                f'; the plugin {info.owner} is broken: {info.broken}' for info in self.plugins if info.broken
-            )
-            hint = _INSTALLABLE.get((kind, name), '')
-            raise ConfigurationError(
-                f'{argument or kind}={name!r}: no such {kind}; {hint or nearest(name, self._classes[kind])}{broken}'
-            ) from None
+        found = self._classes[kind].get(name)
+        if found is not None:
+            return found
+        broken = [f'; the plugin {plugin.owner} is broken: {plugin.broken}' for plugin in self.plugins if plugin.broken]
+        hint = _INSTALLABLE.get((kind, name)) or nearest(name, self._classes[kind])
+        raise ConfigurationError(f'{argument or kind}={name!r}: no such {kind}; {hint}{"".join(broken)}')
 
     def notify(self, hook: str, **values: Any) -> list[Any]:
-        """Call an observing hook of every plugin; what one raises is logged, and the others still run.
+        """Call a hook of every plugin; what one raises is logged, and the others still run.
 
         Returns
         -------
@@ -182,11 +210,11 @@ class Registry:
             What the implementations returned, without None.
         """
         answers = []
-        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+        for owner, function in self._hooks.get(hook, ()):
             try:
-                answer = implementation.function(*[values[name] for name in implementation.argnames])
-            except Exception:
-                log.exception('%s of the plugin %s failed', hook, implementation.plugin_name)
+                answer = function(**values)
+            except (Exception, SystemExit):
+                log.exception('%s of the plugin %s failed', hook, owner)
                 continue
             if answer is not None:
                 answers.append(answer)
@@ -194,13 +222,12 @@ class Registry:
 
 
 _INSTALLABLE = {
-    ('backend', 'local'): 'it is a package of its own: pip install shadho-core[local]',
-    ('backend', 'workqueue'): 'it is a package of its own: pip install shadho-core[workqueue]',
-    ('backend', 'mpi'): 'it is a package of its own: pip install shadho-core[mpi]',
+    ('backend', name): f'it is a package of its own: pip install shadho-core[{name}]'
+    for name in ('local', 'workqueue', 'mpi')
 }
 
 
 @lru_cache(maxsize=1)
 def load() -> Registry:
     """Return the registry of the installed plugins, which is looked for once in a process."""
-    return Registry()
+    return Registry(installed())
