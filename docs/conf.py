@@ -1,4 +1,4 @@
-"""Sphinx configuration: ``sphinx-build -W --keep-going -n docs docs/_build``."""
+"""Sphinx configuration: ``sphinx-build -W --keep-going -n docs docs/_build/html``."""
 
 import importlib.metadata
 
@@ -9,14 +9,14 @@ release = version = importlib.metadata.version('shadho-core')
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
 exclude_patterns = ['_build']
-myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
+myst_enable_extensions = ['colon_fence', 'deflist']
 myst_heading_anchors = 3
+smartquotes_action = 'D'  # dashes; quotes in the text are code
 
 # Single backticks in docstrings name parameters and objects alike.
 default_role = 'code'
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'
-autodoc_class_signature = 'mixed'
 napoleon_google_docstring = False
 napoleon_use_param = False
 napoleon_use_rtype = False
@@ -25,5 +25,15 @@ napoleon_custom_sections = [('Attributes', 'params_style'), 'Invariants']
 
 html_theme = 'furo'
 html_title = f'SHADHO {release}'
-html_static_path: list[str] = []
+html_static_path = ['_static']
+html_css_files = ['tables.css']
 html_copy_source = False
+
+
+def show_factories(app, what, name, obj, options, signature, returned):
+    """Show a default that attrs makes anew for each object as ``...``."""
+    return (signature or '').replace('=NOTHING', '=...') or None, returned
+
+
+def setup(app):
+    app.connect('autodoc-process-signature', show_factories)
