@@ -26,7 +26,7 @@ napoleon_custom_sections = [('Attributes', 'params_style'), 'Invariants']
 html_theme = 'furo'
 html_title = f'SHADHO {release}'
 html_static_path = ['_static']
-html_css_files = ['tables.css']
+html_css_files = ['pages.css']
 html_copy_source = False
 
 
