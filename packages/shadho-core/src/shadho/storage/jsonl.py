@@ -16,6 +16,8 @@ from shadho_worker import jsonable
 
 __all__ = ['JSONLines']
 
+_BEGINNING = b'{"record": '
+"""Of each line, by which a line of ours that was cut off is told from a file of something else."""
 _TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error')
 
 
@@ -36,10 +38,7 @@ class JSONLines(FileStorage):
     def open(self) -> None:
         if self._file is not None:
             return
-        try:
-            self._lock.acquire()
-        except OSError as error:
-            raise self._unwritable(error) from None
+        self._lock.acquire()
         try:
             whole = 0
             for _, end in self._lines():
@@ -127,11 +126,11 @@ class JSONLines(FileStorage):
             end = 0
             for number, line in enumerate(file, 1):
                 end += len(line)
-                if not line.endswith(b'\n'):
+                if not line.endswith(b'\n') and (line.startswith(_BEGINNING) or _BEGINNING.startswith(line)):
                     return
                 try:
                     data = json.loads(line)
-                    known = data['record'] in ('metadata', 'trial', 'result')
+                    known = data['record'] in ('trial', 'result') or isinstance(data['values'], dict)
                 except (ValueError, TypeError, KeyError):
                     known = False
                 if not known:

@@ -20,11 +20,16 @@ class WriterLock:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock; StorageError names the holder when there is one."""
+        """Take the lock; StorageError names the holder when there is one, or says why there can be none."""
         import fcntl
 
         while self._file is None:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise StorageError(
+                    f'{self.path} cannot be written: {error.strerror}; give a storage elsewhere'
+                ) from None
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

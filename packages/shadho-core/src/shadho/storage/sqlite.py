@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -153,6 +154,7 @@ class SQLite(FileStorage):
             yield from self._records(self._connection, after)
             return
         with self._errors(), closing(self._reader()) as connection:
+            connection.execute('BEGIN')  # both tables as they are at one moment
             yield from self._records(connection, after)
 
     def _records(self, connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Record]]:
@@ -206,7 +208,7 @@ class _Errors:
         text = str(error)
         if 'not a database' in text:
             return 'this is no SQLite file; give this search another exp_key or storage'
-        if 'malformed' in text or not isinstance(error, sqlite3.Error):
+        if 'malformed' in text or 'decode' in text or not isinstance(error, sqlite3.Error):
             return (
                 f'the file is corrupt ({text}). What can be saved: sqlite3 {self.path} .recover | sqlite3 recovered.db; '
                 'or begin anew with another exp_key'
@@ -227,17 +229,17 @@ def _rows(
         yield row['position'], read(dict(row))
 
 
-def _on_network(path: Path) -> bool:
+def _on_network(path: Path, mounts_file: str = '/proc/self/mounts') -> bool:
     """Whether `path` lies on a file system that several machines share."""
     try:
-        with open('/proc/self/mounts', encoding='utf-8', errors='replace') as file:
+        with open(mounts_file, encoding='utf-8', errors='replace') as file:
             mounts = [line.split()[1:3] for line in file]
     except OSError:
         return False
     here = path.absolute().parent.resolve()
     best, kind = '', ''
     for place, system in mounts:
-        folder = place.encode().decode('unicode_escape')
+        folder = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match[1], 8)), place)  # as spaces are written
         if len(folder) >= len(best) and (here == Path(folder) or Path(folder) in here.parents):
             best, kind = folder, system
     return kind in _NETWORK_FILE_SYSTEMS
