@@ -304,6 +304,26 @@ def test_any_parallel_run_evaluates_the_same_trials_as_a_serial_one() -> None:
         )
 
 
+def test_results_of_many_megabytes_come_back_whole() -> None:
+    trials = list(run(lambda params: {'loss': 0.0, 'blob': 'x' * 30_000_000}, max_tasks=3))
+    assert [len(trial.results['blob']) for trial in trials] == [30_000_000] * 3
+
+
+def test_short_trials_wait_beside_the_running_one_and_each_is_told_apart() -> None:
+    def objective(params: dict[str, float]) -> float:
+        import os
+
+        if params['x'] < 0.02:
+            os._exit(1)
+        return params['x']
+
+    result = run(objective, max_tasks=500)
+    for trial in result:
+        assert (trial.error is None) == (trial.params['x'] >= 0.02)
+        assert trial.loss == (trial.params['x'] if trial.error is None else None)
+    assert len(result) == 500
+
+
 def test_bad_arguments_are_refused() -> None:
     for arguments, message in [
         ({'workers': 0}, 'workers must be an integer of 1 or more; got 0'),

@@ -38,6 +38,9 @@ log = logging.getLogger('shadho')
 _REDISCOVER = 1.0
 """Seconds between two looks at which workers there are, and the longest single wait."""
 
+_SHORT = 0.005
+"""Seconds below which a trial is so short that the next one should wait beside it."""
+
 
 @attrs.frozen
 class SearchInfo:
@@ -400,6 +403,7 @@ class _Run:
         self.running: dict[int, Trial] = {}
         self.busy: dict[str, int] = {}
         self.attempts: dict[int, int] = {}
+        self.pace = math.inf  # seconds that trials take of late
         self.stopped = ''
         self.interrupts = _Interrupts()
         self.echo = not isinstance(shadho.objective, str)
@@ -464,8 +468,9 @@ class _Run:
 
     def _fill_slots(self) -> Iterator[Trial]:
         """Yield a trial for each free slot that is to be used."""
+        ahead = 1 + (self.backend.queues_ahead and self.pace < _SHORT)
         for compute_class in self.classes:
-            while self.busy.get(compute_class.name, 0) < compute_class.slots and self._remaining() > 0:
+            while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead and self._remaining() > 0:
                 trial = self.search.ask(compute_class.name, self.now())
                 if trial is None:
                     break
@@ -498,6 +503,7 @@ class _Run:
             self.search.cancel(trial)
             return []
         self.attempts.pop(trial.id, None)
+        self.pace = result.seconds if math.isinf(self.pace) else 0.9 * self.pace + 0.1 * result.seconds
         trial = self.search.record(result)
         if trial.error is not None:
             log.info('trial %d failed (%s): %s', trial.id, trial.error.kind, trial.error.message)

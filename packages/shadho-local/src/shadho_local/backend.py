@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from collections.abc import Sequence
 from itertools import cycle, islice
@@ -41,6 +42,7 @@ class Local(Backend):
     """
 
     name = 'local'
+    queues_ahead = True
 
     def __init__(
         self, workers: int | None = None, *, classes: Sequence[ComputeClass] | None = None, pin: bool | None = None
@@ -74,7 +76,10 @@ class Local(Backend):
                 f'{dict(self._discovered[0].resources)}; ask for less with resources='
             )
         self._reaper = Reaper()
-        self._start(objective)
+        self._objective = tempfile.TemporaryFile()
+        self._objective.write(objective)
+        self._objective.flush()
+        self._start()
 
     def _form_classes(self, job: Job) -> list[ComputeClass]:
         if self.classes is not None:
@@ -86,7 +91,7 @@ class Local(Backend):
         (own,) = form_classes([hardware], job.classes, job.resources)
         return [own if self.workers is None else attrs.evolve(own, slots=self.workers)]
 
-    def _start(self, objective: bytes) -> None:
+    def _start(self) -> None:
         """Start every slot, with its share of CPUs and GPUs."""
         cpus = cycle(usable_cpus())
         gpus = cycle([device for device, _ in visible_gpus()])
@@ -95,7 +100,7 @@ class Local(Backend):
         for own in self._discovered:
             self._sandboxes[own.name] = [
                 Sandbox(
-                    objective,
+                    self._objective,
                     cpus=list(islice(cpus, self._cores(own))) if pin else (),
                     threads=self._cores(own),
                     environment=_gpu_environment(list(islice(gpus, max(1, int(own.resources.get('gpus', 0)))))),
@@ -119,27 +124,24 @@ class Local(Backend):
         if self._reaper is not None:
             self._reaper.close()
             self._reaper = None
+            self._objective.close()
 
     def discover(self) -> Sequence[ComputeClass]:
         return self._discovered
 
     def submit(self, trial: Trial) -> None:
-        slot = next(slot for slot in self._sandboxes[trial.compute_class] if slot.trial is None)
+        slot = min(self._sandboxes[trial.compute_class], key=len)
         slot.submit(trial.id, trial.params, self._job.trial_timeout)
 
     def cancel(self, trial: Trial) -> None:
-        for slot in self._slots():
-            if slot.trial == trial.id:
-                slot.stop()
-                slot.trial = None
+        for slot in self._sandboxes[trial.compute_class]:
+            slot.cancel(trial.id)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
         results = []
-        for slot, outcome in sandbox.poll(self._slots(), timeout):
-            assert slot.trial is not None
-            when = {'started': slot.begun, 'finished': time.monotonic(), 'seconds': outcome['seconds']}
-            results.append(Result.of(slot.trial, outcome, **when, host=self._host, output=outcome['output']))
-            slot.trial = None
+        for trial, begun, outcome in sandbox.poll(self._slots(), timeout):
+            when = {'started': begun, 'finished': time.monotonic(), 'seconds': outcome['seconds']}
+            results.append(Result.of(trial, outcome, **when, host=self._host, output=outcome['output']))
         return results
 
 

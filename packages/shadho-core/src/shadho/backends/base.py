@@ -52,11 +52,13 @@ class Backend(ABC):
     ----------
     * Each submitted trial gives exactly one Result of `poll`, unless it was cancelled.
     * What a trial does wrong is a Result with a state and an error, never an exception.
-    * A backend never keeps more trials running in a class than the class has slots; the driver
-      submits none beyond.
+    * A backend never runs more trials at once in a class than the class has slots. The driver
+      submits no more than that; or, while trials take only milliseconds and the backend
+      `queues_ahead`, one more for each slot, to start as soon as the slot is free.
     """
 
     name: ClassVar[str]
+    queues_ahead: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

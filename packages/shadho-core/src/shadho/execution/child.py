@@ -8,8 +8,9 @@ import json
 import os
 import pickle
 import signal
+import socket
 import sys
-from multiprocessing.connection import Connection
+from collections.abc import Sequence
 from typing import Any
 
 import shadho_worker
@@ -18,29 +19,39 @@ from shadho.execution.objective import Outcome, tail
 __all__ = ['main']
 
 
-def main(file: int) -> None:
-    """Serve trials that come through the connection with this file number, until it closes."""
-    os.set_inheritable(file, False)
-    connection = Connection(file)
+def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
+    """Serve trials that come through a socket, until it closes.
+
+    Parameters
+    ----------
+    connection : int
+        File number of the socket: pickled trials come in, lines of JSON go out.
+    objective_file : int
+        File number of a file that holds the pickled objective.
+    cpus : sequence of int
+        CPUs to stay on; any when empty.
+    """
+    for file in (connection, objective_file):
+        os.set_inheritable(file, False)
+    if cpus and hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, cpus)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     output = _Output()
     faulthandler.enable(output.file)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     try:
-        setup = pickle.loads(connection.recv_bytes())
-        if setup['cpus'] and hasattr(os, 'sched_setaffinity'):
-            os.sched_setaffinity(0, setup['cpus'])
-        objective, broken = _load(setup['objective'])
-        connection.send_bytes(b'')
-        home = os.getcwd()
-        while True:
-            trial, params = pickle.loads(connection.recv_bytes())
-            output.begin()
-            outcome = broken or objective.evaluate(params, trial)
-            outcome.setdefault('seconds', 0.0)
-            outcome['output'] = output.end() + outcome.get('output', '')
-            with contextlib.suppress(OSError):  # an objective may have gone elsewhere
-                os.chdir(home)
-            connection.send_bytes(json.dumps(outcome).encode())
+        with socket.socket(fileno=connection) as channel, channel.makefile('rb') as trials:
+            objective, broken = _load(objective_file)
+            channel.sendall(b'\n')
+            home = os.getcwd()
+            while True:
+                trial, params = pickle.load(trials)
+                output.begin()
+                outcome = broken or objective.evaluate(params, trial)
+                outcome.setdefault('seconds', 0.0)
+                outcome['output'] = output.end() + outcome.get('output', '')
+                with contextlib.suppress(OSError):  # an objective may have gone elsewhere
+                    os.chdir(home)
+                channel.sendall(json.dumps(outcome).encode() + b'\n')
     except (EOFError, ConnectionError):
         pass
     finally:
@@ -48,10 +59,10 @@ def main(file: int) -> None:
         os._exit(0)
 
 
-def _load(pickled: bytes) -> tuple[Any, Outcome | None]:
+def _load(file: int) -> tuple[Any, Outcome | None]:
     """Return the objective, or the outcome of every trial when it cannot be loaded here."""
     try:
-        return pickle.loads(pickled), None
+        return pickle.loads(os.pread(file, os.fstat(file).st_size, 0)), None
     except BaseException as error:
         outcome = shadho_worker.failure(error)
         message = 'the objective could not be loaded in the process that runs it: ' + outcome['error']['message']
@@ -64,9 +75,11 @@ class _Output:
 
     def __init__(self) -> None:
         self.file = os.dup(1)
+        self.is_empty = False
 
     def begin(self) -> None:
-        os.ftruncate(self.file, 0)
+        if not self.is_empty:
+            os.ftruncate(self.file, 0)
 
     def end(self) -> str:
         """Return the end of what the trial printed, and mend what it closed."""
@@ -78,4 +91,5 @@ class _Output:
             except (OSError, ValueError, AttributeError):
                 os.dup2(self.file, number)
                 setattr(sys, name, open(number, 'w', buffering=1, errors='backslashreplace', closefd=False))
-        return tail(self.file) if os.fstat(self.file).st_size else ''
+        self.is_empty = not os.fstat(self.file).st_size
+        return '' if self.is_empty else tail(self.file)

@@ -11,18 +11,18 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from importlib.machinery import PathFinder
-from multiprocessing.connection import Pipe
 from types import ModuleType
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import cloudpickle
 
@@ -30,9 +30,17 @@ import shadho_worker
 from shadho.errors import ConfigurationError
 from shadho.execution.objective import Objective, Outcome, describe_exit, is_outcome, tail
 
-__all__ = ['Reaper', 'Sandbox', 'pickle_objective', 'poll']
+__all__ = ['Ended', 'Reaper', 'Sandbox', 'pickle_objective', 'poll']
 
-_CHILD = 'import json, sys; sys.path[:] = json.loads(sys.argv[2]); from shadho.execution.child import main; main(int(sys.argv[1]))'
+_CHILD = """
+import json, sys
+setup = json.loads(sys.argv[1])
+sys.path[:] = setup['path']
+from shadho.execution.child import main
+main(*setup['files'], setup['cpus'])
+"""
+_CHUNK = 2**16
+_AHEAD_LIMIT = 2**15  # bytes that a socket takes in at once, though nobody reads
 
 # What the thread pools of numerical libraries read when they are loaded.
 _THREAD_VARIABLES = (
@@ -74,13 +82,27 @@ def _unimportable(function: Any) -> ModuleType | None:
     return module if PathFinder.find_spec(top) is None else None
 
 
+class Ended(NamedTuple):
+    """A trial that has ended: its number, when it began (`time.monotonic`), and what came of it."""
+
+    trial: int
+    begun: float
+    outcome: Outcome
+
+
+class _Task(NamedTuple):
+    trial: int
+    message: bytes
+    timeout: float
+
+
 class Sandbox:
     """One slot.
 
     Parameters
     ----------
-    objective : bytes
-        From `pickle_objective`.
+    objective : file
+        Holds what `pickle_objective` returned; shared by all slots.
     cpus : sequence of int, optional
         CPUs to pin the process to; not pinned without.
     threads : int, default 1
@@ -89,78 +111,101 @@ class Sandbox:
         Variables to set, such as ``CUDA_VISIBLE_DEVICES``.
     reaper : Reaper, optional
 
-    Attributes
-    ----------
-    trial : int or None
-        The trial that is running.
+    Notes
+    -----
+    Trials run one at a time. One that is submitted while another runs waits its turn, with its
+    parameters already sent, so that trials of milliseconds need not wait for the driver.
     """
 
     def __init__(
         self,
-        objective: bytes,
+        objective: IO[bytes],
         *,
         cpus: Sequence[int] = (),
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
         reaper: Reaper | None = None,
     ) -> None:
-        self._setup = pickle.dumps({'objective': objective, 'cpus': list(cpus)})
+        self._objective = objective
+        self._cpus = list(cpus)
         limits = {name: os.environ.get(name, str(threads)) for name in _THREAD_VARIABLES}
         self._environment = {**os.environ, **limits, **(environment or {})}
         self._reaper = reaper
         self._output = tempfile.TemporaryFile(mode='a+b')
         self._process: subprocess.Popen[bytes] | None = None
-        self._waiting: bytes | None = None
-        self.trial: int | None = None
-        self.begun = 0.0
-        self._deadline: float | None = None
-        self._timeout: float | None = None
+        self._tasks: deque[_Task] = deque()
+        self._sent = 0
+        self._begun = 0.0
+        self._is_ready = False
+
+    def __len__(self) -> int:
+        """Return how many trials it has, the running one included."""
+        return len(self._tasks)
 
     def start(self) -> None:
         """Start the process; returns before it is ready."""
-        self._connection, inner = Pipe()
-        file = inner.fileno()
-        path = json.dumps([entry or os.getcwd() for entry in sys.path])
+        self._socket, inner = socket.socketpair()
+        files = [inner.fileno(), self._objective.fileno()]
+        path = [entry or os.getcwd() for entry in sys.path]
         with inner:
             self._process = subprocess.Popen(
-                [sys.executable, '-c', _CHILD, str(file), path],
-                env=self._environment, pass_fds=[file], start_new_session=True,
+                [sys.executable, '-c', _CHILD, json.dumps({'files': files, 'path': path, 'cpus': self._cpus})],
+                env=self._environment, pass_fds=files, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
             )  # fmt: skip
         if self._reaper is not None:
             self._reaper.watch(self._process.pid)
-        self._is_ready = False
+        self._received: list[bytes] = []
         self._exit_file = os.pidfd_open(self._process.pid) if hasattr(os, 'pidfd_open') else None
-        try:
-            self._connection.send_bytes(self._setup)
-        except OSError:
-            pass  # it died at once, which `poll` will notice
 
     def submit(self, trial: int, params: Any, timeout: float | None = None) -> None:
-        """Run a trial; its time (seconds) counts from when the process is ready for it."""
-        if self._process is None or self._process.poll() is not None:
-            self.stop()
+        """Run a trial; its time (seconds) counts from when the process is free and ready for it."""
+        self._tasks.append(_Task(trial, _pickle((trial, params)), timeout or math.inf))
+        if self._process is None:
             self.start()
-        self.trial = trial
-        self._timeout = timeout
-        self._deadline = None
-        self.begun = time.monotonic()
-        self._waiting = _pickle((trial, params))
-        if self._is_ready:
-            self._send()
+        self._advance()
 
-    def _send(self) -> None:
-        assert self._waiting is not None
-        message, self._waiting = self._waiting, None
-        self.begun = time.monotonic()
-        self._deadline = None if self._timeout is None else self.begun + self._timeout
-        try:
-            self._connection.send_bytes(message)
-        except OSError:
-            pass  # it has just died, which `poll` will notice
+    def cancel(self, trial: int) -> None:
+        """Drop a trial; one that has been sent is ended together with its process."""
+        for place, task in enumerate(self._tasks):
+            if task.trial == trial:
+                del self._tasks[place]
+                if place < self._sent:
+                    self._restart()
+                return
 
-    def news(self, readable: Container[int]) -> Outcome | None:
-        """Return the outcome of the running trial, if it has one by now.
+    def _advance(self) -> None:
+        """Send the next trials: the one to run now, and a small one to follow."""
+        while self._is_ready and self._sent < len(self._tasks):
+            task = self._tasks[self._sent]
+            if self._sent and (self._sent > 1 or len(task.message) > _AHEAD_LIMIT):
+                return
+            if not self._sent:
+                self._begun = time.monotonic()
+            self._sent += 1
+            try:
+                self._socket.sendall(task.message)
+            except OSError:
+                return  # it has just died, which `poll` will notice
+
+    def _end(self, outcome: Outcome, *, process_ended: bool = False) -> Ended:
+        """Take the running trial off, and go on with the next one."""
+        ended = Ended(self._tasks.popleft().trial, self._begun, outcome)
+        self._begun = time.monotonic()
+        if process_ended:
+            self._restart()
+        else:
+            self._sent -= 1
+            self._advance()
+        return ended
+
+    def _restart(self) -> None:
+        self.stop()
+        if self._tasks:
+            self.start()
+
+    def news(self, readable: Container[int]) -> list[Ended]:
+        """Return the trials that have ended by now.
 
         Parameters
         ----------
@@ -168,88 +213,95 @@ class Sandbox:
             Those of `files` that have something to say.
         """
         if self._process is None:
-            return None
-        try:
-            if self._connection.fileno() in readable:
-                message = self._connection.recv_bytes()
-                if message:
-                    self._deadline = None
-                    return _read(message)
-                self._is_ready = True
-                if self._waiting is not None:
-                    self._send()
-                return None
-        except (EOFError, OSError):
-            return self._died()
+            return []
+        if self._socket.fileno() in readable:
+            try:
+                received = self._socket.recv(_CHUNK)
+            except OSError:
+                received = b''
+            return self._take(received) if received else self._died()
         has_ended = self._process.poll() is not None if self._exit_file is None else self._exit_file in readable
         if has_ended:
             return self._died()
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            return self._timed_out()
-        return None
+        return self._timed_out() if self.patience <= 0 else []
+
+    def _take(self, received: bytes) -> list[Ended]:
+        """Add to what was received; each message is a line, and the first one is empty."""
+        self._received.append(received)
+        if b'\n' not in received:
+            return []
+        *lines, rest = b''.join(self._received).split(b'\n')
+        self._received = [rest]
+        if lines and not self._is_ready:
+            del lines[0]
+            self._is_ready = True
+            self._advance()
+        return [self._end(_read(line)) for line in lines]
 
     @property
     def files(self) -> list[int]:
         """Numbers of the files that become readable when there is news."""
         if self._process is None:
             return []
-        return [self._connection.fileno()] if self._exit_file is None else [self._connection.fileno(), self._exit_file]
+        return [self._socket.fileno()] if self._exit_file is None else [self._socket.fileno(), self._exit_file]
 
     @property
     def patience(self) -> float:
         """Seconds until the running trial's time is over; infinite without a limit."""
-        return math.inf if self._deadline is None else self._deadline - time.monotonic()
+        return self._begun + self._tasks[0].timeout - time.monotonic() if self._sent else math.inf
 
-    def _died(self) -> Outcome | None:
+    def _died(self) -> list[Ended]:
         assert self._process is not None
         try:
             status = self._process.wait(5)
-        except subprocess.TimeoutExpired:  # it closed the connection but lives on
+        except subprocess.TimeoutExpired:  # it closed the socket but lives on
             status = -signal.SIGKILL
-        seconds = time.monotonic() - self.begun
-        printed = tail(self._output.fileno())
-        self.stop()
-        if self.trial is None:
-            return None
-        how = describe_exit(status)
+        if not self._tasks:
+            self.stop()
+            return []
         hint = '' if status < 0 else '; did it call os._exit?'
-        outcome = shadho_worker.failed('crash', f'the process of the trial ended with {how}{hint}', printed)
-        return {**outcome, 'seconds': seconds, 'output': printed}
+        return self._ended_with('crash', f'the process of the trial ended with {describe_exit(status)}{hint}')
 
-    def _timed_out(self) -> Outcome:
-        seconds = time.monotonic() - self.begun
+    def _timed_out(self) -> list[Ended]:
+        return self._ended_with(
+            'timeout', f'the trial was ended after its trial_timeout of {self._tasks[0].timeout:g} s'
+        )
+
+    def _ended_with(self, kind: str, message: str) -> list[Ended]:
+        """End the running trial together with its process."""
         printed = tail(self._output.fileno())
-        self.stop()
-        message = f'the trial was ended after its trial_timeout of {self._timeout:g} s'
-        outcome = shadho_worker.failed('timeout', message, printed)
-        return {**outcome, 'seconds': seconds, 'output': printed}
+        seconds = time.monotonic() - self._begun if self._sent else 0.0
+        outcome = shadho_worker.failed(kind, message, printed)
+        return [self._end({**outcome, 'seconds': seconds, 'output': printed}, process_ended=True)]
 
     def stop(self) -> None:
         """Kill the process and all that it started; harmless when there is none."""
         if self._process is None:
             return
         process, self._process = self._process, None
+        self._sent, self._is_ready = 0, False
         _kill_session(process)
         process.wait()
         if self._reaper is not None:
             self._reaper.forget(process.pid)
-        self._connection.close()
+        self._socket.close()
         if self._exit_file is not None:
             os.close(self._exit_file)
         self._output.truncate(0)
 
     def close(self) -> None:
         """Stop for good."""
+        self._tasks.clear()
         self.stop()
         self._output.close()
 
 
-def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[tuple[Sandbox, Outcome]]:
+def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended]:
     """Wait until a trial has ended, at most `timeout` seconds (None: for ever).
 
     Returns
     -------
-    list of (Sandbox, Outcome)
+    list of Ended
         Trials that ended, also by crashing or running out of time.
     """
     until = math.inf if timeout is None else time.monotonic() + timeout
@@ -265,8 +317,7 @@ def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[tuple[Sand
         if math.isinf(patience) and not any(sandbox.files for sandbox in sandboxes):
             return []
         readable = {file for file, _ in poller.poll(None if math.isinf(patience) else max(0.0, patience) * 1000)}
-        news = ((sandbox, sandbox.news(readable)) for sandbox in sandboxes)
-        ended = [(sandbox, outcome) for sandbox, outcome in news if outcome is not None]
+        ended = [news for sandbox in sandboxes for news in sandbox.news(readable)]
         if ended or time.monotonic() >= until:
             return ended
 

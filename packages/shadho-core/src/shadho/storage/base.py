@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,10 +111,10 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         'trial': trial.id,
         'tree': str(trial.tree),
         'sample': trial.sample,
-        'point': to_json(list(trial.point)),
+        'point': json.dumps(trial.point),
         'params': to_json(trial.params),
         'compute_class': trial.compute_class,
-        'resources': to_json(trial.resources) if trial.resources else '{}',
+        'resources': json.dumps(dict(trial.resources)),
         'meta': to_json(trial.meta) if trial.meta else '{}',
         'started': trial.started,
     }
