@@ -124,7 +124,8 @@ def _lines(node: Any, names: dict[int, str]) -> list[str]:
         return lines
     if isinstance(node, Dependent):
         targets = ', '.join(names.get(id(target), '...') for target in node.targets)
-        return [f'dependent({targets}, callback={_callback_name(node.callback)})']
+        callback = '' if node.callback is None else f', callback={_callback_name(node.callback)}'
+        return [f'dependent({targets}{callback})']
     return [repr(node)]
 
 
@@ -278,15 +279,17 @@ def from_json(text: str) -> Any:
     SpaceError
         When the text is no such JSON, or names what does not exist.
     """
-    try:
-        data = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise SpaceError(f'the text of the space is not JSON: {error}') from None
-    try:
-        with refusing_endless_nesting():
+    with refusing_endless_nesting():
+        try:
+            data = json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise SpaceError(f'the text of the space is not JSON: {error}') from None
+        try:
             return _Reader().node(data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SpaceError(f'the JSON of the space is incomplete or misshapen: {type(error).__name__}: {error}') from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SpaceError(
+                f'the JSON of the space is incomplete or misshapen: {type(error).__name__}: {error}'
+            ) from None
 
 
 class _Reader:
