@@ -1,7 +1,7 @@
 """Which kernel, and which hyperparameters, suit a support vector machine that reads digits?
 
     python driver.py                # searches for about a minute; run again, it goes on
-    python driver.py --timeout 10   # for 10 seconds
+    python driver.py --timeout 10   # for 10 seconds; or --max-tasks 50, until there are 50 trials
     python driver.py --command      # each trial as a command of its own, as on a cluster
 
 It needs ``pip install mlxtend scikit-learn matplotlib``, and leaves ``svm.db`` (every trial) and
@@ -35,11 +35,19 @@ search_space = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--timeout', type=float, default=65, help='seconds to search')
+    parser.add_argument('--max-tasks', type=int, help='trials of all runs together')
     parser.add_argument('--command', action='store_true', help='evaluate by running evaluate.sh')
     arguments = parser.parse_args()
 
     objective = 'bash evaluate.sh' if arguments.command else train_svm.main
-    opt = Shadho('svm', objective, search_space, method='random', timeout=arguments.timeout)
+    opt = Shadho(
+        'svm',
+        objective,
+        search_space,
+        method='random',
+        timeout=arguments.timeout,
+        max_tasks=arguments.max_tasks,
+    )
     if arguments.command:
         here = Path(__file__).parent
         opt.add_input_file(here / 'evaluate.sh')
