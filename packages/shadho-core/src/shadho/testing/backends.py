@@ -315,6 +315,25 @@ class ConcurrentBackendSuite(BackendSuite):
                 run.submit({'index': index, 'number': number})
             assert [result.loss for result in run.collect(number)] == [float(number)] * number
 
+    def test_never_more_trials_run_than_there_are_slots(self, tmp_path: Path) -> None:
+        with self._open(_count(tmp_path)) as run:
+            ahead = run.slots * (2 if run.backend.queues_ahead else 1)
+            for _ in range(3):
+                for _ in range(ahead):
+                    run.submit()
+                assert max(result.results['loss'] for result in run.collect(ahead)) <= run.slots
+
+    def test_a_trial_that_waits_behind_another_can_be_cancelled(self, tmp_path: Path) -> None:
+        with self._open(_wait_for(tmp_path / 'go')) as run:
+            first = [run.submit() for _ in range(run.slots)]
+            if run.backend.queues_ahead:
+                behind = [run.submit() for _ in range(run.slots)]
+                for trial in behind:
+                    run.cancel(trial)
+            (tmp_path / 'go').touch()
+            assert {result.trial for result in run.collect(len(first))} == {trial.id for trial in first}
+            assert list(run.backend.poll(0.1)) == []
+
     def test_a_result_comes_while_other_trials_run(self, tmp_path: Path) -> None:
         def objective(params: Any) -> float:
             return float(_wait_for(tmp_path / 'go')(params)) if params['slow'] else 1.0
@@ -439,9 +458,13 @@ class _Run:
         return sum(own.slots for own in self.backend.discover())
 
     def submit(self, params: Any = None) -> Trial:
-        """Start a trial in the first free slot."""
+        """Start a trial in the first free slot, or hand it out ahead where the backend allows it."""
         busy = [trial.compute_class for trial in self._running.values()]
-        own = next(own for own in self.backend.discover() if busy.count(own.name) < own.slots)
+        ahead = 2 if self.backend.queues_ahead else 1
+        own = min(
+            (own for own in self.backend.discover() if busy.count(own.name) < own.slots * ahead),
+            key=lambda own: busy.count(own.name) >= own.slots,
+        )
         params = {} if params is None else params
         trial = Trial(self._next, 0, 0, (), params, own.name, own.resources, started=self.backend.now())
         self._next += 1
@@ -529,6 +552,24 @@ def _meet(folder: Path) -> Callable[[Any], float]:
         while len(list(folder.glob('here-*'))) < params['number'] and time.monotonic() < until:
             time.sleep(0.01)
         return len(list(folder.glob('here-*')))
+
+    return objective
+
+
+def _count(folder: Path) -> Callable[[Any], float]:
+    """Return an objective whose loss is the number of trials that run meanwhile, itself included."""
+
+    def objective(params: Any) -> float:
+        import os
+        import threading
+        import time
+
+        mine = folder / f'running-{os.getpid()}-{threading.get_ident()}'
+        mine.touch()
+        time.sleep(0.01)
+        number = len(list(folder.glob('running-*')))
+        mine.unlink()
+        return float(number)
 
     return objective
 

@@ -183,14 +183,16 @@ class SamplerSuite(ABC):
                 sampler.tell(suggestion, _loss(suggestion))
         self._goes_on(sampler, forest)
 
-    def test_a_resumed_sampler_goes_on_where_the_earlier_one_ended(self, forest: Forest) -> None:
+    @pytest.mark.parametrize('running', [2, 4])
+    def test_a_resumed_sampler_goes_on_where_the_earlier_one_ended(self, forest: Forest, running: int) -> None:
         earlier, later = self.make(forest, 1), self.make(forest, 1)
         for tree in some_trees(forest):
             recorded = _ask(earlier, tree, 5)
-            for suggestion in (recorded[index] for index in (3, 0, 2, 1) if index < len(recorded)):
-                later.tell(suggestion, _loss(suggestion))
-            for suggestion in recorded[4:]:
-                later.adopt(suggestion)
+            for suggestion in [*recorded[3:], *recorded[:3]]:
+                if suggestion is recorded[running % len(recorded)]:
+                    later.adopt(suggestion)
+                else:
+                    later.tell(suggestion, _loss(suggestion))
             old, new = _ask(earlier, tree, 5), _ask(later, tree, 5)
             for suggestion in new:
                 _check(suggestion)

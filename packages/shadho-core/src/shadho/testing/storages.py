@@ -402,7 +402,7 @@ def _answer(function: Callable[[], Any], writer: int) -> None:
     try:
         answer = _Answer(function())
     except BaseException as error:
-        answer = _Answer(error=RuntimeError(f'in the child process: {type(error).__name__}: {error}'))
+        answer = _Answer(error=AssertionError(f'in the child process: {type(error).__name__}: {error}'))
     try:
         with open(writer, 'wb') as file:
             pickle.dump(answer, file)
