@@ -12,8 +12,8 @@ import pytest
 import shadho
 
 LAYERS = [
-    'errors', 'records', 'history', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'execution', 'backends', 'plugins',
-    'search', 'result', 'live', 'driver', 'report', 'cli', 'testing',
+    'errors', 'interrupts', 'records', 'history', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'execution',
+    'backends', 'plugins', 'search', 'result', 'live', 'options', 'resume', 'driver', 'report', 'cli', 'testing',
 ]  # fmt: skip
 HOME = Path(shadho.__file__).parent
 FILES = sorted(

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import math
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-import shadho
 from shadho.backends import Backend, Job
-from shadho.errors import ConfigurationError, ShadhoError, StorageError
+from shadho.errors import ConfigurationError, ShadhoError
 from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import Command, Function, Objective, check_file
 from shadho.forest import Forest
+from shadho.interrupts import Interrupts
+from shadho.options import check_count, check_key, check_objective, check_seconds, find_backend, find_storage
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.result import SearchResult
+from shadho.resume import resume
 from shadho.samplers import Sampler
 from shadho.scheduling import Policy
 from shadho.search import Search, check_direction
-from shadho.spaces import spec
 from shadho.storage import Storage
 
 __all__ = ['SearchInfo', 'SearchResult', 'Shadho']
@@ -177,12 +175,12 @@ class Shadho:
         plugins: Iterable[Any] = (),
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.exp_key = _check_key(exp_key)
-        self.objective = _check_objective(objective)
-        self.timeout = _check_seconds('timeout', timeout)
-        self.max_tasks = _check_count('max_tasks', max_tasks, 1)
-        self.trial_timeout = _check_seconds('trial_timeout', trial_timeout)
-        self.max_retries = _check_count('max_retries', max_retries, 0) or 0
+        self.exp_key = check_key(exp_key)
+        self.objective = check_objective(objective)
+        self.timeout = check_seconds('timeout', timeout)
+        self.max_tasks = check_count('max_tasks', max_tasks, 1)
+        self.trial_timeout = check_seconds('trial_timeout', trial_timeout)
+        self.max_retries = check_count('max_retries', max_retries, 0) or 0
         self.direction = check_direction(direction)
         self.loss_key = loss_key
         self.resources = check_resources(resources)
@@ -194,13 +192,13 @@ class Shadho:
             'grid_points': grid_points, 'repeats': repeats, 'options': options, 'registry': self._registry,
         }  # fmt: skip
         self._seed = seed
-        self.forest = Forest(space)
-        self._check_end(self._new_search(seed))
-        self._backend = backend if isinstance(backend, Backend) else self._find_backend(backend)
-        self._storage = self._find_storage(storage, durability)
         self._classes: list[DeclaredClass] = []
         self._inputs: list[Path] = []
         self._outputs: list[str] = []
+        self.forest = Forest(space)
+        self._check_end(self._new_search(seed))
+        self._backend = backend if isinstance(backend, Backend) else find_backend(self._registry, backend, self._job())
+        self._storage = find_storage(self._registry, storage, self.exp_key, durability)
 
     # --- configuration -----------------------------------------------------------------------
 
@@ -261,55 +259,12 @@ class Shadho:
             'end by themselves)'
         )
 
-    def _find_backend(self, name: str) -> Backend:
-        if name != 'auto':
-            return self._registry.get('backend', name)()  # type: ignore[no-any-return]
-        job = self._job()
-        able = [
-            (cls.affinity(job), not cls.__module__.startswith('shadho.'), cls)
-            for cls in self._registry.classes('backend').values()
-        ]
-        affinity, _, chosen = max(able, key=lambda entry: entry[:2])
-        if affinity < 1:
-            raise ConfigurationError(
-                'no installed backend can run this search by itself'
-                + (' with a trial_timeout' if self.trial_timeout else '')
-                + '; pip install shadho-core[local], or name one: '
-                + ', '.join(self._registry.classes('backend'))
-            )
-        return chosen()  # type: ignore[no-any-return]
-
-    def _find_storage(self, storage: str | os.PathLike[str] | Storage | None, durability: str) -> Storage:
-        if isinstance(storage, Storage):
-            return storage
-        if storage is None or storage == ':memory:':
-            return self._registry.get('storage', 'memory')()  # type: ignore[no-any-return]
-        classes = self._registry.classes('storage')
-        text = os.fspath(storage)
-        if text == 'auto':
-            text = 'sqlite'
-        if text in classes:
-            cls = classes[text]
-            return cls(self.exp_key + cls.suffixes[0], durability=durability) if cls.suffixes else cls()  # type: ignore[no-any-return]
-        for cls in classes.values():
-            if Path(text).suffix in cls.suffixes:
-                return cls(text, durability=durability)  # type: ignore[no-any-return]
-        known = sorted(suffix for cls in classes.values() for suffix in cls.suffixes)
-        raise ConfigurationError(
-            f'storage={text!r}: no storage has this name or file ending; give a path that ends in one of {", ".join(known)}, '
-            f'one of the names {", ".join(sorted(classes))}, or None to keep nothing'
-        )
-
     def _job(self) -> Job:
-        folder = Path(f'{self.exp_key}-output')
-        objective: Objective
+        objective: Objective = Function(self.objective, self.loss_key)
         if isinstance(self.objective, str):
-            inputs, outputs = getattr(self, '_inputs', []), getattr(self, '_outputs', [])
-            objective = Command(self.objective, tuple(inputs), tuple(outputs), folder.absolute(), self.loss_key)
-        else:
-            objective = Function(self.objective, self.loss_key)
-        classes = tuple(getattr(self, '_classes', ()))
-        return Job(self.exp_key, objective, self.resources, classes, self.trial_timeout)
+            folder = Path(f'{self.exp_key}-output').absolute()
+            objective = Command(self.objective, tuple(self._inputs), tuple(self._outputs), folder, self.loss_key)
+        return Job(self.exp_key, objective, self.resources, tuple(self._classes), self.trial_timeout)
 
     # --- running -------------------------------------------------------------------------------
 
@@ -330,62 +285,11 @@ class Shadho:
             When the storage belongs to another search, is in use, corrupt, or cannot be written.
         """
         with self._storage as storage:
-            search, elapsed = self._restore(storage)
+            search, elapsed = resume(storage, self._new_search, self.exp_key, self._seed, self.resume)
             with self._backend as backend:
                 backend.open(self._job())
                 run = _Run(self, search, storage, backend, elapsed)
                 return run.run()
-
-    def _restore(self, storage: Storage) -> tuple[Search, float]:
-        """Build the search from what the storage holds; return it with the seconds searched so far."""
-        known = storage.metadata()
-        search = self._new_search(self._seed if self._seed is not None else known.get('seed'))
-        own = {
-            'fingerprint': spec.fingerprint(self.forest.space),
-            'direction': self.direction,
-            'loss_key': self.loss_key,
-        }
-        if known:
-            self._check_same(storage, known, own)
-            if self._seed not in (None, known['seed']):
-                log.warning('seed=%s differs from the seed %s that this search began with', self._seed, known['seed'])
-        else:
-            storage.update(
-                **own, **self._space_texts(), exp_key=self.exp_key, seed=search.seed,
-                version=shadho.__version__, elapsed=0.0,
-            )  # fmt: skip
-        latest = float(known.get('elapsed', 0.0))
-
-        def records() -> Iterator[Trial | Result]:
-            nonlocal latest
-            for _, record in storage.read():
-                latest = max(latest, record.started or 0.0, getattr(record, 'finished', 0.0) or 0.0)
-                yield record
-
-        search.restore(records())
-        return search, latest
-
-    def _space_texts(self) -> dict[str, str]:
-        return {'space': spec.describe(self.forest.space), 'outline': spec.outline(self.forest.space)}
-
-    def _check_same(self, storage: Storage, known: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        if not self.resume:
-            raise StorageError(
-                f'{storage} already holds a search, and resume=False: nothing is overwritten. Give another exp_key or '
-                'storage, remove the file, or let the search go on with resume=True'
-            )
-        if known.get('fingerprint') != own['fingerprint']:
-            difference = _difference(known, self._space_texts())
-            raise StorageError(
-                f'{storage} belongs to another search space. Give this search another exp_key or storage, or the space '
-                'that is recorded:\n' + difference
-            )
-        for name in ('direction', 'loss_key'):
-            if known.get(name) != own[name]:
-                raise StorageError(
-                    f'{storage} was recorded with {name}={known.get(name)!r}, and now {name}={own[name]!r}: their losses '
-                    'cannot be compared. Give this search another exp_key or storage'
-                )
 
 
 class _Run:
@@ -405,7 +309,7 @@ class _Run:
         self.attempts: dict[int, int] = {}
         self.pace = math.inf  # seconds that trials take of late
         self.stopped = ''
-        self.interrupts = _Interrupts()
+        self.interrupts = Interrupts()
         self.echo = not isinstance(shadho.objective, str)
 
     def now(self) -> float:
@@ -479,11 +383,9 @@ class _Run:
                 yield trial
 
     def _poll(self) -> Sequence[Result]:
-        timeout = min(self.deadline - self.now(), _REDISCOVER)
-        with self.interrupts.allowed():
-            results = self.backend.poll(max(timeout, 0.0))
-            return [self._on_own_clock(result) for result in results if result.trial in self.running]
-        return []
+        timeout = max(0.0, min(self.deadline - self.now(), _REDISCOVER))
+        results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
+        return [self._on_own_clock(result) for result in results if result.trial in self.running]
 
     def _on_own_clock(self, result: Result) -> Result:
         if result.state is TrialState.LOST and self.attempts.get(result.trial, 0) >= self.config.max_retries:
@@ -563,51 +465,6 @@ class _Run:
         )  # fmt: skip
 
 
-class _Interrupts:
-    """Ctrl-C and SIGTERM, let through only while the search waits, so that its state stays whole."""
-
-    _NAMES = {signal.SIGINT: 'interrupted', signal.SIGTERM: 'terminated'}
-
-    def __init__(self) -> None:
-        self.name = ''
-        self._waiting = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in self._NAMES:
-                self._before[number] = signal.signal(number, self._handle)
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: object) -> None:
-        again = bool(self.name)
-        self.name = self._NAMES[signal.Signals(number)]
-        if self._waiting or again:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def allowed(self) -> Iterator[None]:
-        """Let a signal end the waiting within, which is then left early."""
-        try:
-            self._waiting = True
-            if not self.name:
-                yield
-            else:
-                raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            self.name = self.name or 'interrupted'
-        finally:
-            self._waiting = False
-
-    def exit_when_terminated(self) -> None:
-        """End the process as SIGTERM asked, with the status that shells give such an end."""
-        if self.name == 'terminated':
-            sys.exit(128 + signal.SIGTERM)
-
-
 def _with_display(config: Shadho) -> Registry:
     """Return the registry, with the live display as one more observer."""
     show = config.display
@@ -622,56 +479,3 @@ def _registry(extra: Iterable[Any]) -> Registry:
     from shadho import plugins
 
     return plugins.load().extended(*extra)
-
-
-def _difference(known: Mapping[str, Any], given: Mapping[str, str], limit: int = 40) -> str:
-    """Show how two spaces differ: as people read them, or in full where that leaves the difference out."""
-    for name in ('space', 'outline'):
-        old, new = (str(side.get(name, '')).splitlines() for side in (known, given))
-        lines = list(difflib.unified_diff(old, new, 'recorded', 'given now', lineterm='', n=2))
-        if lines:
-            break
-    return '\n'.join([*lines[:limit], *([f'... {len(lines) - limit} more lines'] if len(lines) > limit else [])])
-
-
-def _check_key(exp_key: str) -> str:
-    if (
-        not isinstance(exp_key, str)
-        or not exp_key.strip()
-        or '/' in exp_key
-        or '\0' in exp_key
-        or exp_key in ('.', '..')
-    ):
-        raise ConfigurationError(
-            f"exp_key must be a name that can be a file's, such as 'svm-search'; got {exp_key!r}. For a storage in another "
-            'folder give storage="folder/name.db"'
-        )
-    return exp_key
-
-
-def _check_objective(objective: Any) -> Any:
-    if isinstance(objective, str):
-        if not objective.strip():
-            raise ConfigurationError("the objective is an empty command; pass one such as 'bash evaluate.sh'")
-    elif not callable(objective):
-        raise ConfigurationError(
-            f'the objective must be a function of the parameters, or a shell command as a string; got {objective!r} '
-            f'({type(objective).__name__})'
-        )
-    return objective
-
-
-def _check_seconds(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ConfigurationError(f'{name} must be a number of seconds greater than 0, or None; got {value!r}')
-    return None if math.isinf(value) else float(value)
-
-
-def _check_count(name: str, value: int | None, least: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigurationError(f'{name} must be an integer of {least} or more; got {value!r}')
-    return value

@@ -75,10 +75,10 @@ class Local(Backend):
                 f'no trial fits on this machine ({self._discovered[0].hardware}): each asks for '
                 f'{dict(self._discovered[0].resources)}; ask for less with resources='
             )
-        self._reaper = Reaper()
         self._objective = tempfile.TemporaryFile()
         self._objective.write(objective)
         self._objective.flush()
+        self._reaper = Reaper()
         self._start()
 
     def _form_classes(self, job: Job) -> list[ComputeClass]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import importlib
 import json
@@ -16,7 +17,7 @@ from shadho.records import revive
 from shadho.spaces.domains import GRIDS, Choice, Distribution, Domain, IntegerRange
 from shadho.spaces.structure import FLAGS, Constant, Dependent, Repeat, Scope, Sequence
 
-__all__ = ['as_node', 'describe', 'fingerprint', 'from_json', 'outline', 'refusing_endless_nesting', 'to_json']
+__all__ = ['as_node', 'describe', 'difference', 'fingerprint', 'from_json', 'outline', 'refusing_endless_nesting', 'to_json']
 
 _NODES = (Domain, Scope, Constant, Repeat, Sequence, Dependent)
 
@@ -169,6 +170,15 @@ def outline(space: Any) -> str:
 def fingerprint(space: Any) -> str:
     """Return a hash that is the same for two spaces of the same structure."""
     return hashlib.sha256(outline(space).encode()).hexdigest()
+
+
+def difference(recorded: str, given: str, limit: int = 40) -> str:
+    """Show how two texts of spaces differ; empty when they do not."""
+    lines = list(
+        difflib.unified_diff(recorded.splitlines(), given.splitlines(), 'recorded', 'given now', lineterm='', n=2)
+    )
+    more = [f'... {len(lines) - limit} more lines'] if len(lines) > limit else []
+    return '\n'.join([*lines[:limit], *more])
 
 
 class _Writer:
