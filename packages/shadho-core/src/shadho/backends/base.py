@@ -51,7 +51,9 @@ class Backend(ABC):
     Invariants
     ----------
     * Each submitted trial gives exactly one Result of `poll`, unless it was cancelled.
-    * What a trial does wrong is a Result with a state and an error, never an exception.
+    * What a trial does wrong is a Result with a state and an error, never an exception; nor do
+      changes that an objective makes to its parameters reach the trial.
+    * `open` refuses what `affinity` says cannot be run. After `close`, it can be opened again.
     * A backend never runs more trials at once in a class than the class has slots. The driver
       submits no more than that; or, while trials take only milliseconds and the backend
       `queues_ahead`, one more for each slot, to start as soon as the slot is free.

@@ -23,10 +23,11 @@ class Suggestion:
     Attributes
     ----------
     id : int
-        The sampler's own number for it; -1 for a point that no sampler suggested (a warm start).
+        The sampler's own number for it, from 0 and different within a tree; -1 for a point that no
+        sampler suggested (a warm start).
     tree : Tree
     point : array, shape (dimensions of the tree,)
-        In the unit cube.
+        In the unit cube; it stays as it is.
     meta : mapping
         Notes of the sampler, kept with the trial; made of JSON's types.
     """
@@ -78,7 +79,7 @@ class Sampler(ABC):
         """Take a suggestion of an earlier run, which is to run again, as pending."""
 
     def length(self, tree: Tree) -> float:
-        """Return how many suggestions a tree has; infinite by default."""
+        """Return how many suggestions a tree has, after which `ask` gives None; infinite by default."""
         return math.inf
 
     def promise(self, trees: Sequence[Tree]) -> npt.NDArray[np.float64] | None:

@@ -26,6 +26,11 @@ class Policy(ABC):
         Read only: it grows while the search runs.
     seed : int
         Fixes every random choice.
+
+    Notes
+    -----
+    While there is one compute class, and a tree that is not excluded, `pick` returns a tree: a
+    search whose slots are all idle would never end.
     """
 
     name: ClassVar[str]

@@ -26,7 +26,7 @@ class Storage(ABC):
 
     Invariants
     ----------
-    * `read` yields records in the order in which they were appended.
+    * `read` yields records in the order in which they were appended, also before they are flushed.
     * After `flush`, what was appended survives the end of this process, however it ends.
     * One writer at a time: `open` refuses a second one and says who the first is. Readers of other
       processes need no lock.
