@@ -51,7 +51,15 @@ def shadho_rate(backend: str, trials: int, folder: Path) -> Stopwatch:
     watch = Stopwatch()
     storage = folder / f'{backend}-{time.monotonic_ns()}.db'
     Shadho(
-        'overhead', nothing, SPACE, max_tasks=trials, seed=0, backend=backend, storage=storage, display=False, plugins=[watch]
+        'overhead',
+        nothing,
+        SPACE,
+        max_tasks=trials,
+        seed=0,
+        backend=backend,
+        storage=storage,
+        display=False,
+        plugins=[watch],
     ).run()
     return watch
 
@@ -124,10 +132,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trials = 5_000 // scale
-        ours, peer = compare(lambda: shadho_rate('inline', trials, folder).rate(50, trials - 1), lambda: optuna_rate(trials, folder), 3)
+        ours, peer = compare(
+            lambda: shadho_rate('inline', trials, folder).rate(50, trials - 1), lambda: optuna_rate(trials, folder), 3
+        )
         rows.append(('inline, SQLite: trials/s', ours, 'Optuna, journal file', peer, ours / peer, '>= 3'))
         trials = 20_000 // scale
-        ours, peer = compare(lambda: shadho_rate('local', trials, folder).rate(50, trials - 1), lambda: pool_rate(trials), 5)
+        ours, peer = compare(
+            lambda: shadho_rate('local', trials, folder).rate(50, trials - 1), lambda: pool_rate(trials), 5
+        )
         rows.append(('local, 2 slots, SQLite: trials/s', ours, 'ProcessPoolExecutor(2)', peer, ours / peer, '>= 0.5'))
         last = 52_000 // scale
         windows = []
@@ -136,7 +148,16 @@ def main() -> None:
             step = 2_000 // scale
             windows.append((watch.rate(last - step, last - 1), watch.rate(step // 2, step // 2 + step)))
         late, early = (statistics.median(column) for column in zip(*windows))
-        rows.append((f'inline, at trial {last - step // 2:,}: trials/s', late, f'at trial {step:,}', early, late / early, '>= 0.9'))
+        rows.append(
+            (
+                f'inline, at trial {last - step // 2:,}: trials/s',
+                late,
+                f'at trial {step:,}',
+                early,
+                late / early,
+                '>= 0.9',
+            )
+        )
         size = bytes_per_trial(50_000 // scale, folder)
         rows.append(('driver memory: bytes a trial', size, 'bound', 2048.0, size / 2048, '<= 1'))
     print(f'{"figure":<36}{"ours":>9}  {"beside":<24}{"":>9}{"ratio":>8}   bar')

@@ -34,7 +34,7 @@ class Search:
         self.count = 0
         known = {
             'exp_key': 'svm', 'backend': 'local', 'method': 'random', 'policy': 'fcfs', 'storage': 'svm.db',
-            'direction': 'minimize', 'seed': 0, 'classes': (BOX,), 'max_tasks': None, 'timeout': None, 'recorded': 0,
+            'direction': 'minimize', 'seed': 0, 'classes': (BOX,), 'max_tasks': None, 'timeout': None, 'recorded': 0, 'failed': 0,
             'best': None, 'forest': Forest({'x': spaces.uniform(0, 1)}), 'now': lambda: self.time,
         }  # fmt: skip
         display.shadho_search_started(search=SearchInfo(**{**known, **values}))

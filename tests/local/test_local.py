@@ -288,6 +288,16 @@ def test_every_slot_sees_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert len({(trial.results['pid'], trial.results['gpu']) for trial in result}) == 2
 
 
+def test_a_slot_whose_trials_ask_for_no_gpu_sees_none() -> None:
+    def objective(params: Any) -> dict[str, Any]:
+        import os
+
+        return {'loss': 0, 'gpu': os.environ.get('CUDA_VISIBLE_DEVICES')}
+
+    (trial,) = run(objective, max_tasks=1, resources={'gpus': 0})
+    assert trial.results['gpu'] == ''
+
+
 def test_any_parallel_run_evaluates_the_same_trials_as_a_serial_one() -> None:
     space = {
         'exclusive': True,

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from shadho import ComputeClass, Hardware, hookimpl
 from shadho.backends import Backend, Job
-from shadho.backends.inline import copy_containers
 from shadho.errors import ConfigurationError
 from shadho.records import Result
 
@@ -74,7 +73,7 @@ class Threads(Backend):
 
     def _evaluate(self, trial, results):
         started = self.now()
-        outcome = self._job.objective.evaluate(copy_containers(trial.params), trial.id)
+        outcome = self._job.objective.evaluate(trial.params, trial.id)
         times = {'started': started, 'finished': self.now(), 'seconds': outcome['seconds']}
         results.put(Result.of(trial.id, outcome, host=socket.gethostname(), **times))
 

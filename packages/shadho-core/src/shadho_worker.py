@@ -240,7 +240,9 @@ def _uncommon(value: Any, depth: int) -> Any:
         if value.shape == () and not isinstance(plain, complex):
             return jsonable(plain, depth + 1)
         if value.dtype.kind in 'biufcUS':
-            return {'$array': {'dtype': str(value.dtype), 'shape': list(value.shape), 'data': jsonable(plain, depth + 1)}}
+            return {
+                '$array': {'dtype': str(value.dtype), 'shape': list(value.shape), 'data': jsonable(plain, depth + 1)}
+            }
     if isinstance(value, complex):
         return {'$complex': [jsonable(value.real), jsonable(value.imag)]}
     if isinstance(value, (bytes, bytearray)):

@@ -96,12 +96,23 @@ def test_callbacks_and_objects_do_not_hinder_resuming() -> None:
     assert all(trial.params['a']['y'] == 2 * trial.params['a']['x'] for trial in both)
 
 
+def test_another_objective_under_the_same_key_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    search().run()
+    Shadho('test', print, SPACE, backend='inline', max_tasks=10, display=False).run()
+    assert 'was recorded with the objective loss, and goes on with print' in caplog.text
+
+
+def test_a_finished_search_leaves_one_file_also_after_reading_it() -> None:
+    assert len(list(search().run())) == 10
+    assert [path.name for path in Path().iterdir()] == ['test.db']
+
+
 def test_resume_false_refuses_to_touch_a_recorded_search() -> None:
     search(resume=False).run()
-    before = Path('test.db').read_bytes()
+    before = list(SQLite('test.db').read())
     with pytest.raises(StorageError, match='already holds a search, and resume=False'):
         search(resume=False).run()
-    assert Path('test.db').read_bytes() == before
+    assert list(SQLite('test.db').read()) == before
 
 
 def test_a_second_driver_is_refused_and_told_who_the_first_is() -> None:

@@ -170,9 +170,10 @@ def test_a_full_disk_is_an_error_and_loses_nothing_recorded_before(path):
     assert next(iter(SQLite(path).read())) == (1, Trial(0, 0, 0, (), {}))
 
 
-def test_a_local_disk_uses_a_write_ahead_log(path):
-    fill(SQLite(path), 1)
-    assert pragma(path, 'journal_mode') == 'wal'
+def test_a_local_disk_uses_a_write_ahead_log_while_the_storage_is_open(path):
+    with SQLite(path):
+        assert pragma(path, 'journal_mode') == 'wal'
+    assert pragma(path, 'journal_mode') == 'delete'
 
 
 def test_a_network_file_system_uses_a_rollback_journal(path, monkeypatch):

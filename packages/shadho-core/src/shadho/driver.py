@@ -19,7 +19,15 @@ from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import Command, Function, Objective, check_file
 from shadho.forest import Forest
 from shadho.interrupts import Interrupts
-from shadho.options import check_count, check_key, check_objective, check_seconds, find_backend, find_storage
+from shadho.options import (
+    check_count,
+    check_key,
+    check_objective,
+    check_seconds,
+    find_backend,
+    find_storage,
+    objective_name,
+)
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.result import SearchResult
@@ -54,7 +62,9 @@ class SearchInfo:
     timeout : float or None
         Seconds of this run.
     recorded : int
-        Trials that earlier runs finished.
+        Trials that earlier runs finished, failed ones included.
+    failed : int
+        How many of them failed.
     best : Trial or None
         The best of these.
     forest : Forest
@@ -73,6 +83,7 @@ class SearchInfo:
     max_tasks: int | None
     timeout: float | None
     recorded: int
+    failed: int
     best: Trial | None
     forest: Forest
     now: Callable[[], float]
@@ -284,18 +295,23 @@ class Shadho:
         StorageError
             When the storage belongs to another search, is in use, corrupt, or cannot be written.
         """
-        with self._storage as storage:
-            search, elapsed = resume(storage, self._new_search, self.exp_key, self._seed, self.resume)
+        interrupts = Interrupts()
+        with interrupts, self._storage as storage:
+            names = {'exp_key': self.exp_key, 'objective': objective_name(self.objective)}
+            search, elapsed = resume(storage, self._new_search, self._seed, names, allowed=self.resume)
             with self._backend as backend:
                 backend.open(self._job())
-                run = _Run(self, search, storage, backend, elapsed)
-                return run.run()
+                result = _Run(self, search, storage, backend, elapsed, interrupts).run()
+        interrupts.exit_when_terminated()
+        return result
 
 
 class _Run:
     """One run of a search: from the first free slot to the last result."""
 
-    def __init__(self, shadho: Shadho, search: Search, storage: Storage, backend: Backend, elapsed: float) -> None:
+    def __init__(
+        self, shadho: Shadho, search: Search, storage: Storage, backend: Backend, elapsed: float, interrupts: Interrupts
+    ) -> None:
         self.config = shadho
         self.search = search
         self.storage = storage
@@ -309,7 +325,7 @@ class _Run:
         self.attempts: dict[int, int] = {}
         self.pace = math.inf  # seconds that trials take of late
         self.stopped = ''
-        self.interrupts = Interrupts()
+        self.interrupts = interrupts
         self.echo = not isinstance(shadho.objective, str)
 
     def now(self) -> float:
@@ -317,18 +333,19 @@ class _Run:
         return self.backend.now() - self.origin
 
     def run(self) -> SearchResult:
-        self._discover()
-        self.registry.notify('shadho_search_started', search=self._info())
         try:
-            with self.interrupts:
-                self._loop()
+            self._discover()
+            self.registry.notify('shadho_search_started', search=self._info())
+            self._loop()
+            self._cancel_running()
         except BaseException:
             self.stopped = 'error'
             with contextlib.suppress(ShadhoError):  # the storage may be what failed
-                self._finish()
+                self._cancel_running()
             raise
-        result = self._finish()
-        self.interrupts.exit_when_terminated()
+        finally:
+            result = self._result()
+            self.registry.notify('shadho_search_finished', result=result)
         return result
 
     def _loop(self) -> None:
@@ -398,7 +415,8 @@ class _Run:
         trial = self.running.pop(result.trial)
         self.busy[trial.compute_class] -= 1
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
-            sys.stdout.write(result.output)
+            with contextlib.suppress(OSError, ValueError):  # nobody may be reading any more
+                sys.stdout.write(result.output)
         if result.state is TrialState.LOST:
             self.attempts[trial.id] = self.attempts.get(trial.id, 0) + 1
             log.warning('trial %d lost its worker %s; it runs again', trial.id, result.host)
@@ -439,8 +457,8 @@ class _Run:
                     compute_class.name, compute_class.hardware, dict(compute_class.resources),
                 )  # fmt: skip
 
-    def _finish(self) -> SearchResult:
-        """Cancel what still runs, note how long it took, and gather the result."""
+    def _cancel_running(self) -> None:
+        """End what still runs, and note how long the search was active."""
         for trial in list(self.running.values()):
             self.backend.cancel(trial)
             now = self.now()
@@ -448,20 +466,20 @@ class _Run:
             self.search.cancel(trial)
         self.storage.flush()
         self.storage.update(elapsed=self.now())
+
+    def _result(self) -> SearchResult:
         search = self.search
-        result = SearchResult(
+        return SearchResult(
             self.config.exp_key, search.best, self.stopped, self.now(), self.storage, search.forest, search.history,
             search.direction, search.seed,
         )  # fmt: skip
-        self.registry.notify('shadho_search_finished', result=result)
-        return result
 
     def _info(self) -> SearchInfo:
         search, config = self.search, self.config
         return SearchInfo(
             config.exp_key, self.backend.name, search.sampler.name, search.policy.name, str(self.storage), search.direction,
-            search.seed, tuple(self.classes), config.max_tasks, config.timeout, len(search.history), search.best,
-            search.forest, self.now,
+            search.seed, tuple(self.classes), config.max_tasks, config.timeout, len(search.history),
+            search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
         )  # fmt: skip
 
 

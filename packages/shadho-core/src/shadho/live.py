@@ -114,7 +114,7 @@ class PlainDisplay:
         """Say how many trials are finished, failed and running; those of earlier runs count as finished."""
         total = self.recorded + sum(self.finished.values())
         limit = f'/{self.info.max_tasks:,}' if self.info.max_tasks is not None else ''
-        failed = self.finished[TrialState.FAILED]
+        failed = self.info.failed + self.finished[TrialState.FAILED]
         return f'{total:,}{limit} trials, {failed:,} failed, {sum(self.running.values()):,} running'
 
     def rate(self) -> float:

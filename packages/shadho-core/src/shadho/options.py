@@ -12,7 +12,15 @@ from shadho.errors import ConfigurationError
 from shadho.plugins import Registry
 from shadho.storage import Storage
 
-__all__ = ['check_count', 'check_key', 'check_objective', 'check_seconds', 'find_backend', 'find_storage']
+__all__ = [
+    'check_count',
+    'check_key',
+    'check_objective',
+    'check_seconds',
+    'find_backend',
+    'find_storage',
+    'objective_name',
+]
 
 
 def check_key(exp_key: str) -> str:
@@ -42,6 +50,13 @@ def check_objective(objective: Any) -> Any:
             f'({type(objective).__name__})'
         )
     return objective
+
+
+def objective_name(objective: Any) -> str:
+    """Name an objective for people: a command by itself, a function by its name."""
+    if isinstance(objective, str):
+        return objective
+    return getattr(objective, '__qualname__', None) or type(objective).__qualname__
 
 
 def check_seconds(name: str, value: float | None) -> float | None:

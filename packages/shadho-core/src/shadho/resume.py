@@ -19,7 +19,12 @@ log = logging.getLogger('shadho')
 
 
 def resume(
-    storage: Storage, new_search: Callable[[int | None], Search], exp_key: str, seed: int | None, allowed: bool
+    storage: Storage,
+    new_search: Callable[[int | None], Search],
+    seed: int | None,
+    names: Mapping[str, str],
+    *,
+    allowed: bool,
 ) -> tuple[Search, float]:
     """Build a search from what its storage holds, or prepare an empty storage for it.
 
@@ -29,9 +34,10 @@ def resume(
         Open.
     new_search : callable
         Makes the search for a seed.
-    exp_key : str
     seed : int or None
         The user's; a recorded one is used without.
+    names : mapping
+        What else is recorded of the search: its exp_key and objective.
     allowed : bool
         Whether there may be anything in the storage.
 
@@ -57,7 +63,7 @@ def resume(
         'outline': spec.outline(space),
     }
     if not known:
-        storage.update(**own, exp_key=exp_key, seed=search.seed, version=shadho.__version__, elapsed=0.0)
+        storage.update(**own, **names, seed=search.seed, version=shadho.__version__, elapsed=0.0)
         return search, 0.0
     if not allowed:
         raise StorageError(
@@ -67,6 +73,11 @@ def resume(
     _check_same(storage, known, own)
     if search.seed != known['seed']:
         log.warning('seed=%s differs from the seed %s that this search began with', search.seed, known['seed'])
+    if known.get('objective') != names['objective']:
+        log.warning(
+            'this search was recorded with the objective %s, and goes on with %s; if they measure different things, '
+            'give another exp_key', known.get('objective'), names['objective'],
+        )  # fmt: skip
     elapsed = float(known['elapsed'])
 
     def records() -> Iterator[Trial | Result]:

@@ -103,7 +103,7 @@ class Local(Backend):
                     self._objective,
                     cpus=list(islice(cpus, self._cores(own))) if pin else (),
                     threads=self._cores(own),
-                    environment=_gpu_environment(list(islice(gpus, max(1, int(own.resources.get('gpus', 0)))))),
+                    environment=_gpu_environment(list(islice(gpus, int(own.resources.get('gpus', 1)))), own),
                     reaper=self._reaper,
                 )
                 for _ in range(own.slots)
@@ -145,5 +145,7 @@ class Local(Backend):
         return results
 
 
-def _gpu_environment(devices: Sequence[str]) -> dict[str, str]:
-    return {'CUDA_VISIBLE_DEVICES': ','.join(devices)} if devices else {}
+def _gpu_environment(devices: Sequence[str], own: ComputeClass) -> dict[str, str]:
+    """Show a slot its own GPUs: one by default, none when its trials ask for none."""
+    hides = own.resources.get('gpus') == 0
+    return {'CUDA_VISIBLE_DEVICES': ','.join(devices)} if devices or hides else {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from shadho.backends.base import Backend, Job
 from shadho.errors import ConfigurationError
@@ -55,18 +54,7 @@ class Inline(Backend):
             return []
         trial = self._waiting[0]  # it stays there while it runs, for the case of an interrupt
         started = self.now()
-        outcome = self._job.objective.evaluate(copy_containers(trial.params), trial.id)
+        outcome = self._job.objective.evaluate(trial.params, trial.id)
         self._waiting.popleft()
         when = {'seconds': outcome['seconds'], 'output': outcome.get('output', '')}
         return [Result.of(trial.id, outcome, started=started, finished=self.now(), host=self._host, **when)]
-
-
-def copy_containers(value: Any) -> Any:
-    """Copy dicts, lists and tuples, but not what they hold: objectives may change their parameters."""
-    if isinstance(value, dict):
-        return {key: copy_containers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [copy_containers(item) for item in value]
-    if isinstance(value, tuple):
-        return tuple(copy_containers(item) for item in value)
-    return value

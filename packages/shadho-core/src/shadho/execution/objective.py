@@ -41,7 +41,7 @@ class Function:
         """Call the function once; whatever it does short of ending the process is an outcome."""
         begun = time.perf_counter()
         try:
-            returned = self.function(params)
+            returned = self.function(_copy_containers(params))
             seconds = time.perf_counter() - begun
             outcome: Outcome = shadho_worker.outcome(returned, self.loss_key)
         except KeyboardInterrupt:
@@ -225,3 +225,14 @@ def _plain(value: Any) -> Any:
         f'the parameter {value!r} ({type(value).__name__}) cannot be written as JSON for a command; choose between '
         'names instead, and look the object up in the script'
     )
+
+
+def _copy_containers(value: Any) -> Any:
+    """Copy dicts, lists and tuples, but not what they hold: objectives may change their parameters."""
+    if isinstance(value, dict):
+        return {key: _copy_containers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copy_containers(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_copy_containers(item) for item in value)
+    return value

@@ -17,7 +17,16 @@ from shadho.records import revive
 from shadho.spaces.domains import GRIDS, Choice, Distribution, Domain, IntegerRange
 from shadho.spaces.structure import FLAGS, Constant, Dependent, Repeat, Scope, Sequence
 
-__all__ = ['as_node', 'describe', 'difference', 'fingerprint', 'from_json', 'outline', 'refusing_endless_nesting', 'to_json']
+__all__ = [
+    'as_node',
+    'describe',
+    'difference',
+    'fingerprint',
+    'from_json',
+    'outline',
+    'refusing_endless_nesting',
+    'to_json',
+]
 
 _NODES = (Domain, Scope, Constant, Repeat, Sequence, Dependent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import os
@@ -46,7 +47,8 @@ _NETWORK_FILE_SYSTEMS = {
 class SQLite(FileStorage):
     """One SQLite file: tables ``trials``, ``results`` and ``metadata``, readable while it grows.
 
-    On a local disk it uses a write-ahead log; on a network file system a rollback journal.
+    While it is open it uses a write-ahead log, on a network file system a rollback journal; once
+    closed it is this one file.
     """
 
     name = 'sqlite'
@@ -118,6 +120,8 @@ class SQLite(FileStorage):
         if self._connection is not None:
             try:
                 self.flush()
+                with contextlib.suppress(sqlite3.Error):  # somebody is reading: the log stays beside the file
+                    self._connection.execute('PRAGMA journal_mode = DELETE')
             finally:
                 self._connection.close()
                 self._connection = None
@@ -173,8 +177,16 @@ class SQLite(FileStorage):
     def _reader(self) -> sqlite3.Connection:
         if not self.path.is_file():
             raise StorageError(f'{self.path} does not exist; is the path right, and has the search been started?')
-        mode = 'ro' if os.access(self.path.absolute().parent, os.W_OK) else 'ro&immutable=1'
-        connection = sqlite3.connect(f'{self.path.absolute().as_uri()}?mode={mode}', uri=True, timeout=30)
+        try:
+            return self._connect_reader('mode=ro')
+        except sqlite3.OperationalError:
+            if os.access(self.path.absolute().parent, os.W_OK):
+                raise
+            # SQLite may not create the files beside it that a write-ahead log needs.
+            return self._connect_reader('mode=ro&immutable=1')
+
+    def _connect_reader(self, query: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(f'{self.path.absolute().as_uri()}?{query}', uri=True, timeout=30)
         try:
             self._check_identity(connection)
         except BaseException:
