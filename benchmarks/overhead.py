@@ -14,11 +14,15 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from shadho import Shadho, Trial, hookimpl, spaces
@@ -101,25 +105,48 @@ def compare(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -
     return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
 
 
+class Memory:
+    """An observer that notes the memory of this process at two trials."""
+
+    def __init__(self, *trials: int) -> None:
+        self.trials = trials
+        self.marks: list[int] = []
+
+    @hookimpl
+    def shadho_trial_finished(self, trial: Trial) -> None:
+        import psutil
+
+        if trial.id in self.trials:
+            gc.collect()
+            self.marks.append(psutil.Process().memory_info().rss)
+
+
 def bytes_per_trial(trials: int, folder: Path) -> float:
     """Return by how much the driver's memory grows for each trial that is recorded."""
-    import psutil
+    memory = Memory(trials // 5, trials - 1)
+    options = {'backend': 'inline', 'storage': folder / 'memory.db', 'display': False, 'plugins': [memory]}
+    Shadho('memory', nothing, SPACE, max_tasks=trials, seed=0, **options).run()
+    return (memory.marks[1] - memory.marks[0]) / (trials - trials // 5)
 
-    process = psutil.Process()
-    marks: list[int] = []
 
-    class Marks:
-        @hookimpl
-        def shadho_trial_finished(self, trial: Trial) -> None:
-            if trial.id in (trials // 5, trials - 1):
-                gc.collect()
-                marks.append(process.memory_info().rss)
+def import_seconds(statement: str) -> float:
+    """Return the CPU seconds of a new interpreter that runs a statement, beyond one that runs none."""
 
-    Shadho(
-        'memory', nothing, SPACE, max_tasks=trials, seed=0, backend='inline', storage=folder / 'memory.db', display=False,
-        plugins=[Marks()],
-    ).run()  # fmt: skip
-    return (marks[1] - marks[0]) / (trials - trials // 5)
+    def cpu(code: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, '-c', code], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return statistics.median(cpu(statement) - cpu('pass') for _ in range(5))
+
+
+def early_and_late(trials: int, window: int, folder: Path) -> tuple[float, float]:
+    """Return the rates around trial `window` and at the end of a long search."""
+    watches = [shadho_rate('inline', trials, folder) for _ in range(3)]
+    early = statistics.median(watch.rate(window // 2, window + window // 2) for watch in watches)
+    late = statistics.median(watch.rate(trials - window, trials - 1) for watch in watches)
+    return early, late
 
 
 def main() -> None:
@@ -128,41 +155,27 @@ def main() -> None:
     parser.add_argument('--quick', action='store_true', help='a tenth of the trials')
     scale = 10 if parser.parse_args().quick else 1
     logging.disable(logging.WARNING)
-    rows = []
+    print(f'{"figure":<36}{"ours":>9}  {"beside":<24}{"":>9}{"ratio":>8}   bar')
+
+    def show(figure: str, ours: float, beside: str, peer: float, bar: str) -> None:
+        print(f'{figure:<36}{ours:>9,.0f}  {beside:<24}{peer:>9,.0f}{ours / peer:>8.2f}   {bar}', flush=True)
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trials = 5_000 // scale
-        ours, peer = compare(
-            lambda: shadho_rate('inline', trials, folder).rate(50, trials - 1), lambda: optuna_rate(trials, folder), 3
+        few, many, last, window = (count // scale for count in (5_000, 20_000, 51_000, 2_000))
+        inline, optuna = compare(
+            lambda: shadho_rate('inline', few, folder).rate(50, few - 1), lambda: optuna_rate(few, folder), 3
         )
-        rows.append(('inline, SQLite: trials/s', ours, 'Optuna, journal file', peer, ours / peer, '>= 3'))
-        trials = 20_000 // scale
-        ours, peer = compare(
-            lambda: shadho_rate('local', trials, folder).rate(50, trials - 1), lambda: pool_rate(trials), 5
-        )
-        rows.append(('local, 2 slots, SQLite: trials/s', ours, 'ProcessPoolExecutor(2)', peer, ours / peer, '>= 0.5'))
-        last = 52_000 // scale
-        windows = []
-        for _ in range(3):
-            watch = shadho_rate('inline', last, folder)
-            step = 2_000 // scale
-            windows.append((watch.rate(last - step, last - 1), watch.rate(step // 2, step // 2 + step)))
-        late, early = (statistics.median(column) for column in zip(*windows))
-        rows.append(
-            (
-                f'inline, at trial {last - step // 2:,}: trials/s',
-                late,
-                f'at trial {step:,}',
-                early,
-                late / early,
-                '>= 0.9',
-            )
-        )
-        size = bytes_per_trial(50_000 // scale, folder)
-        rows.append(('driver memory: bytes a trial', size, 'bound', 2048.0, size / 2048, '<= 1'))
-    print(f'{"figure":<36}{"ours":>9}  {"beside":<24}{"":>9}{"ratio":>8}   bar')
-    for figure, ours, beside, peer, ratio, bar in rows:
-        print(f'{figure:<36}{ours:>9,.0f}  {beside:<24}{peer:>9,.0f}{ratio:>8.2f}   {bar}')
+        show('inline, SQLite: trials/s', inline, 'Optuna, journal file', optuna, '>= 3')
+        local, pool = compare(lambda: shadho_rate('local', many, folder).rate(50, many - 1), lambda: pool_rate(many), 5)
+        show('local, 2 slots, SQLite: trials/s', local, 'ProcessPoolExecutor(2)', pool, '>= 0.5')
+        early, late = early_and_late(last, window, folder)
+        show(f'inline, at trial {last - window // 2:,}: trials/s', late, f'at trial {window // 2:,}', early, '>= 0.9')
+        with ProcessPoolExecutor(1, get_context('spawn')) as fresh:  # with no freed memory to use again
+            size = fresh.submit(bytes_per_trial, 100_000 // scale, folder).result()
+        show('driver memory: bytes a trial', size, 'bound', 2048, '<= 1')
+    ours, peer = map(import_seconds, ('from shadho import Shadho, Search, spaces', 'import optuna'))
+    show('import: CPU ms', ours * 1000, 'import optuna', peer * 1000, 'ours <= 300')
 
 
 if __name__ == '__main__':
