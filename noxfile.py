@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,11 +18,15 @@ CORE = './packages/shadho-core'
 LOCAL = './packages/shadho-local'
 GROUPS = nox.project.load_toml('pyproject.toml')['dependency-groups']
 THIS_PYTHON = f'{sys.version_info.major}.{sys.version_info.minor}'
-OTHER_PYTHONS = [
-    version
-    for version in ('3.10', '3.11', '3.12', '3.13')
-    if version != THIS_PYTHON and shutil.which(f'python{version}')
-]
+
+
+def runs(version: str) -> bool:
+    """Whether that Python is installed; there may be a program of its name that only says that it is not."""
+    program = shutil.which(f'python{version}')
+    return program is not None and subprocess.run([program, '-c', ''], capture_output=True, check=False).returncode == 0
+
+
+OTHER_PYTHONS = [version for version in ('3.10', '3.11', '3.12', '3.13') if version != THIS_PYTHON and runs(version)]
 
 
 def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = ()) -> None:

@@ -142,7 +142,7 @@ class Never(Inline):
 class Uncopied(Inline):
     def poll(self, timeout):
         trial = self._waiting.popleft()
-        return [Result.of(trial.id, self._job.objective.evaluate(trial.params, trial.id))]
+        return [Result.of(trial.id, shadho_worker.outcome(self._job.objective.function(trial.params)))]
 
 
 @breaks(BackendSuite, 'test_a_cancelled_trial_gives_no_result_and_frees_its_slot')
