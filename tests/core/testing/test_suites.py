@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import pytest
 
+import shadho_worker
 from shadho.backends.inline import Inline
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Result
