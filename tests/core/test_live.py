@@ -17,9 +17,9 @@ import pytest
 from rich.console import Console
 
 from shadho import ComputeClass, Forest, Hardware, Shadho, Trial, TrialState, spaces
-from shadho.driver import SearchInfo
 from shadho.live import LiveDisplay, PlainDisplay, _make_live, make_display
 from shadho.records import TrialError
+from shadho.result import SearchInfo
 
 BOX = ComputeClass('box', slots=2, hardware=Hardware(cores=2, memory=4096))
 CONTROL = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]')

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from shadho import Shadho, cli, hookimpl, plugins
 from shadho.backends.inline import Inline
-from shadho.driver import SearchInfo, SearchResult
 from shadho.plugins import hookspecs
 from shadho.records import ComputeClass, TrialState
+from shadho.result import SearchInfo, SearchResult
 from shadho.samplers.random import Random
 from shadho.scheduling import Heuristic
 from shadho.scheduling.fcfs import FirstComeFirstServed

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shadho import spaces
-    from shadho.driver import SearchResult, Shadho
+    from shadho.driver import Shadho
     from shadho.errors import ShadhoError
     from shadho.forest import Forest
     from shadho.plugins.hookspecs import hookimpl
     from shadho.records import ComputeClass, Hardware, Trial, TrialState
+    from shadho.result import SearchResult
     from shadho.search import Search
 
 __version__ = '0.1.0'
@@ -37,7 +38,7 @@ _HOMES = {
     'Forest': 'shadho.forest',
     'Hardware': 'shadho.records',
     'Search': 'shadho.search',
-    'SearchResult': 'shadho.driver',
+    'SearchResult': 'shadho.result',
     'Shadho': 'shadho.driver',
     'ShadhoError': 'shadho.errors',
     'Trial': 'shadho.records',

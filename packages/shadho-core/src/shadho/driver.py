@@ -30,14 +30,14 @@ from shadho.options import (
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
-from shadho.result import SearchResult
+from shadho.result import SearchInfo, SearchResult
 from shadho.resume import resume
 from shadho.samplers import Sampler
 from shadho.scheduling import Policy
 from shadho.search import Search, check_direction
 from shadho.storage import Storage
 
-__all__ = ['SearchInfo', 'SearchResult', 'Shadho']
+__all__ = ['Shadho']
 
 log = logging.getLogger('shadho')
 
@@ -46,47 +46,6 @@ _REDISCOVER = 1.0
 
 _SHORT = 0.005
 """Seconds below which a trial is so short that the next one should wait beside it."""
-
-
-@attrs.frozen
-class SearchInfo:
-    """What observers learn when a search begins or goes on.
-
-    Attributes
-    ----------
-    exp_key, backend, method, policy, storage, direction : str
-    seed : int
-    classes : tuple of ComputeClass
-    max_tasks : int or None
-        Trials of the whole search.
-    timeout : float or None
-        Seconds of this run.
-    recorded : int
-        Trials that earlier runs finished, failed ones included.
-    failed : int
-        How many of them failed.
-    best : Trial or None
-        The best of these.
-    forest : Forest
-    now : callable
-        Seconds of active search, as the times of trials.
-    """
-
-    exp_key: str
-    backend: str
-    method: str
-    policy: str
-    storage: str
-    direction: str
-    seed: int
-    classes: tuple[ComputeClass, ...]
-    max_tasks: int | None
-    timeout: float | None
-    recorded: int
-    failed: int
-    best: Trial | None
-    forest: Forest
-    now: Callable[[], float]
 
 
 class Shadho:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Trial, TrialState
-from shadho.result import SearchResult, format_params, format_seconds
+from shadho.result import SearchInfo, SearchResult, format_params, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleRenderable, RenderableType
     from rich.live import Live
 
-    from shadho.driver import SearchInfo
 
 __all__ = ['LiveDisplay', 'PlainDisplay', 'make_display']
 

@@ -1,9 +1,9 @@
-"""What a search returns: its finished trials, the best of them, and how it ended."""
+"""What a search tells of itself: at its beginning to observers, at its end to whoever ran it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,14 +11,55 @@ import numpy as np
 
 from shadho.forest import Forest
 from shadho.history import History
-from shadho.records import Result, Trial, TrialState
+from shadho.records import ComputeClass, Result, Trial, TrialState
 from shadho.spaces import spec
 from shadho.storage import Storage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ['SearchResult', 'finished_trials', 'format_params']
+__all__ = ['SearchInfo', 'SearchResult', 'finished_trials', 'format_params']
+
+
+@attrs.frozen
+class SearchInfo:
+    """What observers learn when a search begins or goes on.
+
+    Attributes
+    ----------
+    exp_key, backend, method, policy, storage, direction : str
+    seed : int
+    classes : tuple of ComputeClass
+    max_tasks : int or None
+        Trials of the whole search.
+    timeout : float or None
+        Seconds of this run.
+    recorded : int
+        Trials that earlier runs finished, failed ones included.
+    failed : int
+        How many of them failed.
+    best : Trial or None
+        The best of these.
+    forest : Forest
+    now : callable
+        Seconds of active search, as the times of trials.
+    """
+
+    exp_key: str
+    backend: str
+    method: str
+    policy: str
+    storage: str
+    direction: str
+    seed: int
+    classes: tuple[ComputeClass, ...]
+    max_tasks: int | None
+    timeout: float | None
+    recorded: int
+    failed: int
+    best: Trial | None
+    forest: Forest
+    now: Callable[[], float]
 
 
 class SearchResult:

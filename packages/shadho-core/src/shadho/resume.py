@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from typing import Any
 
-import shadho
 from shadho.errors import StorageError
 from shadho.records import Result, Trial
 from shadho.search import Search
@@ -63,7 +63,7 @@ def resume(
         'outline': spec.outline(space),
     }
     if not known:
-        storage.update(**own, **names, seed=search.seed, version=shadho.__version__, elapsed=0.0)
+        storage.update(**own, **names, seed=search.seed, version=version('shadho-core'), elapsed=0.0)
         return search, 0.0
     if not allowed:
         raise StorageError(

@@ -61,7 +61,7 @@ def shadho_register_commands(cli: click.Group) -> None:
 def shadho_search_started(search: Any) -> None:
     """A search begins or goes on.
 
-    ``search`` is a `shadho.driver.SearchInfo`: exp_key, method, limits, what was recorded before.
+    ``search`` is a `shadho.result.SearchInfo`: exp_key, method, limits, what was recorded before.
     """
 
 
@@ -82,7 +82,7 @@ def shadho_trial_finished(trial: Trial) -> None:
 
 @hookspec
 def shadho_search_finished(result: Any) -> None:
-    """The search has ended; ``result`` is the `shadho.driver.SearchResult` that ``run()`` returns."""
+    """The search has ended; ``result`` is the `shadho.result.SearchResult` that ``run()`` returns."""
 
 
 @hookspec
