@@ -16,7 +16,8 @@ from shadho.errors import BackendError, ConfigurationError
 from shadho.execution import sandbox
 from shadho.execution.classes import form_classes
 from shadho.execution.hardware import probe, usable_cpus, visible_gpus
-from shadho.execution.sandbox import Reaper, Sandbox
+from shadho.execution.sandbox import Sandbox
+from shadho.execution.sessions import Reaper
 from shadho.records import Result
 
 __all__ = ['Local']
