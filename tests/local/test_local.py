@@ -334,6 +334,17 @@ def test_short_trials_wait_beside_the_running_one_and_each_is_told_apart() -> No
     assert len(result) == 500
 
 
+def test_an_objective_that_forks_gives_one_result() -> None:
+    def objective(params: dict[str, float]) -> dict[str, Any]:
+        import os
+
+        return {'loss': params['x'], 'is child': os.fork() == 0}
+
+    trials = list(run(objective, max_tasks=40))
+    assert sorted(trial.id for trial in trials) == list(range(40))
+    assert all(trial.loss == trial.params['x'] and not trial.results['is child'] for trial in trials)
+
+
 def test_bad_arguments_are_refused() -> None:
     for arguments, message in [
         ({'workers': 0}, 'workers must be an integer of 1 or more; got 0'),

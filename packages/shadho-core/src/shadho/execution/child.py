@@ -42,11 +42,13 @@ def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
         with socket.socket(fileno=connection) as channel, channel.makefile('rb') as trials:
             objective, broken = _load(objective_file)
             channel.sendall(b'\n')
-            home = os.getcwd()
+            home, own = os.getcwd(), os.getpid()
             while True:
                 trial, params = pickle.load(trials)
                 output.begin()
-                outcome = broken or objective.evaluate(params, trial)
+                outcome = {**(broken or objective.evaluate(params, trial)), 'trial': trial}
+                if os.getpid() != own:
+                    break  # the objective has forked, and both processes return from it
                 outcome.setdefault('seconds', 0.0)
                 outcome['output'] = output.end() + outcome.get('output', '')
                 with contextlib.suppress(OSError):  # an objective may have gone elsewhere

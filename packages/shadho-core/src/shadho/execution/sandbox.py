@@ -237,7 +237,11 @@ class Sandbox:
             del lines[0]
             self._is_ready = True
             self._advance()
-        return [self._end(_read(line)) for line in lines]
+        return [self._end(outcome) for outcome in map(_read, lines) if self._is_of_running_trial(outcome)]
+
+    def _is_of_running_trial(self, outcome: Outcome) -> bool:
+        """Whether an outcome is the one waited for, and not of a process that a trial has forked."""
+        return bool(self._sent) and outcome.get('trial', self._tasks[0].trial) == self._tasks[0].trial
 
     @property
     def files(self) -> list[int]:
