@@ -42,28 +42,28 @@ def run(objective: Callable[[Any], Any]) -> None:
 
     Notes
     -----
-    With a JSON text as the script's first argument, the parameters come from there and the
-    result is printed; otherwise they come from ``hyperparameters.json`` in the working folder.
+    With a JSON object as the script's first argument, the parameters come from there and the
+    result is printed; otherwise they come from ``hyperparameters.json`` in the working folder, and
+    the script's arguments are its own.
     Ends the process with exit status 1 when the trial failed.
     """
-    by_hand = len(sys.argv) > 1
+    by_hand = len(sys.argv) > 1 and (sys.argv[1].lstrip().startswith('{') or not os.path.exists(PARAMETERS_FILE))
     params = _arguments() if by_hand else _load(PARAMETERS_FILE)
     loss_key = os.environ.get(LOSS_KEY_VARIABLE, 'loss')
     try:
         result = outcome(objective(params), loss_key)
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
         result = failure(error)
-    if by_hand:
-        print(json.dumps(result['results'] if result['state'] == 'done' else result['error']['traceback']))
-    else:
+    if not by_hand:
         with open(RESULT_FILE + '.part', 'w', encoding='utf-8') as file:
             json.dump(result, file)
         os.replace(RESULT_FILE + '.part', RESULT_FILE)
+    elif result['state'] == 'done':
+        print(json.dumps(result['results']))
     if result['state'] != 'done':
-        if not by_hand:
-            print(result['error']['traceback'], file=sys.stderr)
+        print(result['error']['traceback'], file=sys.stderr)
         sys.exit(1)
 
 

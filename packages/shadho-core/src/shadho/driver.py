@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import attrs
 from shadho.backends import Backend, Job
 from shadho.errors import ConfigurationError, ShadhoError
 from shadho.execution.classes import DeclaredClass, check_resources
-from shadho.execution.objective import Command, Function, Objective, check_file
+from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
 from shadho.interrupts import Interrupts
 from shadho.options import (
@@ -221,8 +222,7 @@ class Shadho:
     def _check_end(self, search: Search) -> None:
         if self.timeout is not None or self.max_tasks is not None:
             return
-        trees = (self.forest.tree(index) for index in range(min(self.forest.count, 1000)))
-        if all(search.length(tree) < math.inf for tree in trees):
+        if all(leaf.domain.grid for leaf in self.forest.leaves) or search.length(self.forest.tree(0)) < math.inf:
             return
         raise ConfigurationError(
             'the search would never end: give timeout=<seconds>, max_tasks=<trials>, or both (only spaces of grids '
@@ -254,6 +254,11 @@ class Shadho:
         StorageError
             When the storage belongs to another search, is in use, corrupt, or cannot be written.
         """
+        if os.environ.get(LOADING):
+            raise ConfigurationError(
+                'a search was started while a process loaded its objective: the module of the objective runs a search when '
+                "it is imported; put that part below if __name__ == '__main__':"
+            )
         interrupts = Interrupts()
         with interrupts, self._storage as storage:
             names = {'exp_key': self.exp_key, 'objective': objective_name(self.objective)}
@@ -282,7 +287,7 @@ class _Run:
         self.running: dict[int, Trial] = {}
         self.busy: dict[str, int] = {}
         self.attempts: dict[int, int] = {}
-        self.pace = math.inf  # seconds that trials take of late
+        self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
         self.stopped = ''
         self.interrupts = interrupts
         self.echo = not isinstance(shadho.objective, str)
@@ -348,7 +353,7 @@ class _Run:
 
     def _fill_slots(self) -> Iterator[Trial]:
         """Yield a trial for each free slot that is to be used."""
-        ahead = 1 + (self.backend.queues_ahead and self.pace < _SHORT)
+        ahead = 1 + (self.backend.queues_ahead and max(self.paces, default=math.inf) < _SHORT)
         for compute_class in self.classes:
             while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead and self._remaining() > 0:
                 trial = self.search.ask(compute_class.name, self.now())
@@ -375,14 +380,14 @@ class _Run:
         self.busy[trial.compute_class] -= 1
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
             with contextlib.suppress(OSError, ValueError):  # nobody may be reading any more
-                sys.stdout.write(result.output)
+                sys.stdout.write(result.output + '\n' * (not result.output.endswith('\n')))
         if result.state is TrialState.LOST:
             self.attempts[trial.id] = self.attempts.get(trial.id, 0) + 1
             log.warning('trial %d lost its worker %s; it runs again', trial.id, result.host)
             self.search.cancel(trial)
             return []
         self.attempts.pop(trial.id, None)
-        self.pace = result.seconds if math.isinf(self.pace) else 0.9 * self.pace + 0.1 * result.seconds
+        self.paces.append(result.seconds)
         trial = self.search.record(result)
         if trial.error is not None:
             log.info('trial %d failed (%s): %s', trial.id, trial.error.kind, trial.error.message)

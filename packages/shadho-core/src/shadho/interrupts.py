@@ -34,7 +34,8 @@ class Interrupts:
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in self._NAMES:
-                self._before[number] = signal.signal(number, self._handle)
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # as nohup and shells' jobs want it
+                    self._before[number] = signal.signal(number, self._handle)
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():

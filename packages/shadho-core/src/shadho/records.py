@@ -179,12 +179,17 @@ class Result:
     def of(cls, trial: int, outcome: Mapping[str, Any], **when: Any) -> Result:
         """Build a Result from an outcome of `shadho_worker` (plain JSON data)."""
         error = outcome.get('error')
-        loss = outcome.get('loss')
+        try:
+            loss = None if outcome['loss'] is None else float(outcome['loss'])
+            results = revive(outcome['results'])
+        except Exception as unreadable:  # a script may have written anything
+            message = f'the result cannot be read: {type(unreadable).__name__}: {unreadable}'
+            return cls(trial, TrialState.FAILED, error=TrialError('result', message), **when)
         return cls(
             trial=trial,
             state=TrialState(outcome['state']),
-            loss=None if loss is None else float(loss),
-            results=revive(outcome.get('results') or {}),
+            loss=loss,
+            results=results,
             error=None if error is None else TrialError(**error),
             **when,
         )
@@ -295,6 +300,15 @@ def to_json(value: Any) -> str:
 def from_json(text: str) -> Any:
     """Read what `to_json` wrote; objects that left only their repr come back as that text."""
     return revive(json.loads(text))
+
+
+def survives_json(value: Any) -> bool:
+    """Whether a value comes back from JSON as it was, types included."""
+    try:
+        back = from_json(to_json(value))
+        return type(back) is type(value) and bool(back == value)
+    except Exception:  # arrays and other objects that compare in their own ways
+        return False
 
 
 def revive(value: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.history import History
 from shadho.records import ComputeClass, Result, Trial, TrialState
-from shadho.spaces import spec
 from shadho.storage import Storage
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class SearchResult:
         None when no trial is done.
     stopped : str
         Why the search ended: 'finished' (nothing left to suggest), 'max_tasks', 'timeout',
-        'interrupted', 'plugin' or 'error'.
+        'interrupted', 'terminated', 'plugin' or 'error'.
     elapsed : float
         Seconds of active search, all runs together.
     storage : Storage
@@ -99,14 +99,13 @@ class SearchResult:
         self.direction = direction
         self.seed = seed
         self._count = len(history)
-        self._has_objects = '"$repr"' in spec.outline(forest.space).replace('\\', '')
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Trial]:
         for trial in finished_trials(self.storage):
-            if self._has_objects:  # the storage has only their repr
+            if not self.forest.keeps_values and trial.params is not None:  # the storage has only their repr
                 trial = attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
             yield trial
 
@@ -144,7 +143,7 @@ class SearchResult:
         """Describe the search for people: counts, the best trial, each tree and why trials failed."""
         states = self.history.states
         lines = [
-            f'{self.exp_key}: {len(self)} trials in {format_seconds(self.elapsed)} '
+            f'{self.exp_key}: {len(self)} trial{"s" if len(self) != 1 else ""} in {format_seconds(self.elapsed)} '
             f'({states[TrialState.DONE]} done, {states[TrialState.FAILED]} failed), stopped: {self.stopped}'
         ]
         if self.best is not None:
@@ -176,10 +175,18 @@ class SearchResult:
 
     def _failures(self, limit: int = 5) -> list[str]:
         reasons: Counter[tuple[str, str]] = Counter()
-        for trial in self:
-            if trial.error is not None:
-                reasons[trial.error.kind, trial.error.message.partition('\n')[0]] += 1
-        lines = [f'    {count} x {kind}: {message}' for (kind, message), count in reasons.most_common(limit)]
+        examples: dict[tuple[str, str], str] = {}
+        try:
+            for trial in self:
+                if trial.error is not None:
+                    message = trial.error.message.partition('\n')[0]
+                    # Messages of exceptions often hold the values that were tried: one stands for all.
+                    reason = trial.error.kind, message.partition(':')[0] if trial.error.kind == 'exception' else message
+                    reasons[reason] += 1
+                    examples.setdefault(reason, message)
+        except StorageError as error:
+            return [f'    {error}']
+        lines = [f'    {count} x {reason[0]}: {examples[reason]}' for reason, count in reasons.most_common(limit)]
         more = len(reasons) - limit
         return lines + ([f'    ... and {more} more reasons'] if more > 0 else [])
 

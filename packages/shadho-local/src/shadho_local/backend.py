@@ -6,7 +6,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 
 import attrs
 
@@ -98,14 +98,16 @@ class Local(Backend):
         gpus = cycle([device for device, _ in visible_gpus()])
         asked = sum(own.slots * self._cores(own) for own in self._discovered)
         pin = asked == len(usable_cpus()) if self.pin is None else self.pin
+        assert self._reaper is not None
+        numbers = count()
         for own in self._discovered:
             self._sandboxes[own.name] = [
                 Sandbox(
                     self._objective,
+                    self._reaper.folder / str(next(numbers)),
                     cpus=list(islice(cpus, self._cores(own))) if pin else (),
                     threads=self._cores(own),
                     environment=_gpu_environment(list(islice(gpus, int(own.resources.get('gpus', 1)))), own),
-                    reaper=self._reaper,
                 )
                 for _ in range(own.slots)
             ]
@@ -148,5 +150,6 @@ class Local(Backend):
 
 def _gpu_environment(devices: Sequence[str], own: ComputeClass) -> dict[str, str]:
     """Show a slot its own GPUs: one by default, none when its trials ask for none."""
+    devices = list(dict.fromkeys(devices))
     hides = own.resources.get('gpus') == 0
     return {'CUDA_VISIBLE_DEVICES': ','.join(devices)} if devices or hides else {}

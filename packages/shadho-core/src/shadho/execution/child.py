@@ -10,11 +10,12 @@ import pickle
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import shadho_worker
-from shadho.execution.objective import Outcome, tail
+from shadho.execution.objective import LOADING, Outcome, tail
 
 __all__ = ['main']
 
@@ -40,29 +41,45 @@ def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
     faulthandler.enable(output.file)
     try:
         with socket.socket(fileno=connection) as channel, channel.makefile('rb') as trials:
-            objective, broken = _load(objective_file)
-            channel.sendall(b'\n')
-            home, own = os.getcwd(), os.getpid()
-            while True:
-                trial, params = pickle.load(trials)
-                output.begin()
-                outcome = {**(broken or objective.evaluate(params, trial)), 'trial': trial}
-                if os.getpid() != own:
-                    break  # the objective has forked, and both processes return from it
-                outcome.setdefault('seconds', 0.0)
-                outcome['output'] = output.end() + outcome.get('output', '')
-                with contextlib.suppress(OSError):  # an objective may have gone elsewhere
-                    os.chdir(home)
-                channel.sendall(json.dumps(outcome).encode() + b'\n')
+            _serve(channel, trials, objective_file, output)
     except (EOFError, ConnectionError):
-        pass
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
     finally:
         # Threads and exit handlers that an objective left behind must not keep the process alive.
         os._exit(0)
 
 
+def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, output: _Output) -> None:
+    objective, broken = _load(objective_file)
+    channel.sendall(b'\n')
+    home, own = os.getcwd(), os.getpid()
+    while True:
+        trial, pickled = pickle.load(trials)
+        output.begin()
+        outcome = {'seconds': 0.0, **(broken or _evaluate(objective, pickled, trial)), 'trial': trial}
+        if os.getpid() != own:
+            return  # the objective has forked, and both processes return from it
+        outcome['output'] = output.end() + outcome.get('output', '')
+        with contextlib.suppress(OSError):  # an objective may have gone elsewhere
+            os.chdir(home)
+        channel.sendall(json.dumps(outcome).encode() + b'\n')
+
+
+def _evaluate(objective: Any, pickled: bytes, trial: int) -> Outcome:
+    try:
+        params = pickle.loads(pickled)
+        outcome: Outcome = objective.evaluate(params, trial)
+    except BaseException as error:  # parameters that cannot be loaded here; KeyboardInterrupt of the objective
+        outcome = shadho_worker.failure(error)
+    return outcome
+
+
 def _load(file: int) -> tuple[Any, Outcome | None]:
     """Return the objective, or the outcome of every trial when it cannot be loaded here."""
+    os.environ[LOADING] = '1'
     try:
         return pickle.loads(os.pread(file, os.fstat(file).st_size, 0)), None
     except BaseException as error:
@@ -70,6 +87,8 @@ def _load(file: int) -> tuple[Any, Outcome | None]:
         message = 'the objective could not be loaded in the process that runs it: ' + outcome['error']['message']
         outcome['error']['message'] = message
         return None, outcome
+    finally:
+        os.environ.pop(LOADING, None)
 
 
 class _Output:

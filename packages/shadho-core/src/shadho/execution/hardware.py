@@ -118,8 +118,8 @@ def visible_gpus() -> list[tuple[str, str]]:
     finally:
         pynvml.nvmlShutdown()
     allowed = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if allowed is None:
-        return [(str(index), model) for index, (_, model) in models.items()]
+    if allowed is None:  # by identifier, as CUDA counts the devices in another order than this library
+        return list(models.values())
     return _allowed(allowed, models)
 
 

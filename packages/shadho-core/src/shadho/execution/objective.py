@@ -19,13 +19,18 @@ import attrs
 import shadho_worker
 from shadho.errors import ConfigurationError
 
-__all__ = ['OUTPUT_LIMIT', 'Command', 'Function', 'Objective', 'Outcome']
+__all__ = [
+    'LOADING', 'OUTPUT_LIMIT', 'Command', 'Function', 'Objective', 'Outcome', 'check_file', 'describe_exit', 'is_outcome', 'tail',
+]  # fmt: skip
 
 Outcome = dict[str, Any]
 """As `shadho_worker.outcome` makes it, with ``seconds`` and, where it is captured, ``output``."""
 
 OUTPUT_LIMIT = 20_000
 """Characters kept of what a trial prints: the last ones."""
+
+LOADING = 'SHADHO_LOADING'
+"""Set in the environment of a process while it loads the objective."""
 
 _COPY_LIMIT = 10 * 2**20
 
@@ -134,7 +139,7 @@ class Command:
             )
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return shadho_worker.failed('result', f'{shadho_worker.RESULT_FILE} is not JSON: {error}', printed)
         return data if is_outcome(data) else shadho_worker.outcome(data, self.loss_key)
 
@@ -205,7 +210,7 @@ def describe_exit(status: int) -> str:
 def _is_failure(text: str) -> bool:
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return is_outcome(data) and data['state'] == 'failed'
 
@@ -214,8 +219,15 @@ def _exit_failure(status: int, printed: str) -> Outcome:
     if status > 128:  # how a shell reports that its command died of a signal
         status = 128 - status
     kind = 'crash' if status < 0 else 'exception'
-    hint = ' (the shell did not find the command)' if status == 127 else ''
-    return shadho_worker.failed(kind, f'the command ended with {describe_exit(status)}{hint}', printed)
+    hints = {
+        126: ' (the shell may not run the command: is it executable?)',
+        127: ' (the shell did not find the command)',
+    }
+    last = printed.rstrip().rpartition('\n')[2]
+    said = f': {last}' if last else ''
+    return shadho_worker.failed(
+        kind, f'the command ended with {describe_exit(status)}{hints.get(status, "")}{said}', printed
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -3,15 +3,18 @@
 Each slot is a fresh interpreter in a session of its own, spoken to through one socket pair. The
 objective is sent once. When a trial ends its process, outlives its time or is cancelled, the whole
 session is killed, children of the objective included, and a new process takes over. When the
-driver itself is killed, a small helper (`Reaper`) kills the sessions that it leaves behind.
+driver itself is killed, a small helper (`sessions.Reaper`) ends what it leaves behind.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
+import pickle
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from importlib.machinery import PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, NamedTuple
 
@@ -29,18 +33,24 @@ import cloudpickle
 import shadho_worker
 from shadho.errors import ConfigurationError
 from shadho.execution.objective import Objective, Outcome, describe_exit, is_outcome, tail
-from shadho.execution.sessions import Reaper, kill_session
+from shadho.execution.reaper import MARK
+from shadho.execution.sessions import kill_session
 
 __all__ = ['Ended', 'Sandbox', 'pickle_objective', 'poll']
 
 _CHILD = """
-import json, sys
+import sys
+if not sys.path[0]:
+    del sys.path[0]  # modules there may have the names of standard ones
+import json
 setup = json.loads(sys.argv[1])
 sys.path[:] = setup['path']
 from shadho.execution.child import main
 main(*setup['files'], setup['cpus'])
 """
 _CHUNK = 2**16
+LOADING_SECONDS = 60.0
+"""How long the objective may take to load where trials have a time limit (or that limit, if longer)."""
 _AHEAD_LIMIT = 2**15  # bytes that a socket takes in at once, though nobody reads
 
 # What the thread pools of numerical libraries read when they are loaded.
@@ -110,7 +120,8 @@ class Sandbox:
         Threads that numerical libraries use, unless the user's environment says otherwise.
     environment : mapping, optional
         Variables to set, such as ``CUDA_VISIBLE_DEVICES``.
-    reaper : Reaper, optional
+    folder : Path
+        New; temporary files of trials go there, and are removed with the process.
 
     Notes
     -----
@@ -121,18 +132,21 @@ class Sandbox:
     def __init__(
         self,
         objective: IO[bytes],
+        folder: Path,
         *,
         cpus: Sequence[int] = (),
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
-        reaper: Reaper | None = None,
     ) -> None:
         self._objective = objective
         self._cpus = list(cpus)
         limits = {name: os.environ.get(name, str(threads)) for name in _THREAD_VARIABLES}
-        self._environment = {**os.environ, **limits, **(environment or {})}
-        self._reaper = reaper
-        self._output = tempfile.TemporaryFile(mode='a+b')
+        place = {'TMPDIR': str(folder), MARK: str(folder)}
+        self._environment = {**os.environ, **limits, **place, **(environment or {})}
+        self._folder = folder
+        # Each trial begins this file anew, while whoever writes to it has his own place in it.
+        self._output = tempfile.TemporaryFile()
+        fcntl.fcntl(self._output, fcntl.F_SETFL, fcntl.fcntl(self._output, fcntl.F_GETFL) | os.O_APPEND)
         self._process: subprocess.Popen[bytes] | None = None
         self._tasks: deque[_Task] = deque()
         self._sent = 0
@@ -145,6 +159,7 @@ class Sandbox:
 
     def start(self) -> None:
         """Start the process; returns before it is ready."""
+        self._folder.mkdir(exist_ok=True)
         self._socket, inner = socket.socketpair()
         files = [inner.fileno(), self._objective.fileno()]
         path = [entry or os.getcwd() for entry in sys.path]
@@ -154,14 +169,17 @@ class Sandbox:
                 env=self._environment, pass_fds=files, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
             )  # fmt: skip
-        if self._reaper is not None:
-            self._reaper.watch(self._process.pid)
         self._received: list[bytes] = []
-        self._exit_file = os.pidfd_open(self._process.pid) if hasattr(os, 'pidfd_open') else None
+        self._begun = time.monotonic()
+        self._exit_file: int | None
+        try:
+            self._exit_file = os.pidfd_open(self._process.pid)
+        except (AttributeError, OSError):  # another system, or an old kernel
+            self._exit_file = None
 
     def submit(self, trial: int, params: Any, timeout: float | None = None) -> None:
         """Run a trial; its time (seconds) counts from when the process is free and ready for it."""
-        self._tasks.append(_Task(trial, _pickle((trial, params)), timeout or math.inf))
+        self._tasks.append(_Task(trial, _pickle(trial, params), timeout or math.inf))
         if self._process is None:
             self.start()
         self._advance()
@@ -172,7 +190,7 @@ class Sandbox:
             if task.trial == trial:
                 del self._tasks[place]
                 if place < self._sent:
-                    self._restart()
+                    self.stop()
                 return
 
     def _advance(self) -> None:
@@ -194,16 +212,11 @@ class Sandbox:
         ended = Ended(self._tasks.popleft().trial, self._begun, outcome)
         self._begun = time.monotonic()
         if process_ended:
-            self._restart()
+            self.stop()
         else:
             self._sent -= 1
             self._advance()
         return ended
-
-    def _restart(self) -> None:
-        self.stop()
-        if self._tasks:
-            self.start()
 
     def news(self, readable: Container[int]) -> list[Ended]:
         """Return the trials that have ended by now.
@@ -243,22 +256,34 @@ class Sandbox:
         """Whether an outcome is the one waited for, and not of a process that a trial has forked."""
         return bool(self._sent) and outcome.get('trial', self._tasks[0].trial) == self._tasks[0].trial
 
-    @property
     def files(self) -> list[int]:
-        """Numbers of the files that become readable when there is news."""
+        """Return the numbers of the files that become readable when there is news."""
+        if self._process is None and self._tasks:
+            self.start()  # its last process ended while trials were waiting
         if self._process is None:
             return []
         return [self._socket.fileno()] if self._exit_file is None else [self._socket.fileno(), self._exit_file]
 
     @property
+    def must_be_looked_at(self) -> bool:
+        """Whether the end of its process is noticed by looking only."""
+        return self._process is not None and self._exit_file is None
+
+    @property
     def patience(self) -> float:
-        """Seconds until the running trial's time is over; infinite without a limit."""
-        return self._begun + self._tasks[0].timeout - time.monotonic() if self._sent else math.inf
+        """Seconds until the running trial's time is over; infinite without a limit.
+
+        Loading the objective does not count, but a trial with a limit does not wait for ever for it.
+        """
+        if not self._tasks or self._process is None:
+            return math.inf
+        limit = self._tasks[0].timeout if self._is_ready else max(self._tasks[0].timeout, LOADING_SECONDS)
+        return self._begun + limit - time.monotonic()
 
     def _died(self) -> list[Ended]:
         assert self._process is not None
         try:
-            status = self._process.wait(5)
+            status = self._process.wait(1)
         except subprocess.TimeoutExpired:  # it closed the socket but lives on
             status = -signal.SIGKILL
         if not self._tasks:
@@ -268,9 +293,11 @@ class Sandbox:
         return self._ended_with('crash', f'the process of the trial ended with {describe_exit(status)}{hint}')
 
     def _timed_out(self) -> list[Ended]:
-        return self._ended_with(
-            'timeout', f'the trial was ended after its trial_timeout of {self._tasks[0].timeout:g} s'
-        )
+        if self._is_ready:
+            return self._ended_with(
+                'timeout', f'the trial was ended after its trial_timeout of {self._tasks[0].timeout:g} s'
+            )
+        return self._ended_with('timeout', 'the objective was not loaded in time: does its import wait for something?')
 
     def _ended_with(self, kind: str, message: str) -> list[Ended]:
         """End the running trial together with its process."""
@@ -285,10 +312,8 @@ class Sandbox:
             return
         process, self._process = self._process, None
         self._sent, self._is_ready = 0, False
-        kill_session(process)
-        process.wait()
-        if self._reaper is not None:
-            self._reaper.forget(process.pid)
+        kill_session(process, self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._socket.close()
         if self._exit_file is not None:
             os.close(self._exit_file)
@@ -313,13 +338,13 @@ def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended]:
     while True:
         poller = select.poll()
         for sandbox in sandboxes:
-            for file in sandbox.files:
+            for file in sandbox.files():
                 poller.register(file, select.POLLIN)
         limits = [until - time.monotonic(), *[sandbox.patience for sandbox in sandboxes]]
-        if not hasattr(os, 'pidfd_open'):
-            limits.append(0.1)  # how soon an ended process is noticed
+        if any(sandbox.must_be_looked_at for sandbox in sandboxes):
+            limits.append(0.1)
         patience = min(limits)
-        if math.isinf(patience) and not any(sandbox.files for sandbox in sandboxes):
+        if math.isinf(patience) and not any(map(len, sandboxes)):
             return []
         readable = {file for file, _ in poller.poll(None if math.isinf(patience) else max(0.0, patience) * 1000)}
         ended = [news for sandbox in sandboxes for news in sandbox.news(readable)]
@@ -327,11 +352,11 @@ def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended]:
             return ended
 
 
-def _pickle(value: Any) -> bytes:
+def _pickle(trial: int, params: Any) -> bytes:
     try:
-        return bytes(cloudpickle.dumps(value))
+        return pickle.dumps((trial, bytes(cloudpickle.dumps(params))))
     except Exception as error:
-        raise ConfigurationError(f'the parameters {value[1]!r} cannot be sent to another process: {error}') from error
+        raise ConfigurationError(f'the parameters {params!r} cannot be sent to another process: {error}') from error
 
 
 def _read(message: bytes) -> Outcome:

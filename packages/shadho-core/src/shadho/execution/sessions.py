@@ -6,66 +6,42 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+
+from shadho.execution import reaper
 
 __all__ = ['Reaper', 'kill_session']
 
 
-def kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process, its group, and those of its descendants that left the group."""
-    import psutil
-
+def kill_session(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Kill a process, its group, and all else that carries the mark of its sandbox's folder."""
     try:
-        descendants = psutil.Process(process.pid).children(recursive=True)
-    except psutil.Error:
-        descendants = []
-    for kill in (lambda: os.killpg(process.pid, signal.SIGKILL), process.kill, *[child.kill for child in descendants]):
-        try:
-            kill()
-        except (OSError, psutil.Error):
-            pass
+        os.killpg(process.pid, signal.SIGKILL)
+    except OSError:
+        pass
+    process.kill()
+    process.wait()
+    reaper.kill_marked(str(folder))
 
 
 class Reaper:
-    """A helper process that kills the sessions it watches when the driver vanishes."""
+    """A folder for sandboxes, and a helper process that ends them all when the driver vanishes.
 
-    _CODE = """
-import os, signal, sys
-watched = set()
-for line in sys.stdin:
-    (watched.add if line[0] == '+' else watched.discard)(int(line[1:]))
-for leader in watched:
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except OSError:
-        pass
-"""
+    Attributes
+    ----------
+    folder : Path
+        Temporary; the helper removes it at the end.
+    """
 
     def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix='shadho-'))
         self._process = subprocess.Popen(
-            [sys.executable, '-I', '-S', '-c', self._CODE], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, '-I', '-S', reaper.__file__, str(self.folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
         )
 
-    def watch(self, leader: int) -> None:
-        """Kill this process group when the driver vanishes."""
-        self._tell(f'+{leader}\n')
-
-    def forget(self, leader: int) -> None:
-        """Leave this process group alone: it has ended."""
-        self._tell(f'-{leader}\n')
-
-    def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line.encode())
-            self._process.stdin.flush()
-        except OSError:
-            pass  # somebody killed the helper: searches go on without it
-
     def close(self) -> None:
-        """End the helper, and with it every session that it still watches."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-        except OSError:
-            pass
-        self._process.wait()
+        """End the helper, and with it whatever is left in its folder."""
+        self._process.communicate()

@@ -7,14 +7,17 @@ tree number i is built by unranking, so that a forest of 10^12 trees costs no mo
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from shadho.errors import SpaceError, nearest
-from shadho.forest.tree import ABSENT, Computed, Drawn, Fixed, Group, Part, Path, Tree, show_path
-from shadho.spaces.domains import Domain
+from shadho.forest.tree import ABSENT, Computed, Drawn, Fixed, Group, Leaf, Part, Path, Tree, show_path
+from shadho.records import survives_json
+from shadho.spaces.domains import Choice, Domain
 from shadho.spaces.spec import as_node, refusing_endless_nesting
 from shadho.spaces.structure import Constant, Dependent, Repeat, Scope
 from shadho.spaces.structure import Sequence as TupleOfParts
@@ -79,6 +82,18 @@ class Forest:
 
     def __repr__(self) -> str:
         return f'<Forest of {self.count} tree{"s" if self.count != 1 else ""}>'
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """Every domain of the space at its place; the copies of a repeat count once, as number -1."""
+        return [Leaf(node.path(), node.source) for node in self._root.ends() if isinstance(node, _Leaf)]
+
+    @cached_property
+    def keeps_values(self) -> bool:
+        """Whether every value of the space survives the way through JSON, as into a storage."""
+        fixed = [node.source.value for node in self._root.ends() if isinstance(node, _Fixed)]
+        chosen = [value for leaf in self.leaves if isinstance(leaf.domain, Choice) for value in leaf.domain.values]
+        return all(map(survives_json, fixed + chosen))
 
     def tree(self, index: int) -> Tree:
         """Build tree number `index`; recently used trees are kept."""
@@ -163,9 +178,15 @@ class _Node:
         """Return the path from the root; copies of a repeat share one, with -1 for their number."""
         return () if self.parent is None else (*self.parent.path(), self.key)
 
-    def dependents(self) -> Iterator[_Dependent]:
+    def ends(self) -> Iterator[_Node]:
+        """Yield what has no parts of its own: domains, constants and dependents."""
+        if not self.parts:
+            yield self
         for part in self.parts:
-            yield from part.dependents()
+            yield from part.ends()
+
+    def dependents(self) -> Iterator[_Dependent]:
+        return (node for node in self.ends() if isinstance(node, _Dependent))
 
     def occurrences(self, source: Any) -> Iterator[_Node]:
         """Yield the places below (or here) where the user's object `source` stands."""
@@ -203,9 +224,6 @@ class _Dependent(_Node):
 
     def _unrank(self, index: int) -> Part:
         return Computed(self.source, self.links)
-
-    def dependents(self) -> Iterator[_Dependent]:
-        yield self
 
     def connect(self) -> None:
         """Find the sources, each in the nearest enclosing scope that holds it."""
@@ -355,32 +373,32 @@ class _Repeat(_Node):
         super().__init__(source, parent, key)
         self.part = _build(source.part, self, -1)
         self.parts = [self.part]
-        first = 1 if source.split else source.length
-        self.counts: dict[int, int] = {length: self.part.count**length for length in range(first, source.length + 1)}
-        self.count = sum(self.counts.values())
+        self.lengths = range(1 if source.split else source.length, source.length + 1)
+        self.count = self._shorter(source.length + 1)
+
+    def _shorter(self, length: int) -> int:
+        """Return the number of trees of all shorter lengths, by the sum of a geometric series."""
+        k, first = self.part.count, self.lengths[0]
+        return length - first if k == 1 else (k**length - k**first) // (k - 1)
 
     def _unrank(self, index: int) -> Part:
-        for length in self.counts:
-            if index < self.counts[length]:
-                break
-            index -= self.counts[length]
+        length = self.lengths[bisect.bisect_right(self.lengths, index, key=self._shorter) - 1]
+        index -= self._shorter(length)
         copies: list[Part] = []
         for _ in range(length):
             index, number = divmod(index, self.part.count)
             copies.append(self.part.unrank(number))
-        decision = str(length) if len(self.counts) > 1 else ''
+        decision = str(length) if len(self.lengths) > 1 else ''
         return Group('list', dict(enumerate(reversed(copies))), decision)
 
     def _rank(self, value: Any, path: Path, point: list[float]) -> int:
-        if not isinstance(value, (list, tuple)) or len(value) not in self.counts:
-            lengths = ' to '.join(map(str, sorted({min(self.counts), max(self.counts)})))
+        if not isinstance(value, (list, tuple)) or len(value) not in self.lengths:
+            lengths = ' to '.join(map(str, sorted({self.lengths[0], self.lengths[-1]})))
             raise _refusal(value, path, f'a list of length {lengths}')
         index = 0
         for place, item in enumerate(value):
             index = index * self.part.count + self.part.rank(item, (*path, place), point)
-        for length in range(min(self.counts), len(value)):
-            index += self.counts[length]
-        return index
+        return index + self._shorter(len(value))
 
 
 def _refusal(value: Any, path: Path, wanted: str) -> SpaceError:

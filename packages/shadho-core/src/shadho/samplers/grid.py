@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Forest, Tree
+from shadho.forest import Forest, Path, Tree
 from shadho.forest.tree import show_path
 from shadho.samplers.base import CountingSampler
 
@@ -75,7 +75,8 @@ class Grid(CountingSampler):
             raise ConfigurationError(f'grid_points must be 1 or more; got {grid_points!r}')
         self.grid_points = grid_points
         self.repeats = repeats
-        self._sizes(forest.tree(0))
+        for leaf in forest.leaves:
+            self._size(leaf.domain.size, leaf.path)
 
     def length(self, tree: Tree) -> float:
         return math.prod(self._sizes(tree)) * self.repeats
@@ -85,13 +86,13 @@ class Grid(CountingSampler):
         return np.array([(digit + 0.5) / size for digit, size in zip(combination(sizes, k), sizes)])
 
     def _sizes(self, tree: Tree) -> list[int]:
-        sizes = []
-        for dimension in tree.dimensions:
-            size = dimension.size or self.grid_points
-            if size is None:
-                raise ConfigurationError(
-                    f"method='grid' cannot list the values of {show_path(dimension.path)}, which is continuous; give "
-                    'grid_points=n to try n quantiles of each continuous domain, or use spaces.grid([...])'
-                )
-            sizes.append(size)
-        return sizes
+        return [self._size(dimension.size, dimension.path) for dimension in tree.dimensions]
+
+    def _size(self, size: int | None, path: Path) -> int:
+        size = size or self.grid_points
+        if size is None:
+            raise ConfigurationError(
+                f"method='grid' cannot list the values of {show_path(path)}, which is continuous; give grid_points=n to try "
+                'n quantiles of each continuous domain, or use spaces.grid([...])'
+            )
+        return size

@@ -41,7 +41,7 @@ class Policy(ABC):
         self.seed = seed
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
-        """Reconsider the placement: classes have come or gone, or results have come in."""
+        """Reconsider the placement: classes have come or gone, or a search begins."""
 
     @abstractmethod
     def pick(self, compute_class: str) -> Tree | None:

@@ -13,9 +13,10 @@ import attrs
 from typing_extensions import Self
 
 import shadho_worker
+from shadho.errors import ConfigurationError, StorageError
 from shadho.records import Result, Trial, TrialError, TrialState, from_json, to_json
 
-__all__ = ['Metadata', 'Record', 'Storage', 'result_row', 'row_result', 'row_trial', 'trial_row']
+__all__ = ['FileStorage', 'Metadata', 'Record', 'Storage', 'result_row', 'row_result', 'row_trial', 'trial_row']
 
 Record = Trial | Result
 Metadata = dict[str, Any]
@@ -79,7 +80,11 @@ class Storage(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except StorageError:
+            if error is None:  # else what happened first is what has to be told
+                raise
 
 
 class FileStorage(Storage):
@@ -94,8 +99,6 @@ class FileStorage(Storage):
     """
 
     def __init__(self, path: str | Path, *, durability: str = 'normal') -> None:
-        from shadho.errors import ConfigurationError
-
         if durability not in ('normal', 'full'):
             raise ConfigurationError(f"durability must be 'normal' or 'full'; got {durability!r}")
         self.path = Path(path)

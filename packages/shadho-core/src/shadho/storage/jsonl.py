@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -61,8 +62,9 @@ class JSONLines(FileStorage):
             try:
                 self.flush()
             finally:
-                self._file.close()
-                self._file = None
+                file, self._file = self._file, None
+                with contextlib.suppress(OSError):  # it would flush once more
+                    file.close()
                 self._lock.release()
 
     def append(self, record: Record) -> None:
@@ -111,7 +113,7 @@ class JSONLines(FileStorage):
     def _lines(self, must_exist: bool = False) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield each line's data and the offset of its end."""
         if self._file is not None:
-            self._file.flush()
+            self.flush()
         try:
             file = open(self.path, 'rb')
         except FileNotFoundError:
