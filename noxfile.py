@@ -40,7 +40,8 @@ def demo(session: nox.Session) -> None:
     """Search SVM kernels on real MNIST digits, live and in parallel; leaves svm.db and svm.png."""
     install(session, f'{CORE}[report]', LOCAL, groups=('data',))
     session.chdir('examples/svm')
-    session.run('python', 'driver.py', *session.posargs)
+    # Ctrl-C ends the search, not the script, which still has its results to tell.
+    session.run('python', 'driver.py', *session.posargs, interrupt_timeout=60, terminate_timeout=60)
     session.log(f'the search and its picture: {Path("svm.db").resolve()}, {Path("svm.png").resolve()}')
 
 

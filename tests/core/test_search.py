@@ -244,3 +244,24 @@ def test_asking_from_a_forest_of_a_trillion_trees_takes_no_listing() -> None:
     search = Search(space, seed=0)
     assert search.forest.count == 10**12
     assert len({search.ask().tree for _ in range(50)}) == 50
+
+
+def test_asking_passes_over_parameters_that_cannot_be_computed() -> None:
+    z = spaces.choice([1, 0])
+    search = Search({'z': z, 'y': spaces.dependent(z, callback=lambda value: 1 / value)}, seed=0)
+    assert {search.ask().params['y'] for _ in range(20)} == {1.0}
+    assert search.history.states[TrialState.FAILED] > 0
+
+
+def test_asking_gives_up_when_nothing_can_be_computed() -> None:
+    x = spaces.uniform(0, 1)
+    search = Search({'x': x, 'y': spaces.dependent(x, callback=lambda value: 1 / 0)}, seed=0)
+    with pytest.raises(
+        ShadhoError, match='100 suggestions in a row could not be computed; the last: .* ZeroDivisionError'
+    ):
+        search.ask()
+
+
+def test_a_continuous_domain_in_any_tree_is_refused_by_the_grid_method() -> None:
+    with pytest.raises(ConfigurationError, match='cannot list the values of b.x'):
+        Search({'exclusive': True, 'a': {'c': [1, 2]}, 'b': {'x': spaces.uniform(0, 1)}}, 'grid')

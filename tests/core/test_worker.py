@@ -181,3 +181,15 @@ def test_a_script_without_usable_parameters_says_how_to_give_them(
     assert failed.returncode == 1
     assert message in failed.stderr
     assert 'Traceback' not in failed.stderr
+
+
+def test_arguments_of_the_script_are_its_own_where_the_parameters_are_in_the_file(script: list[str]) -> None:
+    Path('hyperparameters.json').write_text('{"x": 2}')
+    subprocess.run([*script, '--epochs', '5'], check=True)
+    assert json.loads(Path('result.json').read_text())['loss'] == 4.0
+
+
+def test_a_script_that_fails_by_hand_shows_its_traceback(script: list[str]) -> None:
+    failed = subprocess.run([*script, '{"x": -1}'], capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stdout) == (1, '')
+    assert failed.stderr.rstrip().endswith('ValueError: negative')

@@ -152,21 +152,83 @@ def test_a_trial_that_ends_or_blocks_its_process_fails_alone() -> None:
     assert 1.0 <= trials['hang'].seconds < 5
 
 
-def test_a_timeout_leaves_no_grandchildren() -> None:
-    def objective(params: dict[str, Any]) -> None:
-        import subprocess
-        import time
-        from pathlib import Path
+STARTS_CHILDREN = """
+import os, subprocess
+from pathlib import Path
 
-        plain = subprocess.Popen(['sleep', '1000'])
-        detached = subprocess.Popen(['sleep', '1000'], start_new_session=True)
-        Path('pids').write_text(f'{plain.pid} {detached.pid}')
-        time.sleep(1000)
+def start_children(name):
+    plain = subprocess.Popen(['sleep', '1000'])
+    detached = subprocess.Popen(['sleep', '1000'], start_new_session=True)
+    orphan = subprocess.run('setsid sleep 1000 > /dev/null 2>&1 & echo $!', shell=True, capture_output=True, text=True)
+    Path(name + '.part').write_text(f'{plain.pid} {detached.pid} {orphan.stdout}')
+    os.replace(name + '.part', name)
+"""
 
-    result = run(objective, max_tasks=1, trial_timeout=1.0)
-    assert [trial.error.kind for trial in result] == ['timeout']
-    for pid in Path('pids').read_text().split():
+
+@pytest.mark.parametrize(
+    ('end', 'kind'), [('time.sleep(1000)', 'timeout'), ('os.abort()', 'crash'), ('os._exit(0)', 'crash')]
+)
+def test_nothing_that_a_trial_started_outlives_its_end(end: str, kind: str) -> None:
+    Path('mine.py').write_text(STARTS_CHILDREN)
+    code = f'def objective(params):\n    import os, time, mine\n    mine.start_children("pids")\n    {end}\n'
+    namespace: dict[str, Any] = {'__name__': '__main__'}
+    exec(code, namespace)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        (trial,) = run(namespace['objective'], max_tasks=1, trial_timeout=2.0)
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    assert trial.error.kind == kind
+    pids = Path('pids').read_text().split()
+    assert len(pids) == 3
+    for pid in pids:
         wait_until(lambda pid=pid: is_gone(int(pid)))
+
+
+def test_temporary_files_go_with_the_process_of_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path('temporary').mkdir()
+    monkeypatch.setenv('TMPDIR', str(Path('temporary').absolute()))
+    monkeypatch.setattr('tempfile.tempdir', None)
+    result = run('sleep 1000', max_tasks=1, trial_timeout=0.5)
+    assert [trial.error.kind for trial in result] == ['timeout']
+    assert list(Path('temporary').iterdir()) == []
+
+
+def test_an_objective_that_is_never_loaded_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('shadho.execution.sandbox.LOADING_SECONDS', 1.0)
+
+    class Endless:
+        def __reduce__(self) -> Any:
+            return (time.sleep, (1000,))
+
+        def __call__(self, params: Any) -> float:
+            return 1.0
+
+    (trial,) = run(Endless(), max_tasks=1, trial_timeout=0.5)
+    assert (trial.error.kind, 'not loaded in time' in trial.error.message) == ('timeout', True)
+
+
+def test_a_module_that_searches_when_it_is_imported_is_told_so() -> None:
+    Path('mine.py').write_text(
+        'from shadho import Shadho, spaces\n'
+        'def objective(params):\n    return params["x"]\n'
+        'result = Shadho("t", objective, {"x": spaces.uniform(0, 1)}, max_tasks=2, storage=None, backend="local").run()\n'
+    )
+    code = 'import mine; print({trial.error.message.partition(";")[0] for trial in mine.result})'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert 'the module of the objective runs a search when it is imported' in done.stdout
+
+
+def test_files_in_the_working_folder_do_not_hide_standard_modules() -> None:
+    Path('json.py').write_text('raise RuntimeError("the wrong one")')
+    Path('scripts').mkdir()
+    Path('scripts/driver.py').write_text(
+        'from shadho import Shadho, spaces\n'
+        'result = Shadho("t", lambda params: params["x"], {"x": spaces.uniform(0, 1)}, max_tasks=2, storage=None, backend="local").run()\n'
+        'print([trial.state.value for trial in result])\n'
+    )
+    done = subprocess.run([sys.executable, 'scripts/driver.py'], capture_output=True, text=True, check=True)
+    assert done.stdout == "['done', 'done']\n"
 
 
 def test_the_time_of_a_trial_counts_from_when_its_process_is_ready() -> None:
@@ -196,6 +258,22 @@ def test_what_a_trial_prints_is_shown_whole_and_failures_keep_it(capsys: pytest.
     assert capsys.readouterr().out == 'printed by lives\nand by its child\n'
     assert trials['lives'].output == 'printed by lives\nand by its child\n'
     assert 'and by its child' in trials['dies'].error.traceback
+
+
+def test_each_trial_of_a_slot_keeps_what_it_printed_and_no_more() -> None:
+    def objective(params: dict[str, float]) -> float:
+        print(params['x'])
+        return params['x']
+
+    for trial in run(objective, max_tasks=10, backend=Local(1)):
+        assert trial.output == f'{trial.params["x"]}\n'
+
+
+def test_an_interrupt_that_an_objective_raises_fails_its_trial() -> None:
+    def objective(params: Any) -> None:
+        raise KeyboardInterrupt('mine')
+
+    assert [trial.error.message for trial in run(objective, max_tasks=2)] == ['KeyboardInterrupt: mine'] * 2
 
 
 def test_an_objective_that_cannot_be_pickled_is_refused_before_anything_runs() -> None:
@@ -351,6 +429,13 @@ def test_bad_arguments_are_refused() -> None:
         ({'workers': 2, 'classes': [ComputeClass()]}, 'give workers or classes, not both'),
         ({'classes': []}, 'a list of at least one class'),
         ({'classes': [ComputeClass(), ComputeClass()]}, 'with different names'),
+        ({'classes': ['a']}, r"each of classes must be a ComputeClass, such as .*got 'a' \(str\)"),
+        ({'classes': 5}, r'classes must be a list of ComputeClass; got 5 \(int\)'),
+        ({'classes': 'a'}, "classes must be a list of ComputeClass; got 'a'"),
+        ({'classes': ComputeClass()}, 'A single one needs brackets too'),
+        ({'workers': 2.5}, 'workers must be an integer of 1 or more; got 2.5'),
+        ({'workers': True}, 'workers must be an integer of 1 or more; got True'),
+        ({'pin': 'x'}, "pin must be True, False or None; got 'x'"),
     ]:
         with pytest.raises(ConfigurationError, match=message):
             Local(**arguments)
@@ -369,9 +454,10 @@ from shadho import Shadho, spaces
 
 def objective(params):
     if params['x'] > 0.8:
-        child = subprocess.Popen(['sleep', '1000'])
+        plain = subprocess.Popen(['sleep', '1000'])
+        detached = subprocess.Popen(['sleep', '1000'], start_new_session=True)
         with open('pids', 'a') as file:
-            file.write(f'{os.getpid()} {child.pid}\\n')
+            file.write(f'{os.getpid()} {plain.pid} {detached.pid}\\n')
         time.sleep(1000)
     return params['x']
 
@@ -387,7 +473,7 @@ def start_driver() -> tuple[subprocess.Popen[str], list[int]]:
     driver = subprocess.Popen(
         [sys.executable, 'driver.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
-    wait_until(lambda: Path('pids').exists() and len(Path('pids').read_text().split()) == 4)
+    wait_until(lambda: Path('pids').exists() and len(Path('pids').read_text().split()) == 6)
     return driver, [int(pid) for pid in Path('pids').read_text().split()]
 
 

@@ -82,7 +82,23 @@ def test_a_link_out_of_the_folder_is_not_brought_back() -> None:
 @pytest.mark.parametrize(
     ('command', 'kind', 'message'),
     [
-        ('echo oh no >&2; exit 3', 'exception', 'the command ended with exit status 3'),
+        ('echo first; echo oh no >&2; exit 3', 'exception', 'the command ended with exit status 3: oh no'),
+        (
+            './hyperparameters.json',
+            'exception',
+            'exit status 126 (the shell may not run the command: is it executable?)',
+        ),
+        (
+            """echo '{"state":"done","loss":1,"results":{"x":{"$array":{}}},"error":null}' > result.json""",
+            'result',
+            'the result cannot be read',
+        ),
+        (
+            f"""echo '{{"state":"done","loss":1{400 * '0'},"results":{{}},"error":null}}' > result.json""",
+            'result',
+            'the result cannot be read',
+        ),
+        (f"{sys.executable} -c 'print(30000 * chr(91))' > result.json", 'result', 'result.json is not JSON'),
         ('no-such-program', 'exception', 'exit status 127 (the shell did not find the command)'),
         ('true', 'result', 'the command ended well but left no result.json; does the script call shadho_worker.run'),
         ('echo nonsense > result.json', 'result', 'result.json is not JSON'),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shadho import Shadho, TrialState, spaces
-from shadho.errors import StorageError
+from shadho.errors import ConfigurationError, StorageError
 from shadho.records import Result
 from shadho.storage.sqlite import SQLite
 
@@ -42,12 +42,13 @@ def test_a_second_run_goes_on_where_the_first_ended(storage: str) -> None:
     assert both.elapsed > first.elapsed
 
 
-def test_a_search_that_is_complete_runs_nothing() -> None:
+def test_a_search_that_is_complete_runs_nothing_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     search().run()
     again = Shadho(
         'test', lambda params: pytest.fail('evaluated again'), SPACE, backend='inline', max_tasks=10, display=False
     ).run()
     assert (len(again), again.stopped) == (10, 'max_tasks')
+    assert 'nothing was evaluated: the 10 recorded trials (0 failed) are all that were asked for' in caplog.text
 
 
 def test_the_seed_of_the_first_run_is_kept() -> None:
@@ -83,6 +84,47 @@ def test_losses_that_cannot_be_compared_are_refused(option: dict[str, str]) -> N
     search().run()
     with pytest.raises(StorageError, match='cannot be compared'):
         search(**option).run()
+
+
+@pytest.mark.parametrize('second', [{'method': 'random'}, {'method': 'grid', 'grid_points': 5}])
+def test_a_grid_that_has_changed_is_refused(second: dict[str, Any]) -> None:
+    search(method='grid', grid_points=3).run()
+    with pytest.raises(StorageError, match='a grid could not tell which of its points are done'):
+        search(**second).run()
+
+
+def test_a_search_that_never_ran_a_trial_may_change() -> None:
+    import threading
+
+    lock = threading.Lock()
+    with pytest.raises(ConfigurationError, match='cannot be sent to another process'):
+        Shadho('test', lambda params: lock.locked(), SPACE, max_tasks=1, backend='local', display=False).run()
+    assert (
+        len(
+            Shadho(
+                'test',
+                lambda params: params['x'],
+                {'x': spaces.uniform(0, 1)},
+                max_tasks=10,
+                backend='inline',
+                resume=False,
+                display=False,
+            ).run()
+        )
+        == 10
+    )
+
+
+def test_objects_come_back_as_objects_after_resuming() -> None:
+    space = {'f': [abs, len], 'x': spaces.uniform(0, 1)}
+
+    def run(count: int) -> Any:
+        return Shadho('test', lambda params: params['x'], space, max_tasks=count, backend='inline', display=False).run()
+
+    run(5)
+    again = run(6)
+    assert again.best.params['f'] in (abs, len)
+    assert {trial.params['f'] for trial in again} <= {abs, len}
 
 
 def test_callbacks_and_objects_do_not_hinder_resuming() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from shadho import ComputeClass, Shadho, Trial, TrialState, hookimpl, spaces
 from shadho.backends import Backend, Job
-from shadho.errors import ConfigurationError, ShadhoError
+from shadho.errors import ConfigurationError
 from shadho.records import Result
 from shadho.storage.memory import Memory
 
@@ -314,11 +314,26 @@ def test_an_undivided_class_that_nothing_can_serve_is_warned_about(caplog: pytes
     assert "no connected worker can serve the compute class 'huge' (cores >= 4096); connected: inline:" in caplog.text
 
 
-def test_a_callback_that_raises_ends_the_search_with_what_it_was_called_with() -> None:
+def test_parameters_that_cannot_be_computed_are_a_failed_trial() -> None:
+    z = spaces.choice([1, 2, 0, 4])
+    space = {'z': z, 'y': spaces.dependent(z, callback=lambda value: 1 / value)}
+    result = search(lambda params: params['y'], space, max_tasks=40, storage='test.db').run()
+    trials = list(result)
+    assert [trial.id for trial in trials] == list(range(40))
+    failed = [trial for trial in trials if trial.error]
+    assert 0 < len(failed) < 40
+    assert {trial.error.message for trial in failed} == {
+        'the callback of the dependent value at y raised ZeroDivisionError: division by zero; it was called with 0'
+    }
+    assert all(trial.params is None and trial.state is TrialState.FAILED for trial in failed)
+    assert len(search(lambda params: params['y'], space, max_tasks=50, storage='test.db').run()) == 50
+
+
+def test_a_callback_that_always_raises_ends_at_the_limits_of_the_search() -> None:
     x = spaces.uniform(0, 1)
     space = {'x': x, 'y': spaces.dependent(x, callback=lambda value: 1 / 0)}
-    with pytest.raises(ShadhoError, match='dependent value at y raised ZeroDivisionError'):
-        search(space=space).run()
+    assert [trial.state for trial in search(space=space, max_tasks=5).run()] == [TrialState.FAILED] * 5
+    assert search(space=space, max_tasks=None, timeout=0.2).run().stopped == 'timeout'
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,14 @@ def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures('three_gpus')
 @pytest.mark.parametrize(
     ('variable', 'devices'),
-    [(None, ['GPU-0abc', 'GPU-1abc', 'GPU-2abc']), ('', []), ('2,0', ['2', '0']), ('GPU-1', ['GPU-1']), ('1,9,0', ['1']), ('-1', [])],
+    [
+        (None, ['GPU-0abc', 'GPU-1abc', 'GPU-2abc']),
+        ('', []),
+        ('2,0', ['2', '0']),
+        ('GPU-1', ['GPU-1']),
+        ('1,9,0', ['1']),
+        ('-1', []),
+    ],
 )
 def test_gpus_respect_cuda_visible_devices(
     variable: str | None, devices: list[str], monkeypatch: pytest.MonkeyPatch

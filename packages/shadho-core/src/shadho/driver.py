@@ -22,8 +22,11 @@ from shadho.forest import Forest
 from shadho.interrupts import Interrupts
 from shadho.options import (
     check_count,
+    check_flag,
     check_key,
     check_objective,
+    check_path,
+    check_plugins,
     check_seconds,
     find_backend,
     find_storage,
@@ -35,7 +38,8 @@ from shadho.result import SearchInfo, SearchResult
 from shadho.resume import resume
 from shadho.samplers import Sampler
 from shadho.scheduling import Policy
-from shadho.search import Search, check_direction
+from shadho.search import Search, check_direction, check_grid_points, check_loss_key
+from shadho.spaces import spec
 from shadho.storage import Storage
 
 __all__ = ['Shadho']
@@ -44,6 +48,9 @@ log = logging.getLogger('shadho')
 
 _REDISCOVER = 1.0
 """Seconds between two looks at which workers there are, and the longest single wait."""
+
+_MOST_FAILED = 100
+"""Suggestions in one turn that may turn out to be impossible to compute."""
 
 _SHORT = 0.005
 """Seconds below which a trial is so short that the next one should wait beside it."""
@@ -153,11 +160,12 @@ class Shadho:
         self.trial_timeout = check_seconds('trial_timeout', trial_timeout)
         self.max_retries = check_count('max_retries', max_retries, 0) or 0
         self.direction = check_direction(direction)
-        self.loss_key = loss_key
+        self.loss_key = check_loss_key(loss_key)
+        grid_points = check_grid_points(grid_points)
         self.resources = check_resources(resources)
-        self.resume = resume
-        self.display = display
-        self._registry = _registry(plugins)
+        self.resume = check_flag('resume', resume)
+        self.display = check_flag('display', display, None)
+        self._registry = _registry(check_plugins(plugins))
         self._search_options: dict[str, Any] = {
             'method': method, 'policy': policy, 'direction': direction, 'loss_key': loss_key,
             'grid_points': grid_points, 'repeats': repeats, 'options': options, 'registry': self._registry,
@@ -167,7 +175,19 @@ class Shadho:
         self._inputs: list[Path] = []
         self._outputs: list[str] = []
         self.forest = Forest(space)
-        self._check_end(self._new_search(seed))
+        search = self._new_search(seed)
+        self._check_end(search)
+        self._identity = {
+            'exp_key': self.exp_key,
+            'objective': objective_name(self.objective),
+            'method': search.sampler.name,
+            'grid_points': grid_points,
+            'direction': self.direction,
+            'loss_key': loss_key,
+            'space': spec.describe(space),
+            'outline': spec.outline(space),
+            'fingerprint': spec.fingerprint(space),
+        }
         self._backend = backend if isinstance(backend, Backend) else find_backend(self._registry, backend, self._job())
         self._storage = find_storage(self._registry, storage, self.exp_key, durability)
 
@@ -182,12 +202,12 @@ class Shadho:
             When there is no such file, or the objective is a function.
         """
         self._only_for_commands('add_input_file')
-        self._inputs.append(check_file('input', path))
+        self._inputs.append(check_file('input', check_path('add_input_file', path)))
 
     def add_output_file(self, path: str | os.PathLike[str]) -> None:
         """Bring a file back from the folder of every trial, as ``<exp_key>-output/<trial>/<path>``."""
         self._only_for_commands('add_output_file')
-        self._outputs.append(str(check_file('output', path)))
+        self._outputs.append(str(check_file('output', check_path('add_output_file', path))))
 
     def _only_for_commands(self, method: str) -> None:
         if not isinstance(self.objective, str):
@@ -261,8 +281,7 @@ class Shadho:
             )
         interrupts = Interrupts()
         with interrupts, self._storage as storage:
-            names = {'exp_key': self.exp_key, 'objective': objective_name(self.objective)}
-            search, elapsed = resume(storage, self._new_search, self._seed, names, allowed=self.resume)
+            search, elapsed = resume(storage, self._new_search, self._seed, self._identity, allowed=self.resume)
             with self._backend as backend:
                 backend.open(self._job())
                 result = _Run(self, search, storage, backend, elapsed, interrupts).run()
@@ -300,8 +319,15 @@ class _Run:
         try:
             self._discover()
             self.registry.notify('shadho_search_started', search=self._info())
+            recorded = len(self.search.history)
             self._loop()
             self._cancel_running()
+            if recorded == len(self.search.history) and self.stopped in ('max_tasks', 'finished'):
+                log.warning(
+                    'nothing was evaluated: the %d recorded trials (%d failed) are all that were asked for. Raise max_tasks '
+                    'to go on; give another exp_key, or remove %s, to begin anew',
+                    recorded, self.search.history.states[TrialState.FAILED], self.storage,
+                )  # fmt: skip
         except BaseException:
             self.stopped = 'error'
             with contextlib.suppress(ShadhoError):  # the storage may be what failed
@@ -317,9 +343,14 @@ class _Run:
         finished: list[Trial] = []
         while not self._is_over():
             self._discover()
-            trials = list(self._fill_slots())
-            for trial in trials:
+            trials = []
+            for trial in self._fill_slots():
                 self.storage.append(trial)
+                if trial.error is None:
+                    trials.append(trial)
+                else:  # its parameters could not be computed
+                    self.storage.append(trial.result())
+                    finished.append(trial)
             self.storage.flush()  # results that have come in and trials that depend on them, at once
             self._announce(finished)
             finished = []
@@ -354,14 +385,20 @@ class _Run:
     def _fill_slots(self) -> Iterator[Trial]:
         """Yield a trial for each free slot that is to be used."""
         ahead = 1 + (self.backend.queues_ahead and max(self.paces, default=math.inf) < _SHORT)
+        failed = 0
         for compute_class in self.classes:
             while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead and self._remaining() > 0:
-                trial = self.search.ask(compute_class.name, self.now())
+                trial = self.search.suggest(compute_class.name, self.now())
                 if trial is None:
                     break
-                self.running[trial.id] = trial
-                self.busy[compute_class.name] = self.busy.get(compute_class.name, 0) + 1
+                if trial.error is None:
+                    self.running[trial.id] = trial
+                    self.busy[compute_class.name] = self.busy.get(compute_class.name, 0) + 1
+                else:
+                    failed += 1
                 yield trial
+                if failed == _MOST_FAILED:  # as when a callback always raises: look at the limits first
+                    return
 
     def _poll(self) -> Sequence[Result]:
         timeout = max(0.0, min(self.deadline - self.now(), _REDISCOVER))

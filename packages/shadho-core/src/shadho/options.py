@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from shadho.backends import Backend, Job
 from shadho.errors import ConfigurationError
 from shadho.plugins import Registry
+from shadho.records import as_integer
 from shadho.storage import Storage
 
 __all__ = [
     'check_count',
+    'check_flag',
     'check_key',
     'check_objective',
+    'check_path',
+    'check_plugins',
     'check_seconds',
     'find_backend',
     'find_storage',
     'objective_name',
 ]
+
+
+_LONGEST_KEY = 200
+"""Bytes of a search's name; those of a file may be 255, and endings are added to it."""
 
 
 def check_key(exp_key: str) -> str:
@@ -35,6 +45,12 @@ def check_key(exp_key: str) -> str:
         raise ConfigurationError(
             f"exp_key must be a name that can be a file's, such as 'svm-search'; got {exp_key!r}. For a storage in another "
             'folder give storage="folder/name.db"'
+        )
+    length = len(exp_key.encode('utf-8', 'surrogatepass'))
+    if length > _LONGEST_KEY:
+        raise ConfigurationError(
+            f'exp_key is {length} bytes long ({exp_key[:20]!r}...), but files are named after it; use at most '
+            f'{_LONGEST_KEY}, and keep what describes the search elsewhere'
         )
     return exp_key
 
@@ -63,22 +79,63 @@ def check_seconds(name: str, value: float | None) -> float | None:
     """Return a limit in seconds; None when there is none."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not value > 0:
         raise ConfigurationError(f'{name} must be a number of seconds greater than 0, or None; got {value!r}')
-    return None if math.isinf(value) else float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return None if math.isinf(seconds) else seconds
 
 
 def check_count(name: str, value: int | None, least: int) -> int | None:
     """Return a whole number, or None."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    count = as_integer(value)
+    if count is None or count < least:
         raise ConfigurationError(f'{name} must be an integer of {least} or more; got {value!r}')
+    return count
+
+
+def check_flag(name: str, value: Any, *others: Any) -> Any:
+    """Return True, False, or one of the other values that are allowed."""
+    if not isinstance(value, bool) and not any(value is other for other in others):
+        known = ', '.join(['True', *map(repr, others)])
+        raise ConfigurationError(f'{name} must be {known} or False; got {value!r} ({type(value).__name__})')
     return value
 
 
-def find_backend(registry: Registry, name: str, job: Job) -> Backend:
+def check_path(method: str, path: Any) -> str:
+    """Return the path of a file as text."""
+    name = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f"{method}(): a path is needed, such as 'data.npz'; got {path!r} ({type(path).__name__})"
+        )
+    return name
+
+
+def check_plugins(plugins: Any) -> list[Any]:
+    """Return the plugins that a user gave beside the installed ones."""
+    if isinstance(plugins, (str, bytes, Mapping, type)) or not isinstance(plugins, Iterable):
+        name = getattr(plugins, '__name__', type(plugins).__name__)
+        raise ConfigurationError(
+            f'plugins must be a list of modules or objects with hooks; got {plugins!r} ({name}). A single one needs '
+            'brackets too, as in plugins=[MyObserver()]; installed plugins are found by themselves'
+        )
+    return list(plugins)
+
+
+def find_backend(registry: Registry, name: Any, job: Job) -> Backend:
     """Return a new backend of that name; for 'auto', of the one that is meant for the job most."""
+    if isinstance(name, type) and issubclass(name, Backend):
+        raise ConfigurationError(f'backend={name.__name__} is a class; did you mean {name.__name__}()?')
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f"backend must be 'auto', the name of a backend or a Backend, such as 'local' or Local(workers=2); "
+            f'got {name!r} ({type(name).__name__})'
+        )
     if name != 'auto':
         backend: Backend = registry.get('backend', name)()
         return backend
@@ -95,10 +152,23 @@ def find_backend(registry: Registry, name: str, job: Job) -> Backend:
     return best()
 
 
+def _check_storage(storage: Any) -> None:
+    if isinstance(storage, type) and issubclass(storage, Storage):
+        raise ConfigurationError(f'storage={storage.__name__} is a class; did you mean {storage.__name__}(...)?')
+    if storage is not None and not isinstance(storage, (str, os.PathLike)):
+        raise ConfigurationError(
+            "storage must be a path such as 'search.db', 'auto', or None to keep nothing; "
+            f'got {storage!r} ({type(storage).__name__})'
+        )
+
+
 def find_storage(registry: Registry, storage: Any, exp_key: str, durability: str) -> Storage:
     """Return the storage that a name, a path, None or 'auto' means."""
+    if durability not in ('normal', 'full'):
+        raise ConfigurationError(f"durability must be 'normal' or 'full'; got {durability!r}")
     if isinstance(storage, Storage):
         return storage
+    _check_storage(storage)
     name = {None: 'memory', ':memory:': 'memory', 'auto': 'sqlite'}.get(storage, storage)
     classes: dict[str, Any] = dict(registry.classes('storage'))
     found: Storage

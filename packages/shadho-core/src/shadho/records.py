@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 import json
+import math
+import numbers
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 import shadho_worker
+from shadho.errors import ConfigurationError
 
 __all__ = [
     'DEFAULT_CLASS',
@@ -19,6 +23,7 @@ __all__ = [
     'Trial',
     'TrialError',
     'TrialState',
+    'as_integer',
     'from_json',
     'revive',
     'to_json',
@@ -107,15 +112,70 @@ class Hardware:
         return ', '.join(parts)
 
 
+def as_integer(value: Any) -> int | None:
+    """Return a whole number, one of NumPy's too, as an int; None when it is no such number."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _name(value: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"ComputeClass(): name must be a name, such as 'large'; got {value!r}")
+    return value
+
+
+def _slots(value: int) -> int:
+    slots = as_integer(value)
+    if slots is None or slots < 0:
+        raise ConfigurationError(f'ComputeClass(): slots must be an integer of 0 or more; got {value!r}')
+    return slots
+
+
+def _resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(
+            "ComputeClass(): resources must be a dict of what a trial asks for, such as {'cores': 1}; "
+            f'got {value!r} ({type(value).__name__})'
+        )
+    return {name: _amount('resources', name, amount, above=name == 'cores') for name, amount in value.items()}
+
+
+def _amount(argument: str, name: str, amount: Any, above: bool = False) -> Any:
+    """Return how much of cores, memory or GPUs there is as a plain number; of all else, what was given."""
+    if name not in ('cores', 'memory', 'gpus'):
+        return amount
+    is_number = isinstance(amount, numbers.Real) and not isinstance(amount, bool)
+    if not is_number or not 0 <= amount < math.inf or (above and amount == 0):
+        least = 'above 0' if above else 'of 0 or more'
+        raise ConfigurationError(f'ComputeClass(): {argument}: {name} must be a number {least}; got {amount!r}')
+    whole = as_integer(amount)
+    return float(amount) if whole is None else whole
+
+
 def _hardware(value: Hardware | Mapping[str, Any]) -> Hardware:
     if isinstance(value, Hardware):
         return value
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(
+            "ComputeClass(): hardware must be a Hardware, or a dict such as {'cores': 16, 'gpus': ['V100']}; "
+            f'got {value!r} ({type(value).__name__})'
+        )
     known = {field.name for field in attrs.fields(Hardware)}
     plain = {key: item for key, item in value.items() if key in known}
     features = {key: item for key, item in value.items() if key not in known}
     gpus = plain.get('gpus', ())
-    if isinstance(gpus, int):
-        plain['gpus'] = ('gpu',) * gpus
+    if as_integer(gpus) is not None:
+        plain['gpus'] = ('gpu',) * _amount('hardware', 'gpus', gpus)
+    elif isinstance(gpus, str) or not isinstance(gpus, Sequence):
+        raise ConfigurationError(
+            f"ComputeClass(): hardware: gpus must be a number or a list of models, such as ['V100']; got {gpus!r}"
+        )
+    for name in {'cores', 'memory'} & set(plain):
+        plain[name] = _amount('hardware', name, plain[name], above=name == 'cores')
     return Hardware(**{**plain, 'features': {**plain.get('features', {}), **features}})
 
 
@@ -134,10 +194,10 @@ class ComputeClass:
         What each trial in this class asks for, as in ``{'cores': 1}``.
     """
 
-    name: str = DEFAULT_CLASS
-    slots: int = attrs.field(default=1, validator=attrs.validators.ge(0))
+    name: str = attrs.field(default=DEFAULT_CLASS, converter=_name)
+    slots: int = attrs.field(default=1, converter=_slots)
     hardware: Hardware = attrs.field(factory=Hardware, converter=_hardware)
-    resources: Mapping[str, Any] = attrs.field(factory=lambda: {'cores': 1})
+    resources: Mapping[str, Any] = attrs.field(factory=lambda: {'cores': 1}, converter=_resources)
 
 
 @attrs.frozen
@@ -265,6 +325,15 @@ class Trial:
     def is_finished(self) -> bool:
         """Whether the trial is DONE or FAILED."""
         return self.state in (TrialState.DONE, TrialState.FAILED)
+
+    def result(self) -> Result:
+        """Return what came of this trial, as a record of its own."""
+        assert self.started is not None
+        assert self.finished is not None
+        return Result(
+            self.id, self.state, self.loss, self.results, self.error, self.started, self.finished, self.seconds or 0.0,
+            self.host, self.output,
+        )  # fmt: skip
 
     def with_result(self, result: Result) -> Trial:
         """Return this trial together with what came of it."""

@@ -22,7 +22,7 @@ def resume(
     storage: Storage,
     new_search: Callable[[int | None], Search],
     seed: int | None,
-    names: Mapping[str, str],
+    identity: Mapping[str, Any],
     *,
     allowed: bool,
 ) -> tuple[Search, float]:
@@ -36,10 +36,10 @@ def resume(
         Makes the search for a seed.
     seed : int or None
         The user's; a recorded one is used without.
-    names : mapping
-        What else is recorded of the search: its exp_key and objective.
+    identity : mapping
+        What is searched, and how: recorded with a new search, compared with an old one.
     allowed : bool
-        Whether there may be anything in the storage.
+        Whether there may be any trials in the storage.
 
     Returns
     -------
@@ -53,32 +53,25 @@ def resume(
         When the storage belongs to another search, or holds one and may not.
     """
     known = storage.metadata()
-    search = new_search(known.get('seed') if seed is None else seed)
-    space = search.forest.space
-    own = {
-        'fingerprint': spec.fingerprint(space),
-        'direction': search.direction,
-        'loss_key': search.loss_key,
-        'space': spec.describe(space),
-        'outline': spec.outline(space),
-    }
-    if not known:
-        storage.update(**own, **names, seed=search.seed, version=version('shadho-core'), elapsed=0.0)
+    if next(storage.read(), None) is None:
+        search = new_search(seed)
+        storage.update(**identity, seed=search.seed, version=version('shadho-core'), elapsed=0.0)
         return search, 0.0
     if not allowed:
         raise StorageError(
             f'{storage} already holds a search, and resume=False: nothing is overwritten. Give another exp_key or '
             'storage, remove the file, or let the search go on with resume=True'
         )
-    _check_same(storage, known, own)
+    _check_same(storage, known, identity)
+    search = new_search(known['seed'] if seed is None else seed)
     if search.seed != known['seed']:
         log.warning('seed=%s differs from the seed %s that this search began with', search.seed, known['seed'])
-    if known.get('objective') != names['objective']:
+    if known.get('objective') != identity['objective']:
         log.warning(
             'this search was recorded with the objective %s, and goes on with %s; if they measure different things, '
-            'give another exp_key', known.get('objective'), names['objective'],
+            'give another exp_key', known.get('objective'), identity['objective'],
         )  # fmt: skip
-    elapsed = float(known['elapsed'])
+    elapsed = float(known.get('elapsed', 0.0))
 
     def records() -> Iterator[Trial | Result]:
         nonlocal elapsed  # a driver that was killed did not note how long it ran
@@ -98,9 +91,12 @@ def _check_same(storage: Storage, known: Mapping[str, Any], own: Mapping[str, An
             f'{storage} belongs to another search space. Give this search another exp_key or storage, or the space '
             f'that is recorded:\n{difference}'
         )
-    for name in ('direction', 'loss_key'):
+    reasons = dict.fromkeys(('direction', 'loss_key'), 'their losses cannot be compared')
+    if 'grid' in (known.get('method'), own['method']):
+        reasons |= dict.fromkeys(('method', 'grid_points'), 'a grid could not tell which of its points are done')
+    for name, reason in reasons.items():
         if known.get(name) != own[name]:
             raise StorageError(
-                f'{storage} was recorded with {name}={known.get(name)!r}, and now {name}={own[name]!r}: their losses '
-                'cannot be compared. Give this search another exp_key or storage'
+                f'{storage} was recorded with {name}={known.get(name)!r}, and now {name}={own[name]!r}: {reason}. Give '
+                'this search another exp_key or storage'
             )

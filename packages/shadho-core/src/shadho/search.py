@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 import secrets
+import traceback
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,16 +18,18 @@ import numpy as np
 
 import shadho_worker
 from shadho import plugins
-from shadho.errors import ConfigurationError, ShadhoError
+from shadho.errors import ConfigurationError, ShadhoError, SpaceError
 from shadho.forest import Forest, Tree
 from shadho.history import History
 from shadho.plugins import Registry
-from shadho.records import DEFAULT_CLASS, ComputeClass, Result, Trial, TrialState
+from shadho.records import DEFAULT_CLASS, ComputeClass, Result, Trial, TrialError, TrialState, as_integer
 from shadho.samplers import Sampler, Suggestion
 from shadho.samplers.grid import combination
 from shadho.scheduling import Policy
 
 __all__ = ['Search', 'minimised']
+
+_MOST_REJECTED = 100
 
 
 class Search:
@@ -91,7 +94,7 @@ class Search:
         registry = registry or plugins.load()
         self.seed = _check_seed(seed)
         self.direction = check_direction(direction)
-        self.loss_key = loss_key
+        self.loss_key = check_loss_key(loss_key)
         self.repeats = _check_repeats(repeats)
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.history = History()
@@ -100,10 +103,15 @@ class Search:
         self._again: deque[Trial] = deque()
         self._suggestions: dict[int, Suggestion] = {}
         self._exhausted: set[int] = set()
-        given = {'grid_points': grid_points, 'repeats': repeats if repeats != 1 else None}
+        given = {
+            'grid_points': check_grid_points(grid_points),
+            'repeats': self.repeats if self.repeats != 1 else None,
+        }
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
-        self.sampler = _make_sampler(sampler_class, self.forest, self.seed, given, options or {})
+        _check_class('method', sampler_class, Sampler, 1)
+        self.sampler = _make_sampler(sampler_class, self.forest, self.seed, given, _check_options(options))
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
+        _check_class('policy', policy_class, Policy, 2)
         self.policy: Policy = policy_class(self.forest, self.history, seed=self.seed)
         self.plan([ComputeClass()], 0.0)
 
@@ -131,6 +139,24 @@ class Search:
         Trial or None
             None when the slot had better stay idle: all is suggested (see `finished`), or the
             policy wants it so.
+
+        Raises
+        ------
+        SpaceError
+            When a callback of a dependent value raises for a hundred suggestions in a row. (A single
+            one becomes a failed trial, and the next suggestion is returned.)
+        """
+        for _ in range(_MOST_REJECTED):
+            trial = self.suggest(compute_class, now)
+            if trial is None or trial.error is None:
+                return trial
+            reason = trial.error.message
+        raise SpaceError(f'{_MOST_REJECTED} suggestions in a row could not be computed; the last: {reason}')
+
+    def suggest(self, compute_class: str = DEFAULT_CLASS, now: float = 0.0) -> Trial | None:
+        """Suggest the next trial, as `ask` does, but return one whose parameters cannot be computed.
+
+        Such a trial, of which a callback of a dependent value raised, is a failed one, and told already.
         """
         resources = self.classes[compute_class].resources if compute_class in self.classes else {}
         if self._again:
@@ -141,23 +167,27 @@ class Search:
         suggestion = self._suggest(compute_class)
         if suggestion is None:
             return None
-        tree = suggestion.tree
-        point = suggestion.point.tolist()
+        tree, point = suggestion.tree, tuple(suggestion.point.tolist())
+        params, error = _computed(tree, point)
         trial = Trial(
             id=self.history.asked,
             tree=tree.index,
             sample=suggestion.id,
-            point=tuple(point),
-            params=tree.decode(point),
+            point=point,
+            params=params,
             compute_class=compute_class,
             resources=resources,
             meta=suggestion.meta,
             started=now,
         )
         self.history.ask(tree.index)
+        self._exclude_if_exhausted(tree)
+        if error is not None:
+            trial = attrs.evolve(trial, state=TrialState.FAILED, error=error, finished=now, seconds=0.0)
+            self._learn(trial, suggestion)
+            return trial
         self.pending[trial.id] = trial
         self._suggestions[trial.id] = suggestion
-        self._exclude_if_exhausted(tree)
         return trial
 
     def _suggest(self, compute_class: str) -> Suggestion | None:
@@ -198,13 +228,13 @@ class Search:
             point[index] = domain.coordinate(digit)
         return attrs.evolve(suggestion, point=point)
 
-    def tell(self, trial: Trial, result: float | Mapping[str, Any], *, seconds: float = 0.0) -> Trial:
+    def tell(self, trial: Trial | int, result: float | Mapping[str, Any], *, seconds: float = 0.0) -> Trial:
         """Say what came of a trial.
 
         Parameters
         ----------
-        trial : Trial
-            From `ask`; trials may be told in any order.
+        trial : Trial or int
+            From `ask`, or the id of such a one; trials may be told in any order.
         result : float or dict
             The loss, or a dict that holds it under the loss key. Anything else, such as None or
             nan, makes the trial a failed one.
@@ -215,10 +245,16 @@ class Search:
         -------
         Trial
             The finished trial.
+
+        Raises
+        ------
+        ShadhoError
+            When it is no trial, or none that is pending.
         """
+        number = _trial_number(trial)
         outcome = shadho_worker.outcome(result, self.loss_key)
-        started = trial.started or 0.0
-        return self.record(Result.of(trial.id, outcome, started=started, finished=started + seconds, seconds=seconds))
+        started = (self.pending[number].started or 0.0) if number in self.pending else 0.0
+        return self.record(Result.of(number, outcome, started=started, finished=started + seconds, seconds=seconds))
 
     def record(self, result: Result) -> Trial:
         """Learn from a result that is DONE or FAILED.
@@ -270,12 +306,17 @@ class Search:
             elif record.state in (TrialState.DONE, TrialState.FAILED) and record.trial in running:
                 trial = running.pop(record.trial).with_result(record)
                 self._learn(trial, self._suggestion(trial))
-        for trial in running.values():
-            trial = attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
+        if self.best is not None and not self.forest.keeps_values:
+            self.best = self._decoded(self.best)
+        for trial in map(self._decoded, running.values()):
             self._again.append(trial)
             self.sampler.adopt(self._suggestion(trial))
         for index in self.history.asked_trees:
             self._exclude_if_exhausted(self.forest.tree(index))
+
+    def _decoded(self, trial: Trial) -> Trial:
+        """Return a trial of the log with its parameters as objects, of which the log may have texts only."""
+        return attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
 
     def _check_tree(self, trial: Trial) -> None:
         if not (0 <= trial.tree < self.forest.count) or len(trial.point) != len(self.forest.tree(trial.tree)):
@@ -291,6 +332,14 @@ class Search:
         self._suggestions[trial.id] = suggestion
 
 
+def _computed(tree: Tree, point: Sequence[float]) -> tuple[Any, TrialError | None]:
+    """Return the parameters that a point stands for, or why they cannot be computed."""
+    try:
+        return tree.decode(point), None
+    except SpaceError as error:
+        return None, TrialError('exception', str(error), ''.join(traceback.format_exception(error)))
+
+
 def minimised(loss: float, direction: str) -> float:
     """Return a loss in the direction that is minimised."""
     return -loss if direction == 'maximize' else loss
@@ -303,6 +352,27 @@ def check_direction(direction: str) -> str:
     return direction
 
 
+def check_loss_key(loss_key: str) -> str:
+    """Return a key of an objective's dict."""
+    if not isinstance(loss_key, str) or not loss_key:
+        raise ConfigurationError(
+            f"loss_key must be the key of the loss in what the objective returns, such as 'loss'; got {loss_key!r}"
+        )
+    return loss_key
+
+
+def check_grid_points(grid_points: int | None) -> int | None:
+    """Return a whole number of quantiles, or None; how many there may be is the sampler's to say."""
+    if grid_points is None:
+        return None
+    number = as_integer(grid_points)
+    if number is None:
+        raise ConfigurationError(
+            f'grid_points must be an integer of 1 or more, or None; got {grid_points!r} ({type(grid_points).__name__})'
+        )
+    return number
+
+
 def _check_seed(seed: int | None) -> int:
     if seed is None:
         return secrets.randbits(32)
@@ -312,9 +382,54 @@ def _check_seed(seed: int | None) -> int:
 
 
 def _check_repeats(repeats: int) -> int:
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+    number = as_integer(repeats)
+    if number is None or number < 1:
         raise ConfigurationError(f'repeats must be an integer of 1 or more; got {repeats!r}')
-    return repeats
+    return number
+
+
+def _check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"options must be a dict of the sampler's options by name, such as {{'scramble': False}}; got {options!r} "
+            f'({type(options).__name__})'
+        )
+    return options
+
+
+def _check_class(argument: str, given: Any, base: type[Any], count: int) -> None:
+    """Refuse what makes no sampler or policy out of `count` things and a seed."""
+    if _can_make(given, base, count):
+        return
+    kind = base.__name__
+    if isinstance(given, base):
+        cause = 'an object, but each search makes its own; pass the class, without parentheses'
+    elif isinstance(given, type):
+        cause = f'a class that is no {kind}, or lacks methods of one; derive it from {kind}, and give it a name'
+    else:
+        cause = f'{type(given).__name__}; leave {argument} out for the default'
+    raise ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
+
+
+def _can_make(given: Any, base: type[Any], count: int) -> bool:
+    if isinstance(given, type):
+        return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
+    try:
+        inspect.signature(given).bind_partial(*range(count), seed=0)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _trial_number(trial: Any) -> int:
+    """Return the id of a trial that is told."""
+    number = trial.id if isinstance(trial, Trial) else as_integer(trial)
+    if number is None:
+        cause = ' (ask() returns None when there is nothing to suggest)' if trial is None else ''
+        raise ConfigurationError(f'tell() needs a Trial from ask(), or the id of one; got {trial!r}{cause}')
+    return number
 
 
 def _make_sampler(
@@ -322,12 +437,12 @@ def _make_sampler(
 ) -> Sampler:
     known = inspect.signature(sampler_class).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    own = [name for name in known if name not in ('forest', 'seed')]
     chosen = {**{name: value for name, value in given.items() if value is not None and name in known}, **options}
-    unused = [name for name in options if name not in known and not any_name]
+    unused = [name for name in options if name in ('forest', 'seed') or not (name in own or any_name)]
     if given.get('grid_points') is not None and 'grid_points' not in known:
         unused.append('grid_points')
     if unused:
-        own = [name for name in known if name not in ('forest', 'seed')]
         raise ConfigurationError(
             f'method={sampler_class.name!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
         )

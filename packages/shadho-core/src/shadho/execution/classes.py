@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from shadho.errors import ConfigurationError
-from shadho.records import ComputeClass, Hardware
+from shadho.records import ComputeClass, Hardware, as_integer
 
 __all__ = ['DeclaredClass', 'check_resources', 'class_name', 'form_classes', 'slots']
 
@@ -72,15 +72,23 @@ class DeclaredClass:
 
 def check_resources(resources: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what each trial asks for, refusing what no slot can be divided by."""
-    asked = dict(resources or {})
-    for name, amount in asked.items():
+    if resources is None:
+        return {}
+    if not isinstance(resources, Mapping):
+        raise ConfigurationError(
+            f"resources must be a dict of what each trial asks for, such as {{'cores': 2}}; got {resources!r} "
+            f'({type(resources).__name__})'
+        )
+    asked = {}
+    for name, amount in resources.items():
         if name not in ('cores', 'memory', 'gpus'):
             raise ConfigurationError(f'resources: unknown resource {name!r}; known: cores, gpus, memory')
-        whole = isinstance(amount, int) and not isinstance(amount, bool)
-        if not whole or amount < (1 if name == 'cores' else 0):
+        whole = as_integer(amount)
+        if whole is None or whole < (1 if name == 'cores' else 0):
             raise ConfigurationError(
                 f'resources: {name} must be an integer of {int(name == "cores")} or more; got {amount!r}'
             )
+        asked[name] = whole
     return asked
 
 

@@ -128,6 +128,15 @@ def _reason(error: BaseException) -> str:
     return f'{type(error).__name__}: {error}'
 
 
+def _no_plugin(given: type | str | bytes) -> str:
+    if isinstance(given, type):
+        return f'the plugin {given.__name__} is a class; did you mean plugins=[{given.__name__}()]?'
+    return (
+        f'the plugin {given!r} is a name, but a module or an object with hooks is needed; import it, and pass the '
+        'module itself. Installed plugins are found without being named'
+    )
+
+
 class Registry:
     """Plugins, and what they register by kind and name.
 
@@ -175,6 +184,8 @@ class Registry:
         """
         more = []
         for module in extra:
+            if isinstance(module, (type, str, bytes)):
+                raise PluginError(_no_plugin(module))
             plugin = Plugin(getattr(module, '__name__', type(module).__name__))
             try:
                 more.append(plugin.with_hooks_of(module))

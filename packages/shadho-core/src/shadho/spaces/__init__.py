@@ -20,11 +20,11 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from shadho.errors import SpaceError
+from shadho.errors import SpaceError, nearest
 from shadho.spaces import spec
 from shadho.spaces.domains import (
     Choice,
@@ -249,6 +249,7 @@ def scope(exclusive: bool = False, optional: bool = False, **domains: Any) -> Sc
     """
     _check_flag('scope', 'exclusive', exclusive)
     _check_flag('scope', 'optional', optional)
+    spec.check_flags(domains)
     return Scope(domains, exclusive=exclusive, optional=optional)
 
 
@@ -283,6 +284,12 @@ DOMAINS = frozenset(
     if name.endswith(('uniform', 'normal', 'randint')) or name in ('choice', 'grid', 'exhaustive')
 )
 """Names of the constructors whose domains can be written as JSON."""
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for a known one
+
+    def __getattr__(name: str) -> Any:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}; {nearest(name, __all__)}')
 
 
 def _real(function: str, argument: str, value: Any) -> float:

@@ -6,8 +6,10 @@ import contextlib
 import difflib
 import hashlib
 import importlib
+import inspect
 import json
 import re
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +21,7 @@ from shadho.spaces.structure import FLAGS, Constant, Dependent, Repeat, Scope, S
 
 __all__ = [
     'as_node',
+    'check_flags',
     'describe',
     'difference',
     'fingerprint',
@@ -27,6 +30,8 @@ __all__ = [
     'refusing_endless_nesting',
     'to_json',
 ]
+
+_ALIKE = 0.8
 
 _NODES = (Domain, Scope, Constant, Repeat, Sequence, Dependent)
 
@@ -55,7 +60,9 @@ def as_node(value: Any) -> Any:
 
 def _from_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
+        check_flags(value)
         return Scope(value)
+    _check_called(value)
     if isinstance(value, list):
         return make_choice('choice', value)
     if isinstance(value, tuple):
@@ -73,6 +80,29 @@ def _from_plain(value: Any) -> Any:
     return Constant(value)
 
 
+def check_flags(parts: Mapping[Any, Any]) -> None:
+    """Refuse what looks like a flag of a scope whose name is misspelt: it would be a constant."""
+    for key, value in parts.items():
+        if not isinstance(value, bool) or not isinstance(key, str) or key in FLAGS:
+            continue
+        for flag in FLAGS:
+            if difflib.SequenceMatcher(None, key, flag).ratio() > _ALIKE:
+                raise SpaceError(
+                    f'the scope has no flag {key!r}; did you mean {flag!r}? For a constant of this name, write '
+                    f'{key!r}: [{value!r}]'
+                )
+
+
+def _check_called(value: Any) -> None:
+    """Refuse a constructor in the place of the domain that it makes."""
+    if isinstance(value, types.FunctionType) and value.__module__ == 'shadho.spaces':
+        name = value.__name__
+        raise SpaceError(
+            f'spaces.{name} is a function that makes a part of a space; call it, as in spaces.{name}'
+            f'({", ".join(inspect.signature(value).parameters)})'
+        )
+
+
 def make_choice(name: str, values: Any, grid: bool = False) -> Choice:
     """Build a choice of plain values, refusing what would not be sampled as the user means it."""
     if isinstance(values, (set, frozenset)):
@@ -83,6 +113,7 @@ def make_choice(name: str, values: Any, grid: bool = False) -> Choice:
     if not own:
         raise SpaceError(f'{name}(): an empty list leaves nothing to choose from')
     for value in own:
+        _check_called(value)
         if _holds(_NODES, value):
             raise SpaceError(
                 f'{name}(): the value {value!r} holds a domain, but a list is a choice of plain values. To choose '
