@@ -28,6 +28,11 @@ class Observer:
         """See a trial."""
 
 
+class Unmarked:
+    def shadho_trial_finished(self, trial: Any) -> None:
+        """See no trial, as the mark is missing."""
+
+
 class Nameless(Sampler):
     def ask(self, tree: Any) -> None:
         """Suggest nothing."""
@@ -108,6 +113,8 @@ def test_the_durability_is_checked_whatever_the_storage(storage: Any) -> None:
     [
         ('abc', "the plugin 'abc' is a name, but a module or an object with hooks is needed"),
         (Observer, r'the plugin Observer is a class; did you mean plugins=\[Observer\(\)\]\?'),
+        (5, 'the plugin int cannot be used: TypeError: it has no hooks'),
+        (Unmarked(), 'the plugin Unmarked cannot be used: .*it has no hooks; .* marked with @hookimpl'),
     ],
 )
 def test_a_plugin_that_is_none_is_refused(plugin: Any, message: str) -> None:

@@ -73,12 +73,14 @@ class Plugin:
         PluginValidationError
             When a hook does not exist, or does not have such an argument.
         TypeError
-            When something is registered that is no class with a name.
+            When there is no hook, or something is registered that is no class with a name.
         """
         manager = pluggy.PluginManager('shadho')
         manager.add_hookspecs(hookspecs)
         manager.register(module, name=self.owner)
         manager.check_pending()
+        if not manager.get_hookcallers(module):
+            raise TypeError('it has no hooks; are they functions or methods of a known name, marked with @hookimpl?')
         classes = {}
         for kind, hook in KINDS.items():
             classes[kind] = [cls for registered in getattr(manager.hook, hook)() for cls in registered]
