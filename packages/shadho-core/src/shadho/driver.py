@@ -46,8 +46,8 @@ __all__ = ['Shadho']
 
 log = logging.getLogger('shadho')
 
-_REDISCOVER = 1.0
-"""Seconds between two looks at which workers there are, and the longest single wait."""
+_LONGEST_WAIT = 1.0
+"""Seconds after which the search looks again at its limits, and at which workers there are."""
 
 _MOST_FAILED = 100
 """Suggestions in one turn that may turn out to be impossible to compute."""
@@ -401,7 +401,7 @@ class _Run:
                     return
 
     def _poll(self) -> Sequence[Result]:
-        timeout = max(0.0, min(self.deadline - self.now(), _REDISCOVER))
+        timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
         return [self._on_own_clock(result) for result in results if result.trial in self.running]
 

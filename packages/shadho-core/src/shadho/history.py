@@ -29,7 +29,7 @@ class History:
     Notes
     -----
     Appending costs the same whatever has been recorded. Losses are in the direction that is
-    minimised; those of failed trials are nan. The views returned are valid until the next append.
+    minimised; those of failed trials are nan.
     """
 
     def __init__(self) -> None:
@@ -105,5 +105,10 @@ class History:
         return self._column(self._classes, tree)
 
     def _column(self, column: array[float] | array[int], tree: int | None) -> npt.NDArray[Any]:
-        values = np.array(column)
-        return values if tree is None else values[np.array(self._rows.get(tree, ()), dtype=np.int64)]
+        if tree is None:
+            return np.array(column)
+        rows = self._rows.get(tree)
+        if not rows:
+            return np.array([], dtype=column.typecode)
+        # A view must not outlive this call: an array that is looked at cannot grow.
+        return np.frombuffer(column, dtype=column.typecode)[rows]
