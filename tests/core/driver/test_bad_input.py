@@ -161,7 +161,7 @@ def test_a_timeout_beyond_all_floats_is_none(timeout: float) -> None:
 
 
 @pytest.mark.parametrize('method', ['add_input_file', 'add_output_file'])
-@pytest.mark.parametrize('path', [5, None, b'data', ['data']])
+@pytest.mark.parametrize('path', [5, None, b'data', ['data'], ''])
 def test_a_file_needs_a_path(method: str, path: Any) -> None:
     opt = search('true')
     with pytest.raises(ConfigurationError, match=rf"{method}\(\): a path is needed, such as 'data.npz'; got "):

@@ -150,7 +150,7 @@ def test_files_that_cannot_be_sent_are_refused_at_once() -> None:
     opt = Shadho('test', 'true', SPACE, max_tasks=1)
     with pytest.raises(ConfigurationError, match=r"add_input_file\('data.npz'\): no such file or folder in "):
         opt.add_input_file('data.npz')
-    for path in ('../up', '/etc/passwd', ''):
+    for path in ('../up', '/etc/passwd', '.'):
         with pytest.raises(ConfigurationError, match='must be relative to the folder of the trial'):
             opt.add_output_file(path)
     with pytest.raises(ConfigurationError, match='files are for commands, and the objective is a function'):

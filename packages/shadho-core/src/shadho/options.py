@@ -109,7 +109,7 @@ def check_flag(name: str, value: Any, *others: Any) -> Any:
 def check_path(method: str, path: Any) -> str:
     """Return the path of a file as text."""
     name = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         raise ConfigurationError(
             f"{method}(): a path is needed, such as 'data.npz'; got {path!r} ({type(path).__name__})"
         )
