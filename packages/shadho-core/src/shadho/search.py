@@ -299,10 +299,8 @@ class Search:
             if isinstance(record, Trial):
                 if record.id not in running:
                     self._check_tree(record)
-                    running[record.id] = record
                     self.history.ask(record.tree)
-                else:
-                    running[record.id] = record
+                running[record.id] = record
             elif record.state in (TrialState.DONE, TrialState.FAILED) and record.trial in running:
                 trial = running.pop(record.trial).with_result(record)
                 self._learn(trial, self._suggestion(trial))

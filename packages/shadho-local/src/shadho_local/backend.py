@@ -115,7 +115,7 @@ class Local(Backend):
             slot.start()
 
     def _cores(self, own: ComputeClass) -> int:
-        return int(own.resources.get('cores', 1))
+        return max(1, int(own.resources.get('cores', 1)))
 
     def _slots(self) -> list[Sandbox]:
         return [slot for slots_of_class in self._sandboxes.values() for slot in slots_of_class]
