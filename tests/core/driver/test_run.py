@@ -306,6 +306,20 @@ def test_a_plugin_can_end_the_search() -> None:
     assert (result.stopped, len(result)) == ('plugin', 5)
 
 
+def test_what_was_never_submitted_is_not_cancelled_at_the_backend() -> None:
+    class Enough:
+        @hookimpl
+        def shadho_should_stop(self, trial: Trial) -> bool:
+            return True
+
+    storage = Memory()
+    result = search(backend=Flaky(losses=0), plugins=[Enough()], storage=storage).run()  # it refuses to cancel others
+    assert (result.stopped, len(result)) == ('plugin', 1)
+    cancelled = [record.trial for _, record in storage.read() if getattr(record, 'state', None) is TrialState.CANCELLED]
+    assert len(cancelled) == 3
+    assert len(search(storage=storage).run()) == 20
+
+
 def test_an_undivided_class_that_nothing_can_serve_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     opt = search()
     opt.add_compute_class('huge', 'cores', 4096, max_tasks=20)

@@ -38,7 +38,7 @@ from shadho.result import SearchInfo, SearchResult
 from shadho.resume import resume
 from shadho.samplers import Sampler
 from shadho.scheduling import Policy
-from shadho.search import Search, check_direction, check_grid_points, check_loss_key
+from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
 
@@ -159,9 +159,6 @@ class Shadho:
         self.max_tasks = check_count('max_tasks', max_tasks, 1)
         self.trial_timeout = check_seconds('trial_timeout', trial_timeout)
         self.max_retries = check_count('max_retries', max_retries, 0) or 0
-        self.direction = check_direction(direction)
-        self.loss_key = check_loss_key(loss_key)
-        grid_points = check_grid_points(grid_points)
         self.resources = check_resources(resources)
         self.resume = check_flag('resume', resume)
         self.display = check_flag('display', display, None)
@@ -177,13 +174,14 @@ class Shadho:
         self.forest = Forest(space)
         search = self._new_search(seed)
         self._check_end(search)
+        self.loss_key = search.loss_key
         self._identity = {
             'exp_key': self.exp_key,
             'objective': objective_name(self.objective),
             'method': search.sampler.name,
-            'grid_points': grid_points,
-            'direction': self.direction,
-            'loss_key': loss_key,
+            'grid_points': search.grid_points,
+            'direction': search.direction,
+            'loss_key': search.loss_key,
             'space': spec.describe(space),
             'outline': spec.outline(space),
             'fingerprint': spec.fingerprint(space),
@@ -304,6 +302,7 @@ class _Run:
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
         self.classes: Sequence[ComputeClass] = ()
         self.running: dict[int, Trial] = {}
+        self.unsent: deque[Trial] = deque()  # the last of them, which the backend has not yet got
         self.busy: dict[str, int] = {}
         self.attempts: dict[int, int] = {}
         self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
@@ -343,11 +342,10 @@ class _Run:
         finished: list[Trial] = []
         while not self._is_over():
             self._discover()
-            trials = []
             for trial in self._fill_slots():
                 self.storage.append(trial)
                 if trial.error is None:
-                    trials.append(trial)
+                    self.unsent.append(trial)
                 else:  # its parameters could not be computed
                     self.storage.append(trial.result())
                     finished.append(trial)
@@ -356,9 +354,9 @@ class _Run:
             finished = []
             if self.stopped:
                 break
-            for trial in trials:
-                self.backend.submit(trial)
-                self.registry.notify('shadho_trial_dispatched', trial=trial)
+            while self.unsent:
+                self.backend.submit(self.unsent[0])
+                self.registry.notify('shadho_trial_dispatched', trial=self.unsent.popleft())
             for result in self._poll():
                 self.storage.append(result)
                 finished += self._learn(result)
@@ -461,7 +459,8 @@ class _Run:
     def _cancel_running(self) -> None:
         """End what still runs, and note how long the search was active."""
         for trial in list(self.running.values()):
-            self.backend.cancel(trial)
+            if trial not in self.unsent:
+                self.backend.cancel(trial)
             now = self.now()
             self.storage.append(Result(trial.id, TrialState.CANCELLED, started=trial.started or now, finished=now))
             self.search.cancel(trial)

@@ -93,8 +93,8 @@ class Search:
     ) -> None:
         registry = registry or plugins.load()
         self.seed = _check_seed(seed)
-        self.direction = check_direction(direction)
-        self.loss_key = check_loss_key(loss_key)
+        self.direction = _check_direction(direction)
+        self.loss_key = _check_loss_key(loss_key)
         self.repeats = _check_repeats(repeats)
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.history = History()
@@ -103,8 +103,9 @@ class Search:
         self._again: deque[Trial] = deque()
         self._suggestions: dict[int, Suggestion] = {}
         self._exhausted: set[int] = set()
+        self.grid_points = _check_grid_points(grid_points)
         given = {
-            'grid_points': check_grid_points(grid_points),
+            'grid_points': self.grid_points,
             'repeats': self.repeats if self.repeats != 1 else None,
         }
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
@@ -343,14 +344,14 @@ def minimised(loss: float, direction: str) -> float:
     return -loss if direction == 'maximize' else loss
 
 
-def check_direction(direction: str) -> str:
+def _check_direction(direction: str) -> str:
     """Return a valid direction."""
     if direction not in ('minimize', 'maximize'):
         raise ConfigurationError(f"direction must be 'minimize' or 'maximize'; got {direction!r}")
     return direction
 
 
-def check_loss_key(loss_key: str) -> str:
+def _check_loss_key(loss_key: str) -> str:
     """Return a key of an objective's dict."""
     if not isinstance(loss_key, str) or not loss_key:
         raise ConfigurationError(
@@ -359,7 +360,7 @@ def check_loss_key(loss_key: str) -> str:
     return loss_key
 
 
-def check_grid_points(grid_points: int | None) -> int | None:
+def _check_grid_points(grid_points: int | None) -> int | None:
     """Return a whole number of quantiles, or None; how many there may be is the sampler's to say."""
     if grid_points is None:
         return None

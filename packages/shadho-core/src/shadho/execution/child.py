@@ -43,7 +43,7 @@ def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
         with socket.socket(fileno=connection) as channel, channel.makefile('rb') as trials:
             _serve(channel, trials, objective_file, output)
     except (EOFError, ConnectionError):
-        os._exit(0)
+        pass  # the driver has closed its end
     except BaseException:
         traceback.print_exc()
         os._exit(1)
