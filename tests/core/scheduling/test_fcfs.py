@@ -19,7 +19,7 @@ def picks(policy, number, history):
     """Pick so many times, as a search does."""
     picked = []
     for _ in range(number):
-        tree = policy.pick('any')
+        tree = policy.pick('any', 0.0)
         picked.append(tree.index)
         history.ask(tree.index)
     return picked
@@ -50,7 +50,7 @@ def test_the_nth_pick_is_a_function_of_the_seed_and_n():
 
 def test_a_pick_does_not_depend_on_the_class():
     policy, _ = make(10)
-    assert len({policy.pick(name).index for name in ('one', 'another', '16-core')}) == 1
+    assert len({policy.pick(name, 0.0).index for name in ('one', 'another', '16-core')}) == 1
 
 
 def test_a_parallel_search_evaluates_the_same_trials_as_a_serial_one():
@@ -88,7 +88,7 @@ def test_trees_are_excluded_also_when_only_few_are_left():
     assert set(picks(policy, 60, history)) == {397, 399}
     for index in (397, 399):
         policy.exclude(policy.forest.tree(index))
-    assert policy.pick('any') is None
+    assert policy.pick('any', 0.0) is None
 
 
 @given(st.integers(1, 2**300), st.integers(0, 2**32))

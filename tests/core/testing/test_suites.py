@@ -116,15 +116,15 @@ class NoExclusion(FirstComeFirstServed):
 
 @breaks(PolicySuite, 'test_the_same_seed_gives_the_same_picks', forest=Forest(SPACES['unequal trees']))
 class OwnChance(FirstComeFirstServed):
-    def pick(self, compute_class):
+    def pick(self, compute_class, now):
         self.seed = random.getrandbits(30)
-        return super().pick(compute_class)
+        return super().pick(compute_class, now)
 
 
 @breaks(PolicySuite, 'test_one_class_never_stays_idle_while_there_are_trees')
 class Idle(FirstComeFirstServed):
-    def pick(self, compute_class):
-        return None if self.history.asked == 5 else super().pick(compute_class)
+    def pick(self, compute_class, now):
+        return None if self.history.asked == 5 else super().pick(compute_class, now)
 
 
 @breaks(BackendSuite, 'test_every_trial_gives_exactly_one_result')

@@ -23,6 +23,8 @@ class History:
     ----------
     asked : int
         Trials ever suggested, also those still running.
+    running : dict of int to Trial
+        Trials that were suggested and have not finished, by number.
     states : Counter of TrialState
         Finished trials by state.
 
@@ -34,11 +36,13 @@ class History:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.running: dict[int, Trial] = {}
         self.states: Counter[TrialState] = Counter()
         self.classes: list[str] = []
         self._class_numbers: dict[str, int] = {}
         self._asked_in: dict[int, int] = {}
         self._rows: dict[int, array[int]] = {}
+        self._trees: list[int] = []
         self._losses = array('d')
         self._seconds = array('d')
         self._classes = array('l')
@@ -58,6 +62,10 @@ class History:
         """Return the number of trials ever suggested in a tree."""
         return self._asked_in.get(tree, 0)
 
+    def count(self, tree: int) -> int:
+        """Return the number of finished trials of a tree."""
+        return len(self._rows.get(tree, ()))
+
     def append(self, trial: Trial, loss: float) -> None:
         """Note a finished trial; `loss` is in the direction that is minimised, nan when it failed."""
         number = self._class_numbers.setdefault(trial.compute_class, len(self.classes))
@@ -67,6 +75,7 @@ class History:
         if rows is None:
             rows = self._rows[trial.tree] = array('q')
         rows.append(len(self._losses))
+        self._trees.append(trial.tree)
         self.states[trial.state] += 1
         self._losses.append(loss)
         self._seconds.append(trial.seconds or 0.0)
@@ -84,31 +93,38 @@ class History:
         """Numbers of the trees that have finished trials."""
         return list(self._rows)
 
-    def losses(self, tree: int | None = None) -> Floats:
-        """Return losses in order of completion, of one tree or of all."""
-        return self._column(self._losses, tree)
+    def since(self, row: int) -> tuple[list[int], Floats]:
+        """Return trees and losses of the trials that finished from number `row` on."""
+        return self._trees[row:], np.array(self._losses[row:])
 
-    def seconds(self, tree: int | None = None) -> Floats:
+    def losses(self, tree: int | None = None, last: int | None = None) -> Floats:
+        """Return losses in order of completion, of one tree or of all; only the `last` so many, if given."""
+        return self._column(self._losses, tree, last)
+
+    def seconds(self, tree: int | None = None, last: int | None = None) -> Floats:
         """Return the seconds each trial took, of one tree or of all."""
-        return self._column(self._seconds, tree)
+        return self._column(self._seconds, tree, last)
 
-    def points(self, tree: int) -> Floats:
+    def points(self, tree: int, last: int | None = None) -> Floats:
         """Return the points of a tree's finished trials: shape (trials, dimensions)."""
-        rows = self._rows.get(tree)
+        rows = _latest(self._rows.get(tree, ()), last)
         if not rows:
             return np.empty((0, 0))
-        points = np.frombuffer(self._points) if self._points else np.empty(0)
-        return np.array([points[self._offsets[row] : self._offsets[row + 1]] for row in rows])
+        return np.array([self._points[self._offsets[row] : self._offsets[row + 1]] for row in rows])
 
-    def compute_classes(self, tree: int | None = None) -> npt.NDArray[np.int64]:
+    def compute_classes(self, tree: int | None = None, last: int | None = None) -> npt.NDArray[np.int64]:
         """Return indices into `classes`, of one tree's trials or of all."""
-        return self._column(self._classes, tree)
+        return self._column(self._classes, tree, last)
 
-    def _column(self, column: array[float] | array[int], tree: int | None) -> npt.NDArray[Any]:
+    def _column(self, column: array[float] | array[int], tree: int | None, last: int | None) -> npt.NDArray[Any]:
         if tree is None:
-            return np.array(column)
-        rows = self._rows.get(tree)
+            return np.array(_latest(column, last))
+        rows = _latest(self._rows.get(tree, ()), last)
         if not rows:
             return np.array([], dtype=column.typecode)
         # A view must not outlive this call: an array that is looked at cannot grow.
         return np.frombuffer(column, dtype=column.typecode)[rows]
+
+
+def _latest(items: Any, last: int | None) -> Any:
+    return items if last is None else items[max(0, len(items) - last) :]

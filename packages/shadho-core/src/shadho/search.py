@@ -99,7 +99,7 @@ class Search:
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.history = History()
         self.best: Trial | None = None
-        self.pending: dict[int, Trial] = {}
+        self.pending = self.history.running
         self._again: deque[Trial] = deque()
         self._suggestions: dict[int, Suggestion] = {}
         self._exhausted: set[int] = set()
@@ -165,7 +165,7 @@ class Search:
             trial = attrs.evolve(trial, compute_class=compute_class, resources=resources, started=now)
             self._adopt(trial)
             return trial
-        suggestion = self._suggest(compute_class)
+        suggestion = self._suggest(compute_class, now)
         if suggestion is None:
             return None
         tree, point = suggestion.tree, tuple(suggestion.point.tolist())
@@ -191,9 +191,9 @@ class Search:
         self._suggestions[trial.id] = suggestion
         return trial
 
-    def _suggest(self, compute_class: str) -> Suggestion | None:
+    def _suggest(self, compute_class: str, now: float) -> Suggestion | None:
         while True:
-            tree = self.policy.pick(compute_class)
+            tree = self.policy.pick(compute_class, now)
             if tree is None:
                 return None
             suggestion = self.sampler.ask(tree)
@@ -278,6 +278,7 @@ class Search:
         loss = math.nan if trial.loss is None else minimised(trial.loss, self.direction)
         self.history.append(trial, loss)
         self.sampler.tell(suggestion, loss)
+        self.policy.tell(trial, loss)
         best = math.inf if self.best is None or self.best.loss is None else minimised(self.best.loss, self.direction)
         if trial.state is TrialState.DONE and (loss < best or self.best is None):
             self.best = trial

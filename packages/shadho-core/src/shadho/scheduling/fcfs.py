@@ -29,7 +29,7 @@ class FirstComeFirstServed(Policy):
         self._excluded: set[int] = set()
         self._remaining: list[int] | None = None
 
-    def pick(self, compute_class: str) -> Tree | None:
+    def pick(self, compute_class: str, now: float) -> Tree | None:
         count = self.forest.count
         if len(self._excluded) == count:
             return None

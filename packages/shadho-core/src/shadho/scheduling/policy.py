@@ -6,14 +6,37 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
 from shadho.forest import Forest, Tree
 from shadho.history import History
-from shadho.records import ComputeClass
+from shadho.records import ComputeClass, Trial
 
-__all__ = ['Heuristic', 'Policy']
+__all__ = ['ClassPlan', 'Heuristic', 'Policy']
+
+
+@attrs.frozen
+class ClassPlan:
+    """What a policy intends with one compute class.
+
+    Attributes
+    ----------
+    name : str
+    slots : int
+    price : float
+        How much faster the whole search would become with one more slot of this class, as a share
+        of its speed (0.02: by 2 %). The class with the highest one is the bottleneck.
+    trees : tuple of (int, float)
+        Numbers of the trees that are placed here and their shares of the class's time, the largest
+        first; of many trees, only those.
+    """
+
+    name: str
+    slots: int
+    price: float
+    trees: tuple[tuple[int, float], ...]
 
 
 class Policy(ABC):
@@ -26,6 +49,14 @@ class Policy(ABC):
         Read only: it grows while the search runs.
     seed : int
         Fixes every random choice.
+    **options
+        Of the policy itself. Two of them the search gives to every policy whose constructor names
+        them: `sampler` (the search's own) and `trials_per_tree` (int or None).
+
+    Attributes
+    ----------
+    placement : tuple of ClassPlan
+        What is planned now, replaced whenever that changes; empty when the policy does not plan.
 
     Notes
     -----
@@ -39,13 +70,23 @@ class Policy(ABC):
         self.forest = forest
         self.history = history
         self.seed = seed
+        self.placement: tuple[ClassPlan, ...] = ()
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
         """Reconsider the placement: classes have come or gone, or a search begins."""
 
     @abstractmethod
-    def pick(self, compute_class: str) -> Tree | None:
-        """Return the tree that a free slot of the class should run; None leaves the slot idle."""
+    def pick(self, compute_class: str, now: float) -> Tree | None:
+        """Return the tree that a free slot of the class should run; None leaves the slot idle.
+
+        `now` is in seconds of active search, as in `plan` and as the times of trials.
+        """
+
+    def tell(self, trial: Trial, loss: float) -> None:
+        """Learn from a finished trial, which is in the history already.
+
+        `loss` is in the direction that is minimised; nan when the trial failed.
+        """
 
     @abstractmethod
     def exclude(self, tree: Tree) -> None:
@@ -59,4 +100,8 @@ class Heuristic(ABC):
 
     @abstractmethod
     def scores(self, trees: Sequence[Tree], history: History) -> npt.NDArray[np.float64]:
-        """Return one score for each tree; higher means sooner."""
+        """Return one score of 0 or more for each tree; higher means sooner.
+
+        Called each time a policy plans anew: what is costly should be kept, and computed again only
+        where the history has grown (`History.count`).
+        """

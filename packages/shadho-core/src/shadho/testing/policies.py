@@ -134,7 +134,7 @@ class _Search:
         picked = []
         for step in range(number if self.classes else 0):
             name = self.classes[step % len(self.classes)].name
-            tree = self.policy.pick(name)
+            tree = self.policy.pick(name, float(self.history.asked))
             picked.append(tree)
             if tree is not None:
                 self._finish(tree, name)
@@ -146,4 +146,6 @@ class _Search:
         trial = Trial(
             now, tree.index, now, (0.5,) * len(tree), {}, compute_class, state=self.state, seconds=1.0 + tree.index % 3
         )
-        self.history.append(trial, now % 7 / 7 if self.state is TrialState.DONE else float('nan'))
+        loss = now % 7 / 7 if self.state is TrialState.DONE else float('nan')
+        self.history.append(trial, loss)
+        self.policy.tell(trial, loss)
