@@ -118,12 +118,13 @@ class History:
 
     def _column(self, column: array[float] | array[int], tree: int | None, last: int | None) -> npt.NDArray[Any]:
         if tree is None:
-            return np.array(_latest(column, last))
+            return np.array(_latest(column, last), dtype=column.typecode)
         rows = _latest(self._rows.get(tree, ()), last)
         if not rows:
             return np.array([], dtype=column.typecode)
         # A view must not outlive this call: an array that is looked at cannot grow.
-        return np.frombuffer(column, dtype=column.typecode)[rows]
+        chosen: npt.NDArray[Any] = np.frombuffer(column, dtype=column.typecode)[rows]
+        return chosen
 
 
 def _latest(items: Any, last: int | None) -> Any:
