@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from shadho import Search, spaces
 from shadho.forest import Forest
 from shadho.history import History
-from shadho.scheduling.fcfs import FirstComeFirstServed, _below
+from shadho.scheduling.chance import below
+from shadho.scheduling.fcfs import FirstComeFirstServed
 
 
 def forest_of(count):
@@ -93,10 +94,10 @@ def test_trees_are_excluded_also_when_only_few_are_left():
 
 @given(st.integers(1, 2**300), st.integers(0, 2**32))
 def test_numbers_below_any_count_are_drawn(count, seed):
-    assert 0 <= _below(np.random.default_rng(seed), count) < count
+    assert 0 <= below(np.random.default_rng(seed), count) < count
 
 
 def test_numbers_below_a_count_of_more_than_64_bits_are_evenly_spread():
     rng = np.random.default_rng(0)
-    drawn = np.array([_below(rng, 3 * 2**70) / (3 * 2**70) for _ in range(2000)])
+    drawn = np.array([below(rng, 3 * 2**70) / (3 * 2**70) for _ in range(2000)])
     assert (abs(np.histogram(drawn, 4, (0, 1))[0] / 500 - 1) < 0.15).all()

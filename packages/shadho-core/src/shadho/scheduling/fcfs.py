@@ -8,6 +8,7 @@ import numpy as np
 
 from shadho.forest import Forest, Tree
 from shadho.history import History
+from shadho.scheduling.chance import below
 from shadho.scheduling.policy import Policy
 
 __all__ = ['FirstComeFirstServed']
@@ -37,13 +38,13 @@ class FirstComeFirstServed(Policy):
             return self.forest.tree(0)
         rng = np.random.default_rng((self.seed, self.history.asked))
         for _ in range(_ATTEMPTS):
-            index = _below(rng, count)
+            index = below(rng, count)
             if index not in self._excluded:
                 return self.forest.tree(index)
         # Nearly all trees are exhausted, so that the rest is worth listing.
         if self._remaining is None:
             self._remaining = [index for index in range(count) if index not in self._excluded]
-        return self.forest.tree(self._remaining[_below(rng, len(self._remaining))])
+        return self.forest.tree(self._remaining[below(rng, len(self._remaining))])
 
     def exclude(self, tree: Tree) -> None:
         if tree.index in self._excluded:
@@ -51,11 +52,3 @@ class FirstComeFirstServed(Policy):
         self._excluded.add(tree.index)
         if self._remaining is not None:
             del self._remaining[bisect.bisect_left(self._remaining, tree.index)]
-
-
-def _below(rng: np.random.Generator, count: int) -> int:
-    """Draw an integer below `count`, which may exceed 64 bits."""
-    if count < 2**63:
-        return int(rng.integers(count))
-    size = (count.bit_length() + 64) // 8 + 1
-    return int.from_bytes(rng.bytes(size), 'little') * count >> (8 * size)
