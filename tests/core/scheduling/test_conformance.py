@@ -1,7 +1,25 @@
+from shadho.scheduling.complexity import Complexity
 from shadho.scheduling.fcfs import FirstComeFirstServed
-from shadho.testing import PolicySuite
+from shadho.scheduling.ranked import Ranked
+from shadho.scheduling.uncertainty import Uncertainty
+from shadho.testing import HeuristicSuite, PolicySuite
 
 
 class TestFirstComeFirstServed(PolicySuite):
     def make(self, forest, history, seed):
         return FirstComeFirstServed(forest, history, seed=seed)
+
+
+class TestRanked(PolicySuite):
+    def make(self, forest, history, seed):
+        return Ranked(forest, history, seed=seed)
+
+
+class TestComplexity(HeuristicSuite):
+    def make(self):
+        return Complexity()
+
+
+class TestUncertainty(HeuristicSuite):
+    def make(self):
+        return Uncertainty()

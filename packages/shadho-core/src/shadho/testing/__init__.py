@@ -1,4 +1,4 @@
-"""Suites that a sampler, backend, storage or policy must pass, whoever wrote it.
+"""Suites that a sampler, backend, storage, policy or heuristic must pass, whoever wrote it.
 
 Subclass a suite in a test module, say how an object is made, and pytest runs every test of it::
 
@@ -23,10 +23,15 @@ except ImportError as error:
 
 # So that a failing assertion of a suite shows its values, as one in a test module does.
 pytest.register_assert_rewrite(
-    'shadho.testing.backends', 'shadho.testing.policies', 'shadho.testing.samplers', 'shadho.testing.storages'
+    'shadho.testing.backends',
+    'shadho.testing.heuristics',
+    'shadho.testing.policies',
+    'shadho.testing.samplers',
+    'shadho.testing.storages',
 )
 
 from shadho.testing.backends import BackendSuite, ConcurrentBackendSuite, IsolatedBackendSuite  # noqa: E402
+from shadho.testing.heuristics import HeuristicSuite  # noqa: E402
 from shadho.testing.policies import PolicySuite  # noqa: E402
 from shadho.testing.samplers import SamplerSuite  # noqa: E402
 from shadho.testing.spaces import SPACES, some_trees  # noqa: E402
@@ -37,6 +42,7 @@ __all__ = [
     'BackendSuite',
     'ConcurrentBackendSuite',
     'DurableStorageSuite',
+    'HeuristicSuite',
     'IsolatedBackendSuite',
     'PolicySuite',
     'SamplerSuite',

@@ -1,0 +1,192 @@
+"""The original's rule: complex and uncertain trees on fast classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from shadho.forest import Forest, Tree
+from shadho.history import History
+from shadho.records import ComputeClass, Trial
+from shadho.scheduling.active import ActiveTrees
+from shadho.scheduling.complexity import Complexity
+from shadho.scheduling.policy import ClassPlan, Policy
+from shadho.scheduling.uncertainty import Uncertainty
+
+__all__ = ['Ranked', 'pair']
+
+_UPDATE = 10
+_SHOWN = 16
+_ENOUGH = 5
+
+
+class Ranked(Policy):
+    """Ranks trees by complexity times uncertainty, and lays them along the classes, fastest first.
+
+    The rule of the original SHADHO (Kinnison et al. 2018, arXiv:1707.01428): see `pair` for which
+    trees a class gets; of these, the one at place i (from 0) is picked with a probability
+    proportional to exp(-i/2). Ranks are computed anew after every 10 results.
+
+    Notes
+    -----
+    A class is fast when its trials take few seconds beside those of the same trees elsewhere. Until
+    there are some results of every class, the one with more GPUs, then more cores, then more memory
+    counts as the faster. Classes without slots take part in nothing.
+    """
+
+    name = 'ranked'
+
+    def __init__(self, forest: Forest, history: History, *, seed: int) -> None:
+        super().__init__(forest, history, seed=seed)
+        self._active = ActiveTrees(forest, seed=seed)
+        self._heuristics = (Complexity(), Uncertainty())
+        self._speeds = _Speeds()
+        self._classes: Sequence[ComputeClass] = ()
+        self._ranked: list[Tree] = []
+        self._placed: dict[str, list[Tree]] = {}
+        self._results = 0
+        self._due = True
+
+    def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
+        self._classes = [compute_class for compute_class in classes if compute_class.slots]
+        self._due = True
+
+    def pick(self, compute_class: str, now: float) -> Tree | None:
+        if self._due:
+            self._place()
+        trees = self._placed.get(compute_class, self._ranked)
+        if not trees:
+            return None
+        u = np.random.default_rng((self.seed, self.history.asked)).random()
+        # The quantile function of p(i) ∝ exp(-i/2), i < n.
+        place = -2 * math.log1p(-u * -math.expm1(-len(trees) / 2))
+        return trees[min(int(place), len(trees) - 1)]
+
+    def tell(self, trial: Trial, loss: float) -> None:
+        self._active.add(trial.tree)
+        self._speeds.tell(trial, loss)
+        self._results += 1
+        self._due = self._due or self._results % _UPDATE == 0
+
+    def exclude(self, tree: Tree) -> None:
+        self._active.exclude(tree)
+        for trees in (self._ranked, *self._placed.values()):
+            if tree in trees:
+                trees.remove(tree)
+                self._due = self._due or not trees
+        self._show()
+
+    def _place(self) -> None:
+        self._due = False
+        self._active.grow(self.history.asked, sum(compute_class.slots for compute_class in self._classes))
+        trees = self._active.trees
+        scores = np.prod([heuristic.scores(trees, self.history) for heuristic in self._heuristics], axis=0)
+        self._ranked = [trees[place] for place in np.argsort(-scores, kind='stable').tolist()]
+        order = self._speeds.order(self._classes)
+        self._placed = {
+            compute_class.name: [self._ranked[rank] for rank in ranks]
+            for compute_class, ranks in zip(order, pair(len(trees), len(order)))
+        }
+        self._show()
+
+    def _show(self) -> None:
+        self.placement = tuple(
+            ClassPlan(compute_class.name, compute_class.slots, 0.0, self._shares(self._placed[compute_class.name]))
+            for compute_class in self._classes
+            if compute_class.name in self._placed
+        )
+
+    def _shares(self, trees: Sequence[Tree]) -> tuple[tuple[int, float], ...]:
+        """Return which part of a class's time goes to each of its trees, by their probabilities and seconds."""
+        first = [tree.index for tree in trees[:_SHOWN]]
+        times = {index: math.exp(-place / 2) * self._speeds.seconds(index) for place, index in enumerate(first)}
+        total = sum(times.values())
+        return tuple(sorted(((index, time / total) for index, time in times.items()), key=lambda share: -share[1]))
+
+
+def pair(trees: int, classes: int) -> list[list[int]]:
+    """Lay so many trees along so many classes.
+
+    The longer of the two lists is divided among the shorter as evenly as can be, in order. What is
+    paired so is also paired with the neighbour: the next of the shorter list in its first half, the
+    one before in its second. With more classes than trees, a tree may still be on one class only;
+    it is put on the class before it too.
+
+    Returns
+    -------
+    list of lists of int
+        Numbers of the trees of each class, in order. Every tree is on two neighbouring classes at
+        least, where there are two, and every class has a tree.
+
+    Examples
+    --------
+    >>> pair(4, 3)
+    [[0, 1], [0, 1, 2, 3], [2, 3]]
+    """
+    if not trees or not classes:
+        return [[] for _ in range(classes)]
+    longer, shorter = max(trees, classes), min(trees, classes)
+    groups: list[list[int]] = [[] for _ in range(shorter)]
+    for place in range(longer):
+        groups[place * shorter // longer].append(place)
+    neighbours = [place + 1 if 2 * place < shorter else place - 1 for place in range(shorter)]
+    neighbours = [min(place, shorter - 1) for place in neighbours]
+    if trees >= classes:
+        placed = [set(group) for group in groups]
+        for group, neighbour in zip(groups, neighbours):
+            placed[neighbour].update(group)
+    else:
+        placed = [{tree, neighbours[tree]} for tree, group in enumerate(groups) for _ in group]
+        for tree in range(trees):
+            own = [place for place in range(classes) if tree in placed[place]]
+            if len(own) == 1:
+                placed[own[0] - 1 if own[0] else 1].add(tree)
+    return [sorted(numbers) for numbers in placed]
+
+
+@attrs.define
+class _Mean:
+    value: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.value += (value - self.value) / self.count
+
+
+class _Speeds:
+    """How slow each class is: the mean of log seconds of its trials, less the mean of the same tree's."""
+
+    def __init__(self) -> None:
+        self._all = _Mean()
+        self._trees: dict[int, _Mean] = {}
+        self._classes: dict[str, _Mean] = {}
+
+    def tell(self, trial: Trial, loss: float) -> None:
+        if math.isnan(loss) or not trial.seconds or trial.seconds <= 0:
+            return  # failing is no measure of speed
+        logarithm = math.log(trial.seconds)
+        tree = self._trees.setdefault(trial.tree, _Mean())
+        tree.add(logarithm)
+        self._all.add(logarithm)
+        if tree.count > 1:
+            self._classes.setdefault(trial.compute_class, _Mean()).add(logarithm - tree.value)
+
+    def seconds(self, tree: int) -> float:
+        """Return the typical seconds of a tree's trials."""
+        return math.exp(self._trees.get(tree, self._all).value)
+
+    def order(self, classes: Sequence[ComputeClass]) -> list[ComputeClass]:
+        """Return the classes, fastest first."""
+        slowness = {each.name: self._classes.get(each.name, _Mean()) for each in classes}
+        if all(mean.count >= _ENOUGH for mean in slowness.values()):
+            return sorted(classes, key=lambda each: slowness[each.name].value)
+        return sorted(classes, key=_power, reverse=True)
+
+
+def _power(compute_class: ComputeClass) -> tuple[float, float, float]:
+    hardware = compute_class.hardware
+    return len(hardware.gpus), hardware.cores, hardware.memory
