@@ -435,7 +435,7 @@ def _returned(argument: str, value: Any, trial: Trial) -> float:
     """Return what a function of the user gave for a trial, as a number of 0 or more."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not number >= 0:
         raise ConfigurationError(
