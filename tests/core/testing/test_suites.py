@@ -13,10 +13,19 @@ from shadho.backends.inline import Inline
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Result
 from shadho.samplers.random import Random
+from shadho.scheduling.complexity import Complexity
 from shadho.scheduling.fcfs import FirstComeFirstServed
 from shadho.storage.jsonl import JSONLines
 from shadho.storage.memory import Memory
-from shadho.testing import SPACES, BackendSuite, DurableStorageSuite, PolicySuite, SamplerSuite, StorageSuite
+from shadho.testing import (
+    SPACES,
+    BackendSuite,
+    DurableStorageSuite,
+    HeuristicSuite,
+    PolicySuite,
+    SamplerSuite,
+    StorageSuite,
+)
 
 BROKEN = []
 
@@ -127,6 +136,50 @@ class Idle(FirstComeFirstServed):
         return None if self.history.asked == 5 else super().pick(compute_class, now)
 
 
+@breaks(HeuristicSuite, 'test_any_number_of_trees_is_scored')
+class OneScore(Complexity):
+    def scores(self, trees, history):
+        return super().scores(trees[:1], history)
+
+
+@breaks(HeuristicSuite, 'test_trees_are_scored_whatever_came_of_their_trials', loss=lambda number: math.nan)
+class NanScored(Complexity):
+    def scores(self, trees, history):
+        return super().scores(trees, history) + history.losses().sum()
+
+
+@breaks(HeuristicSuite, 'test_trees_are_scored_whatever_came_of_their_trials', loss=lambda number: -1.0)
+class NegativeScores(Complexity):
+    def scores(self, trees, history):
+        return super().scores(trees, history) + history.losses().sum()
+
+
+@breaks(HeuristicSuite, 'test_no_trees_have_no_scores')
+class NoTrees(Complexity):
+    def scores(self, trees, history):
+        return np.ones(max(len(trees), 1))
+
+
+@breaks(HeuristicSuite, 'test_the_order_of_the_trees_does_not_matter')
+class ByPlace(Complexity):
+    def scores(self, trees, history):
+        return np.arange(len(trees), dtype=float)
+
+
+@breaks(HeuristicSuite, 'test_the_same_history_gives_the_same_scores')
+@breaks(HeuristicSuite, 'test_asking_twice_gives_the_same_scores')
+class RandomScores(Complexity):
+    def scores(self, trees, history):
+        return np.array([random.random() for _ in trees])
+
+
+@breaks(HeuristicSuite, 'test_the_history_stays_as_it_is')
+class Counting(Complexity):
+    def scores(self, trees, history):
+        history.ask(0)
+        return super().scores(trees, history)
+
+
 @breaks(BackendSuite, 'test_every_trial_gives_exactly_one_result')
 class Twice(Inline):
     def poll(self, timeout):
@@ -205,7 +258,7 @@ class NoLock(JSONLines):
 
 def make(cls, *given):
     """Make an object of any kind, as its suite's `make` would."""
-    if issubclass(cls, (Inline, Memory)):
+    if issubclass(cls, (Complexity, Inline, Memory)):
         return cls()
     if issubclass(cls, JSONLines):
         return cls(given[0].with_suffix('.json'))
@@ -226,6 +279,7 @@ def test_a_broken_class_fails(tmp_path, suite, cls, test, arguments):
         'place': tmp_path / 'search',
         'tmp_path': tmp_path,
         'losses': [math.nan],
+        'trees': list(Forest(SPACES['unequal trees'])),
         **arguments,
     }
     method = getattr(Tested(), test)

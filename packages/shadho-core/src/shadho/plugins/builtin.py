@@ -5,7 +5,7 @@ from __future__ import annotations
 from shadho.backends.base import Backend
 from shadho.plugins.hookspecs import hookimpl
 from shadho.samplers.base import Sampler
-from shadho.scheduling.policy import Policy
+from shadho.scheduling.policy import Heuristic, Policy
 from shadho.storage.base import Storage
 
 
@@ -28,8 +28,17 @@ def shadho_register_samplers() -> list[type[Sampler]]:
 @hookimpl
 def shadho_register_policies() -> list[type[Policy]]:
     from shadho.scheduling.fcfs import FirstComeFirstServed
+    from shadho.scheduling.ranked import Ranked
 
-    return [FirstComeFirstServed]
+    return [FirstComeFirstServed, Ranked]
+
+
+@hookimpl
+def shadho_register_heuristics() -> list[type[Heuristic]]:
+    from shadho.scheduling.complexity import Complexity
+    from shadho.scheduling.uncertainty import Uncertainty
+
+    return [Complexity, Uncertainty]
 
 
 @hookimpl

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +26,13 @@ class Complexity(Heuristic):
     name = 'complexity'
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Tree, float] = WeakKeyDictionary()
+        self._known: dict[Tree, float] = {}
 
     def scores(self, trees: Sequence[Tree], history: History) -> npt.NDArray[np.float64]:
-        return np.array([self._score(tree) for tree in trees], dtype=np.float64)
-
-    def _score(self, tree: Tree) -> float:
-        score = self._known.get(tree)
-        if score is None:
-            score = self._known[tree] = complexity(tree)
-        return score
+        for tree in trees:
+            if tree not in self._known:
+                self._known[tree] = complexity(tree)
+        return np.array([self._known[tree] for tree in trees], dtype=np.float64)
 
 
 def complexity(tree: Tree) -> float:
