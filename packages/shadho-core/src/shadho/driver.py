@@ -34,10 +34,10 @@ from shadho.options import (
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
-from shadho.result import SearchInfo, SearchResult
+from shadho.result import ClassUse, SearchInfo, SearchResult
 from shadho.resume import resume
 from shadho.samplers import Sampler
-from shadho.scheduling import Policy
+from shadho.scheduling import ClassPlan, Policy
 from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
@@ -75,7 +75,7 @@ class Shadho:
         Seconds after which this run ends; trials still running are cancelled.
     max_tasks : int, optional
         Finished trials after which the search ends, those of earlier runs and failed ones included.
-        One of the two limits is needed, unless the space ends by itself (grids).
+        One of the two limits is needed, unless `trials_per_tree` or the space (grids) ends the search.
     seed : int, optional
         Fixes every random choice.
     backend : str or Backend, default 'auto'
@@ -83,10 +83,14 @@ class Shadho:
     storage : str, Path, Storage or None, default 'auto'
         'auto' is ``<exp_key>.db``; a path ending in .db is an SQLite file, in .json JSON Lines;
         None keeps nothing on disk.
-    policy : str or Policy class, default 'fcfs'
-        Which tree of the forest runs in which compute class.
+    policy : str or Policy class, default 'market'
+        Which tree of the forest runs in which compute class: 'market', 'ranked', 'fcfs', or the name
+        of a plugin's policy.
     resources : mapping, optional
         What each trial asks for: ``{'cores': 1, 'memory': MiB, 'gpus': 0}``; one core by default.
+    trials_per_tree : int, optional
+        The search ends when every tree of the forest has so many finished trials, failed ones
+        included.
     trial_timeout : float, optional
         Seconds after which a trial is ended, as failed.
     max_retries : int, default 3
@@ -109,6 +113,8 @@ class Shadho:
         Observers and other plugins, besides the installed ones.
     options : mapping, optional
         Further options of the sampler.
+    policy_options : mapping, optional
+        Options of the policy, such as ``{'fairness': 1.0}``.
 
     Raises
     ------
@@ -139,8 +145,9 @@ class Shadho:
         backend: str | Backend = 'auto',
         storage: str | os.PathLike[str] | Storage | None = 'auto',
         *,
-        policy: str | type[Policy] = 'fcfs',
+        policy: str | type[Policy] = 'market',
         resources: Mapping[str, Any] | None = None,
+        trials_per_tree: int | None = None,
         trial_timeout: float | None = None,
         max_retries: int = 3,
         direction: str = 'minimize',
@@ -152,6 +159,7 @@ class Shadho:
         display: bool | None = None,
         plugins: Iterable[Any] = (),
         options: Mapping[str, Any] | None = None,
+        policy_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.exp_key = check_key(exp_key)
         self.objective = check_objective(objective)
@@ -166,6 +174,7 @@ class Shadho:
         self._search_options: dict[str, Any] = {
             'method': method, 'policy': policy, 'direction': direction, 'loss_key': loss_key,
             'grid_points': grid_points, 'repeats': repeats, 'options': options, 'registry': self._registry,
+            'trials_per_tree': trials_per_tree, 'policy_options': policy_options,
         }  # fmt: skip
         self._seed = seed
         self._classes: list[DeclaredClass] = []
@@ -238,13 +247,13 @@ class Shadho:
         return Search(self.forest, seed=seed, **self._search_options)
 
     def _check_end(self, search: Search) -> None:
-        if self.timeout is not None or self.max_tasks is not None:
+        if not (self.timeout is self.max_tasks is search.trials_per_tree is None):
             return
         if all(leaf.domain.grid for leaf in self.forest.leaves) or search.length(self.forest.tree(0)) < math.inf:
             return
         raise ConfigurationError(
-            'the search would never end: give timeout=<seconds>, max_tasks=<trials>, or both (only spaces of grids '
-            'end by themselves)'
+            'the search would never end: give timeout=<seconds>, max_tasks=<trials>, or both, or '
+            'trials_per_tree=<trials> (only spaces of grids end by themselves)'
         )
 
     def _job(self) -> Job:
@@ -301,6 +310,10 @@ class _Run:
         self.origin = backend.now() - elapsed
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
         self.classes: Sequence[ComputeClass] = ()
+        self.placement: Sequence[ClassPlan] = ()
+        self.uses: dict[str, ClassUse] = {}
+        self.measured = self.now()
+        self.unserved: set[str] = set()
         self.running: dict[int, Trial] = {}
         self.unsent: deque[Trial] = deque()  # the last of them, which the backend has not yet got
         self.busy: dict[str, int] = {}
@@ -349,6 +362,7 @@ class _Run:
                 else:  # its parameters could not be computed
                     self.storage.append(trial.result())
                     finished.append(trial)
+            self._tell_plan()
             self.storage.flush()  # results that have come in and trials that depend on them, at once
             self._announce(finished)
             finished = []
@@ -401,6 +415,7 @@ class _Run:
     def _poll(self) -> Sequence[Result]:
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
+        self._measure()
         return [self._on_own_clock(result) for result in results if result.trial in self.running]
 
     def _on_own_clock(self, result: Result) -> Result:
@@ -441,14 +456,32 @@ class _Run:
             self._warn_of_unserved(classes)
             self.classes = classes
             self.search.plan(classes, self.now())
-            self.registry.notify('shadho_plan_changed', classes=tuple(classes))
+            for own in classes:
+                self.uses.setdefault(own.name, ClassUse(own)).compute_class = own
+            self._tell_plan(anew=True)
+
+    def _tell_plan(self, anew: bool = False) -> None:
+        """Tell observers when the classes or the placement have changed."""
+        placement = self.search.policy.placement
+        if anew or placement is not self.placement:
+            self.placement = placement
+            self.registry.notify('shadho_plan_changed', classes=tuple(self.classes), placement=placement)
+
+    def _measure(self) -> None:
+        """Note how long the slots of each class have been there, and busy."""
+        now = self.now()
+        for own in self.classes:
+            self.uses[own.name].add(now - self.measured, self.busy.get(own.name, 0))
+        self.measured = now
 
     def _warn_of_unserved(self, classes: Sequence[ComputeClass]) -> None:
         present = {compute_class.name for compute_class in classes}
         connected = '; '.join(f'{own.name}: {own.hardware}, {own.slots} slots' for own in classes) or 'nothing'
+        unserved = {declared.name for declared in self.config._classes} - present
         for declared in self.config._classes:
-            if declared.name not in present:
+            if declared.name in unserved - self.unserved:
                 log.warning('no connected worker can serve the compute class %s; connected: %s', declared, connected)
+        self.unserved = unserved
         for compute_class in classes:
             if compute_class.slots < 1:
                 log.warning(
@@ -458,8 +491,9 @@ class _Run:
 
     def _cancel_running(self) -> None:
         """End what still runs, and note how long the search was active."""
+        unsent = {trial.id for trial in self.unsent}
         for trial in list(self.running.values()):
-            if trial not in self.unsent:
+            if trial.id not in unsent:
                 self.backend.cancel(trial)
             now = self.now()
             self.storage.append(Result(trial.id, TrialState.CANCELLED, started=trial.started or now, finished=now))
@@ -471,8 +505,12 @@ class _Run:
         search = self.search
         return SearchResult(
             self.config.exp_key, search.best, self.stopped, self.now(), self.storage, search.forest, search.history,
-            search.direction, search.seed,
+            search.direction, search.seed, self._uses(),
         )  # fmt: skip
+
+    def _uses(self) -> list[ClassUse]:
+        plans = {own.name: own for own in self.search.policy.placement}
+        return [attrs.evolve(use, plan=plans.get(name)) for name, use in self.uses.items()]
 
     def _info(self) -> SearchInfo:
         search, config = self.search, self.config
@@ -480,6 +518,7 @@ class _Run:
             config.exp_key, self.backend.name, search.sampler.name, search.policy.name, str(self.storage), search.direction,
             search.seed, tuple(self.classes), config.max_tasks, config.timeout, len(search.history),
             search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
+            search.trials_per_tree,
         )  # fmt: skip
 
 

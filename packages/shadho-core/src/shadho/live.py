@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Trial, TrialState
-from shadho.result import SearchInfo, SearchResult, format_params, format_seconds
+from shadho.result import SearchInfo, SearchResult, format_params, format_request, format_seconds, format_shares
+from shadho.scheduling import ClassPlan
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleRenderable, RenderableType
@@ -54,12 +55,14 @@ class PlainDisplay:
         self.recent: deque[float] = deque(maxlen=200)
         self.failures: deque[Trial] = deque(maxlen=self.FAILURES)
         self.classes: Sequence[ComputeClass] = ()
+        self.plans: dict[str, ClassPlan] = {}
         self.best: Trial | None = None
         self.line_at = time.monotonic()
 
     @hookimpl
-    def shadho_plan_changed(self, classes: Sequence[ComputeClass]) -> None:
+    def shadho_plan_changed(self, classes: Sequence[ComputeClass], placement: Sequence[ClassPlan] = ()) -> None:
         self.classes = classes
+        self.plans = {own.name: own for own in placement}
 
     @hookimpl
     def shadho_search_started(self, search: SearchInfo) -> None:
@@ -105,14 +108,17 @@ class PlainDisplay:
         """Say what is searched, how and where."""
         info = self.info
         trees = f'{info.forest.count:,} tree{"s" if info.forest.count != 1 else ""}'
-        classes = ', '.join(f'{own.name} x {own.slots}' for own in self.classes) or 'no workers yet'
+        classes = (
+            '; '.join(f'{own.name} x {own.slots}, {format_request(own)} each' for own in self.classes)
+            or 'no workers yet'
+        )
         resumed = f', going on after {_trials(self.recorded)}' if self.recorded else ''
         return f'{info.exp_key}: {trees}, method {info.method}, policy {info.policy}, {info.backend} backend ({classes}){resumed}'
 
     def counts(self) -> str:
         """Say how many trials are finished, failed and running; those of earlier runs count as finished."""
         total = self.recorded + sum(self.finished.values())
-        limit = f'/{self.info.max_tasks:,}' if self.info.max_tasks is not None else ''
+        limit = f'/{self.info.limit:,}' if self.info.limit is not None else ''
         failed = self.info.failed + self.finished[TrialState.FAILED]
         return f'{total:,}{limit} trials, {failed:,} failed, {sum(self.running.values()):,} running'
 
@@ -126,8 +132,8 @@ class PlainDisplay:
         limits = []
         if self.info.timeout is not None:
             limits.append(self.begun + self.info.timeout - self.info.now())
-        if self.info.max_tasks is not None and self.rate() > 0:
-            left = self.info.max_tasks - self.recorded - sum(self.finished.values())
+        if self.info.limit is not None and self.rate() > 0:
+            left = self.info.limit - self.recorded - sum(self.finished.values())
             limits.append(left / self.rate())
         return max(0.0, min(limits)) if limits else None
 
@@ -246,8 +252,8 @@ class LiveDisplay(PlainDisplay):
     def _progress(self) -> float | None:
         """Return the share of the nearer limit that is used up."""
         shares = []
-        if self.info.max_tasks is not None:
-            shares.append((self.recorded + sum(self.finished.values())) / self.info.max_tasks)
+        if self.info.limit is not None:
+            shares.append((self.recorded + sum(self.finished.values())) / self.info.limit)
         if self.info.timeout is not None:
             shares.append((self.info.now() - self.begun) / self.info.timeout)
         return min(1.0, max(shares)) if shares else None
@@ -260,10 +266,15 @@ class LiveDisplay(PlainDisplay):
         table.add_column('busy', justify='right', no_wrap=True)
         table.add_column('finished', justify='right', no_wrap=True)
         if width >= 60:
-            table.add_column('hardware', overflow='ellipsis', no_wrap=True)
+            if self.plans:
+                table.add_column('+1 slot', justify='right', no_wrap=True)
+            table.add_column('trees by their time' if self.plans else 'hardware', overflow='ellipsis', no_wrap=True)
         for own in self.classes[: self.CLASSES]:
             busy = f'{self.running[own.name]}/{own.slots}'
-            row = (own.name, busy, f'{self.per_class[own.name]:,}', str(own.hardware))
+            row = [own.name, busy, f'{self.per_class[own.name]:,}']
+            plan = self.plans.get(own.name)
+            row += [f'{plan.price:+.1%}' if plan.price > 0 else '-'] if plan is not None else []
+            row.append(str(own.hardware) if plan is None else format_shares(plan, self.info.forest))
             table.add_row(*row[: len(table.columns)])
         if len(self.classes) > self.CLASSES:
             table.add_row(f'and {len(self.classes) - self.CLASSES} more')

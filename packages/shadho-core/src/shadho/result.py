@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,12 +13,21 @@ from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.history import History
 from shadho.records import ComputeClass, Result, Trial, TrialState
+from shadho.scheduling import ClassPlan
 from shadho.storage import Storage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ['SearchInfo', 'SearchResult', 'finished_trials', 'format_params']
+__all__ = [
+    'ClassUse',
+    'SearchInfo',
+    'SearchResult',
+    'finished_trials',
+    'format_params',
+    'format_request',
+    'format_shares',
+]
 
 
 @attrs.frozen
@@ -43,6 +52,7 @@ class SearchInfo:
     forest : Forest
     now : callable
         Seconds of active search, as the times of trials.
+    trials_per_tree : int or None
     """
 
     exp_key: str
@@ -60,6 +70,46 @@ class SearchInfo:
     best: Trial | None
     forest: Forest
     now: Callable[[], float]
+    trials_per_tree: int | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """Finished trials after which the search ends; None when that is not known."""
+        limits = [] if self.max_tasks is None else [self.max_tasks]
+        if self.trials_per_tree is not None:
+            limits.append(self.trials_per_tree * self.forest.count)
+        return min(limits, default=None)
+
+
+@attrs.define
+class ClassUse:
+    """How a compute class was used in one run of a search.
+
+    Attributes
+    ----------
+    compute_class : ComputeClass
+        As it was last.
+    slot_seconds, busy_seconds : float
+        How long its slots were there, and how long of that they had a trial, all slots together.
+    plan : ClassPlan or None
+        What the policy intended with it last.
+    """
+
+    compute_class: ComputeClass
+    slot_seconds: float = 0.0
+    busy_seconds: float = 0.0
+    plan: ClassPlan | None = None
+
+    def add(self, seconds: float, busy: int) -> None:
+        """Note that so many slots were busy for a while."""
+        slots = self.compute_class.slots
+        self.slot_seconds += seconds * slots
+        self.busy_seconds += seconds * min(busy, slots)
+
+    @property
+    def utilisation(self) -> float:
+        """The share of the slots' time in which they had a trial, from 0 to 1."""
+        return self.busy_seconds / self.slot_seconds if self.slot_seconds > 0 else 0.0
 
 
 class SearchResult:
@@ -83,11 +133,13 @@ class SearchResult:
     history : History
     direction : str
     seed : int
+    classes : list of ClassUse
+        How the compute classes were used in the run that ended.
     """
 
     def __init__(
         self, exp_key: str, best: Trial | None, stopped: str, elapsed: float, storage: Storage, forest: Forest,
-        history: History, direction: str, seed: int,
+        history: History, direction: str, seed: int, classes: Sequence[ClassUse] = (),
     ) -> None:  # fmt: skip
         self.exp_key = exp_key
         self.best = best
@@ -98,6 +150,7 @@ class SearchResult:
         self.history = history
         self.direction = direction
         self.seed = seed
+        self.classes = list(classes)
         self._count = len(history)
 
     def __len__(self) -> int:
@@ -151,6 +204,7 @@ class SearchResult:
             lines.append(f'best loss {self.best.loss:.6g}, trial {self.best.id} ({label})')
             lines += [f'    {name} = {value}' for name, value in format_params(self.best.params)]
         lines += self._trees()
+        lines += self._classes()
         if states[TrialState.FAILED]:
             lines += ['failures:', *self._failures()]
         return '\n'.join(lines)
@@ -171,6 +225,29 @@ class SearchResult:
             lines.append(f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {text}   {seconds.mean():>12.3g}')
         if len(rows) > limit:
             lines.append(f'... and {len(rows) - limit} more trees')
+        return lines
+
+    def _classes(self, limit: int = 20) -> list[str]:
+        """Describe each class: how busy it was, what one more slot is worth, and its trees."""
+        if not self.classes:
+            return []
+        numbers = {name: number for number, name in enumerate(self.history.classes)}
+        counts = Counter(self.history.compute_classes().tolist())
+        width = max(len('compute class'), *(len(use.compute_class.name) for use in self.classes[:limit]))
+        lines = [
+            f'{"compute class":<{width}}  slots  busy  trials  +1 slot   a trial asks for, and trees by their time'
+        ]
+        for use in self.classes[:limit]:
+            own, plan = use.compute_class, use.plan
+            price = f'{plan.price:>+7.1%}' if plan is not None and plan.price > 0 else f'{"-":>7}'
+            trees = format_shares(plan, self.forest) if plan is not None else ''
+            trials = counts[numbers.get(own.name, -1)]
+            lines.append(
+                f'{own.name:<{width}}  {own.slots:>5}  {use.utilisation:>4.0%}  {trials:>6}  {price}   '
+                f'{format_request(own)}{"; " if trees else ""}{trees}'
+            )
+        if len(self.classes) > limit:
+            lines.append(f'... and {len(self.classes) - limit} more classes')
         return lines
 
     def _failures(self, limit: int = 5) -> list[str]:
@@ -208,6 +285,37 @@ def format_params(params: Any) -> list[tuple[str, str]]:
     return [
         (name, f'{value:.6g}' if isinstance(value, float) else str(value)) for name, value in _flat('', params).items()
     ]
+
+
+def format_request(compute_class: ComputeClass) -> str:
+    """Write what a trial asks of a slot of a class.
+
+    Examples
+    --------
+    >>> format_request(ComputeClass(resources={'cores': 1, 'memory': 4096, 'gpus': 2}))
+    '1 core, 4 GiB, 2 GPUs'
+    """
+    asked = compute_class.resources
+    cores = asked.get('cores', 1)
+    parts = [f'{cores} core{"s" if cores != 1 else ""}']
+    if asked.get('memory'):
+        parts.append(f'{asked["memory"] / 1024:.3g} GiB')
+    if asked.get('gpus'):
+        parts.append(f'{asked["gpus"]} GPU{"s" if asked["gpus"] != 1 else ""}')
+    return ', '.join(parts)
+
+
+def format_shares(plan: ClassPlan, forest: Forest) -> str:
+    """Write which trees a class is planned to run, by their shares of its time.
+
+    Examples
+    --------
+    >>> from shadho import spaces
+    >>> forest = Forest({'exclusive': True, 'rbf': {'C': spaces.uniform(0, 1)}, 'linear': {}})
+    >>> format_shares(ClassPlan('16-core', 20, 0.02, ((0, 0.75), (1, 0.25))), forest)
+    'rbf 75%, linear 25%'
+    """
+    return ', '.join(f'{forest.tree(index).label} {share:.0%}' for index, share in plan.trees)
 
 
 def format_seconds(seconds: float) -> str:

@@ -40,8 +40,8 @@ class Search:
     space : dict, domain, or any structure of `shadho.spaces`
     method : str or Sampler class, default 'random'
         How points are suggested within a tree: 'random', 'grid', 'sobol', or a plugin's.
-    policy : str or Policy class, default 'fcfs'
-        Which tree the next trial comes from.
+    policy : str or Policy class, default 'market'
+        Which tree the next trial comes from: 'market', 'ranked', 'fcfs', or a plugin's.
     seed : int, optional
         Fixes every random choice; drawn when not given (see the attribute).
     direction : {'minimize', 'maximize'}, default 'minimize'
@@ -51,8 +51,12 @@ class Search:
         With ``method='grid'``: quantiles to try of each continuous domain.
     repeats : int, default 1
         How often every combination is visited, where a tree consists of grid domains only.
+    trials_per_tree : int, optional
+        So many trials are suggested in every tree, and no more.
     options : mapping, optional
         Further options of the sampler.
+    policy_options : mapping, optional
+        Options of the policy, such as ``{'fairness': 1.0, 'heuristics': {'promise': 2.0}}``.
     registry : Registry, optional
         Where names are looked up; the installed plugins by default.
 
@@ -82,13 +86,15 @@ class Search:
         space: Any,
         method: str | type[Sampler] = 'random',
         *,
-        policy: str | type[Policy] = 'fcfs',
+        policy: str | type[Policy] = 'market',
         seed: int | None = None,
         direction: str = 'minimize',
         loss_key: str = 'loss',
         grid_points: int | None = None,
         repeats: int = 1,
+        trials_per_tree: int | None = None,
         options: Mapping[str, Any] | None = None,
+        policy_options: Mapping[str, Any] | None = None,
         registry: Registry | None = None,
     ) -> None:
         registry = registry or plugins.load()
@@ -104,16 +110,19 @@ class Search:
         self._suggestions: dict[int, Suggestion] = {}
         self._exhausted: set[int] = set()
         self.grid_points = _check_grid_points(grid_points)
-        given = {
-            'grid_points': self.grid_points,
-            'repeats': self.repeats if self.repeats != 1 else None,
-        }
+        self.trials_per_tree = _check_trials_per_tree(trials_per_tree)
+        given: dict[str, Any] = {'repeats': self.repeats if self.repeats != 1 else None}
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
         _check_class('method', sampler_class, Sampler, 1)
-        self.sampler = _make_sampler(sampler_class, self.forest, self.seed, given, _check_options(options))
+        options = _check_options('options', options)
+        if self.grid_points is not None:  # which is an error where the sampler knows of none
+            options = {'grid_points': self.grid_points, **options}
+        self.sampler: Sampler = _make('method', sampler_class, (self.forest,), self.seed, given, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         _check_class('policy', policy_class, Policy, 2)
-        self.policy: Policy = policy_class(self.forest, self.history, seed=self.seed)
+        given = {'sampler': self.sampler, 'trials_per_tree': self.trials_per_tree}
+        chosen = _with_heuristics(_check_options('policy_options', policy_options), registry)
+        self.policy: Policy = _make('policy', policy_class, (self.forest, self.history), self.seed, given, chosen)
         self.plan([ComputeClass()], 0.0)
 
     @property
@@ -143,10 +152,17 @@ class Search:
 
         Raises
         ------
+        ConfigurationError
+            When there is no such class (see `plan`).
         SpaceError
             When a callback of a dependent value raises for a hundred suggestions in a row. (A single
             one becomes a failed trial, and the next suggestion is returned.)
         """
+        if compute_class not in self.classes:
+            raise ConfigurationError(
+                f'ask(): there is no compute class {compute_class!r}; known: {", ".join(self.classes) or "none"}. Say which '
+                "there are with plan([ComputeClass('16-core', slots=20), ...], now=0.0)"
+            )
         for _ in range(_MOST_REJECTED):
             trial = self.suggest(compute_class, now)
             if trial is None or trial.error is None:
@@ -202,11 +218,11 @@ class Search:
             self._exclude(tree)
 
     def length(self, tree: Tree) -> float:
-        """Return how many trials a tree has: infinitely many, unless it consists of grids only."""
+        """Return how many trials a tree has: infinitely many, unless grids or `trials_per_tree` end it."""
         grid = tree.grid_leaves
-        if len(grid) == len(tree):
-            return self.repeats * math.prod(domain.size for _, domain in grid)
-        return self.sampler.length(tree)
+        whole = self.repeats * math.prod(domain.size for _, domain in grid)
+        own = whole if len(grid) == len(tree) else self.sampler.length(tree)
+        return own if self.trials_per_tree is None else min(own, self.trials_per_tree)
 
     def _exclude_if_exhausted(self, tree: Tree) -> None:
         if self.history.asked_in(tree.index) >= self.length(tree):
@@ -388,15 +404,37 @@ def _check_repeats(repeats: int) -> int:
     return number
 
 
-def _check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _check_trials_per_tree(trials: int | None) -> int | None:
+    number = None if trials is None else as_integer(trials)
+    if trials is not None and (number is None or number < 1):
+        raise ConfigurationError(f'trials_per_tree must be an integer of 1 or more, or None; got {trials!r}')
+    return number
+
+
+def _check_options(argument: str, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
+        example = "{'scramble': False}" if argument == 'options' else "{'fairness': 1.0}"
         raise ConfigurationError(
-            f"options must be a dict of the sampler's options by name, such as {{'scramble': False}}; got {options!r} "
+            f'{argument} must be a dict of options by name, such as {example}; got {options!r} '
             f'({type(options).__name__})'
         )
     return options
+
+
+def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
+    """Replace names of heuristics by heuristics."""
+    heuristics = options.get('heuristics')
+    if heuristics is None:
+        return options
+    if not isinstance(heuristics, Mapping):
+        raise ConfigurationError(
+            "policy_options: heuristics must be a dict of names to the power of each, such as {'promise': 2.0}; "
+            f'got {heuristics!r} ({type(heuristics).__name__})'
+        )
+    found = {registry.get('heuristic', own)() if isinstance(own, str) else own: heuristics[own] for own in heuristics}
+    return {**options, 'heuristics': found}
 
 
 def _check_class(argument: str, given: Any, base: type[Any], count: int) -> None:
@@ -432,18 +470,15 @@ def _trial_number(trial: Any) -> int:
     return number
 
 
-def _make_sampler(
-    sampler_class: type[Sampler], forest: Forest, seed: int, given: Mapping[str, Any], options: Mapping[str, Any]
-) -> Sampler:
-    known = inspect.signature(sampler_class).parameters
+def _make(argument: str, cls: Any, parts: Sequence[Any], seed: int, given: Mapping[str, Any], options: Any) -> Any:
+    """Make a sampler or a policy with those of the `given` options that it knows, and all of the user's."""
+    known = inspect.signature(cls).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    own = [name for name in known if name not in ('forest', 'seed')]
-    chosen = {**{name: value for name, value in given.items() if value is not None and name in known}, **options}
-    unused = [name for name in options if name in ('forest', 'seed') or not (name in own or any_name)]
-    if given.get('grid_points') is not None and 'grid_points' not in known:
-        unused.append('grid_points')
+    own = [name for name in list(known)[len(parts) :] if name != 'seed']
+    unused = [name for name in options if not (name in own or any_name) or name == 'seed']
     if unused:
         raise ConfigurationError(
-            f'method={sampler_class.name!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
+            f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
         )
-    return sampler_class(forest, seed=seed, **chosen)
+    chosen = {**{name: value for name, value in given.items() if value is not None and name in known}, **options}
+    return cls(*parts, seed=seed, **chosen)

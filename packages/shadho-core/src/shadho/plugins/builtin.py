@@ -28,17 +28,19 @@ def shadho_register_samplers() -> list[type[Sampler]]:
 @hookimpl
 def shadho_register_policies() -> list[type[Policy]]:
     from shadho.scheduling.fcfs import FirstComeFirstServed
+    from shadho.scheduling.market import Market
     from shadho.scheduling.ranked import Ranked
 
-    return [FirstComeFirstServed, Ranked]
+    return [Market, Ranked, FirstComeFirstServed]
 
 
 @hookimpl
 def shadho_register_heuristics() -> list[type[Heuristic]]:
     from shadho.scheduling.complexity import Complexity
+    from shadho.scheduling.promise import Promise
     from shadho.scheduling.uncertainty import Uncertainty
 
-    return [Complexity, Uncertainty]
+    return [Promise, Complexity, Uncertainty]
 
 
 @hookimpl

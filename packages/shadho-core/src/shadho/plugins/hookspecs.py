@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shadho.backends.base import Backend
     from shadho.records import ComputeClass, Trial
     from shadho.samplers.base import Sampler
-    from shadho.scheduling.policy import Heuristic, Policy
+    from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
     from shadho.storage.base import Storage
 
 __all__ = ['hookimpl', 'hookspec']
@@ -66,8 +66,11 @@ def shadho_search_started(search: Any) -> None:
 
 
 @hookspec
-def shadho_plan_changed(classes: Sequence[ComputeClass]) -> None:
-    """The compute classes are these from now on."""
+def shadho_plan_changed(classes: Sequence[ComputeClass], placement: Sequence[ClassPlan]) -> None:
+    """The compute classes are these from now on, and the policy intends this with them.
+
+    ``placement`` is empty for a policy that does not plan.
+    """
 
 
 @hookspec

@@ -1,0 +1,280 @@
+"""The market: trees with budgets bid for slots of the compute classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shadho.errors import ConfigurationError
+from shadho.forest import Forest, Tree
+from shadho.history import History
+from shadho.records import ComputeClass, Trial
+from shadho.samplers import Sampler
+from shadho.scheduling.active import ActiveTrees
+from shadho.scheduling.complexity import complexity
+from shadho.scheduling.equilibrium import Equilibrium, equilibrium
+from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
+from shadho.scheduling.promise import Promise
+from shadho.scheduling.runtime import INFEASIBLE, RuntimeModel
+
+__all__ = ['Market']
+
+Floats = npt.NDArray[np.float64]
+
+_SHOWN = 5
+"""Trees of a class that a plan names."""
+
+_MOST_WITH_QUOTA = 10_000
+"""Trees that are weighed at once when every tree is to have the same number of trials."""
+
+
+class Market(Policy):
+    """Places trees where they gain most, and gives more to those that promise more.
+
+    Every tree has a budget, and buys slots of the compute classes with it. At the prices where all
+    slots are sold, no tree could do better with what it has, nothing is wasted, and trees sit where
+    they gain most over the others: on hardware that suits them. Seconds are learned while the
+    search runs, and so is what each tree promises.
+
+    Parameters
+    ----------
+    fairness : float, default 0.5
+        Budgets grow with the seconds of a trial to this power: with 1, trees of equal priority get
+        equal numbers of trials; with 0, equal compute, so that many more cheap trials are run.
+    heuristics : mapping of str or Heuristic to float, optional
+        What priorities are made of, each with the power that it is raised to; by default
+        ``{'promise': 1.5}``. An empty mapping means equal priorities.
+    floor : float, default 0.1
+        The share of the whole budget that is divided evenly, so that no tree starves.
+    sampler : Sampler, optional
+        Asked first for the promise of trees (`Sampler.promise`).
+    trials_per_tree : int, optional
+        The search ends when every tree has so many trials; then budgets follow what remains, so that
+        it ends soon, and heuristics do not matter.
+
+    Notes
+    -----
+    On a single slot, seconds are not taken into account: a search in series repeats exactly.
+    """
+
+    name = 'market'
+
+    def __init__(
+        self,
+        forest: Forest,
+        history: History,
+        *,
+        seed: int,
+        fairness: float = 0.5,
+        heuristics: Mapping[Any, float] | None = None,
+        floor: float = 0.1,
+        sampler: Sampler | None = None,
+        trials_per_tree: int | None = None,
+    ) -> None:
+        super().__init__(forest, history, seed=seed)
+        self.fairness = _check_share('fairness', fairness)
+        self.floor = _check_share('floor', floor)
+        self.heuristics = {Promise(): 1.5} if heuristics is None else _check_heuristics(heuristics)
+        self.runtime = RuntimeModel(lambda tree: complexity(forest.tree(tree)))
+        self._sampler = sampler
+        self._quota = trials_per_tree
+        self._active = ActiveTrees(forest, seed=seed)
+        self._rng = np.random.default_rng((seed, 1))
+        self._classes: Sequence[ComputeClass] = ()
+        self._results = 0  # finished trials since the last plan
+        self._excluded = 0  # trees that were excluded since
+        self._is_due = True
+        self._interval = 1
+        self._trees: list[Tree] = []
+        self._places: dict[int, int] = {}
+        self._columns: dict[str, int] = {}
+        self._credits = self._mix = np.zeros((0, 0))
+        self._bids: Floats | None = None
+
+    # --- the contract ------------------------------------------------------------------------------
+
+    def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
+        self._classes = [own for own in classes if own.slots > 0]
+        self._is_due = True
+
+    def pick(self, compute_class: str, now: float) -> Tree | None:
+        if self._is_due or self._results >= self._interval or 20 * self._excluded > len(self._trees):
+            self._replan(now)
+        column = self._columns.get(compute_class)
+        if column is None:
+            return None
+        mix = self._mix[column]
+        self._credits[column] += mix
+        may_run = (mix > 0) & ~self._blocked(column)
+        if self._quota is not None:
+            may_run &= self._seconds[column] <= max(self._end - now, 0.0) + self._shortest
+        if not may_run.any():
+            return None
+        place = int(np.argmax(np.where(may_run, self._credits[column], -np.inf)))
+        self._credits[column, place] -= 1.0
+        self._outstanding[column, place] += 1
+        return self._trees[place]
+
+    def tell(self, trial: Trial, loss: float) -> None:
+        self.runtime.tell(trial)
+        self._active.add(trial.tree)  # one of an earlier run may not be active yet
+        self._results += 1
+        place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
+        if place is not None and column is not None:
+            self._outstanding[column, place] -= 1
+            if trial.error is not None and trial.error.kind == 'memory':
+                self._failures[column, place] += 1
+                self._is_due |= self._failures[column, place] >= INFEASIBLE
+            else:
+                self._is_proven[column, place] = True
+
+    def exclude(self, tree: Tree) -> None:
+        self._active.exclude(tree)
+        self._excluded += 1
+        place = self._places.get(tree.index)
+        if place is None:
+            return
+        left = self._mix.sum(axis=1) - self._mix[:, place]
+        self._mix[:, place] = 0.0
+        self._is_due |= bool((left < 0.5).any())  # too few are left of what was planned
+
+    def _blocked(self, column: int) -> npt.NDArray[np.bool_]:
+        """Return the trees that may not fit in a class, and of which enough trials run there to tell."""
+        probes = np.maximum(INFEASIBLE - self._failures[column], 1)
+        is_doubtful = ~self._is_proven[column] & (self._is_uneven | (self._failures[column] > 0))
+        blocked: npt.NDArray[np.bool_] = is_doubtful & (self._outstanding[column] >= probes)
+        return blocked
+
+    # --- planning ----------------------------------------------------------------------------------
+
+    def _replan(self, now: float) -> None:
+        """Find the market's equilibrium with all that is known by now."""
+        slots = np.array([own.slots for own in self._classes], dtype=float)
+        wanted = int(slots.sum())
+        self._active.grow(len(self.history), wanted if self._quota is None else max(wanted, _MOST_WITH_QUOTA // 2))
+        self._lay_out(self._active.trees, [own.name for own in self._classes])
+        self._is_due, self._results, self._excluded = False, 0, 0
+        self._interval = max(min(len(self.history) // 50, 100), wanted // 20, self._mix.size // 2000, 1)
+        self.placement = ()
+        if not self._mix.size:
+            return
+        self._count_trials()
+        seconds = self._predict(wanted, now)
+        remaining = self._remaining()
+        market = equilibrium(
+            self._budgets(seconds, slots, remaining), seconds, slots, bids=self._bids, remaining=remaining
+        )
+        starts = (market.slots / seconds).T
+        totals = starts.sum(axis=1, keepdims=True)
+        self._mix = starts / np.where(totals > 0, totals, 1.0)
+        self._bids = market.bids
+        self._seconds, self._shortest = seconds.T, seconds.min(axis=1)
+        if remaining is not None:
+            self._end = now + float((remaining / np.where(market.rates > 0, market.rates, np.inf)).max())
+        self.placement = self._describe(market, slots)
+
+    def _lay_out(self, trees: Sequence[Tree], names: Sequence[str]) -> None:
+        """Arrange credits and bids for these trees and classes, keeping those of the ones that stay."""
+        places = {tree.index: place for place, tree in enumerate(trees)}
+        columns = {name: column for column, name in enumerate(names)}
+        if list(places) == list(self._places) and list(columns) == list(self._columns):
+            return
+        kept = [index for index in places if index in self._places]
+        there = [name for name in columns if name in self._columns]
+        new = np.ix_([columns[name] for name in there], [places[index] for index in kept])
+        old = np.ix_([self._columns[name] for name in there], [self._places[index] for index in kept])
+        # Credits of less than one trial, at random: else the first slots of all classes take the first trees.
+        credits = self._rng.random((len(names), len(trees)))
+        credits[new] = self._credits[old]
+        if self._bids is not None:
+            bids = np.zeros((len(names), len(trees)))
+            bids[new] = self._bids.T[old]
+            unknown = bids.sum(axis=0) == 0
+            bids[:, unknown] = 1.0
+            self._bids = bids.T
+        self._credits, self._mix = credits, np.zeros(credits.shape)
+        self._trees, self._places, self._columns = list(trees), places, columns
+
+    def _count_trials(self) -> None:
+        """Count trials that run, that ran out of memory, and say where some fitted: (classes, trees)."""
+        indices, names = list(self._places), list(self._columns)
+        self._is_uneven = len({(own.hardware.memory, own.hardware.gpus) for own in self._classes}) > 1
+        self._is_proven = self.runtime.is_proven(indices, names).T
+        self._failures = self.runtime.failures(indices, names).T
+        self._outstanding = np.zeros(self._mix.shape)
+        for trial in self.history.running.values():
+            place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
+            if place is not None and column is not None:
+                self._outstanding[column, place] += 1
+
+    def _predict(self, slots: int, now: float) -> Floats:
+        """Return expected seconds: shape (trees, classes)."""
+        seconds = self.runtime.predict(list(self._places), list(self._columns), self.history.running.values(), now)
+        if slots == 1:
+            seconds = np.where(np.isfinite(seconds), 1.0, np.inf)
+        if not np.isfinite(seconds).any():  # nothing fits anywhere, as far as is known: try all the same
+            seconds = np.ones_like(seconds)
+        return seconds
+
+    def _remaining(self) -> Floats | None:
+        """Return how many trials each tree still needs, when every tree is to have the same number."""
+        if self._quota is None:
+            return None
+        return np.array([max(self._quota - self.history.asked_in(index), 0) for index in self._places], dtype=float)
+
+    def _budgets(self, seconds: Floats, slots: Floats, remaining: Floats | None) -> Floats:
+        """Return what each tree can pay: its priority times its seconds to the power of `fairness`."""
+        weights = np.where(np.isfinite(seconds), slots, 0.0)
+        total = np.maximum(weights.sum(axis=1), 1.0)
+        mean: Floats = (np.where(np.isfinite(seconds), seconds, 0.0) * weights).sum(axis=1) / total
+        if remaining is not None:
+            return np.maximum(remaining, 1e-9) * mean
+        wanted = self._priorities() * mean**self.fairness
+        budgets: Floats = (1 - self.floor) * wanted / wanted.sum() + self.floor / len(wanted)
+        return budgets
+
+    def _priorities(self) -> Floats:
+        priorities = np.ones(len(self._trees))
+        for heuristic, power in self.heuristics.items():
+            scores = self._promised() if isinstance(heuristic, Promise) else None
+            if scores is None:
+                scores = np.asarray(heuristic.scores(self._trees, self.history), dtype=float)
+            mean = float(scores.mean())
+            if math.isfinite(mean) and mean > 0:
+                priorities *= np.maximum(scores / mean, 1e-9) ** power
+        return priorities
+
+    def _promised(self) -> Floats | None:
+        return None if self._sampler is None else self._sampler.promise(self._trees)
+
+    def _describe(self, market: Equilibrium, slots: Floats) -> tuple[ClassPlan, ...]:
+        """Say what is planned, for people: prices as shares of what all slots together are worth."""
+        plans = []
+        worth = float(market.bids.sum())
+        for column, own in enumerate(self._classes):
+            shares = market.slots[:, column] / slots[column]
+            first = np.argsort(-shares, kind='stable')[:_SHOWN]
+            trees = tuple((self._trees[place].index, float(shares[place])) for place in first if shares[place] >= 0.005)
+            plans.append(ClassPlan(own.name, own.slots, float(market.prices[column]) / worth, trees))
+        return tuple(plans)
+
+
+def _check_share(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ConfigurationError(f"policy='market': {name} must be a number from 0 to 1; got {value!r}")
+    return float(value)
+
+
+def _check_heuristics(heuristics: Mapping[Heuristic, float]) -> dict[Heuristic, float]:
+    for heuristic, power in heuristics.items():
+        is_number = isinstance(power, (int, float)) and not isinstance(power, bool) and math.isfinite(power)
+        if not isinstance(heuristic, Heuristic) or not is_number or power < 0:
+            raise ConfigurationError(
+                "policy='market': heuristics must be a dict of heuristics to the power of each, 0 or more, such as "
+                f"{{'promise': 1.0}}; got {heuristic!r}: {power!r}"
+            )
+    return dict(heuristics)

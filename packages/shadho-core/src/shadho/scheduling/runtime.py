@@ -1,0 +1,227 @@
+"""How many seconds a trial of each tree takes in each compute class, learned while the search runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from shadho.records import Trial
+
+__all__ = ['INFEASIBLE', 'RuntimeModel']
+
+Floats = npt.NDArray[np.float64]
+
+_SHORTEST = 1e-6
+"""Seconds that a trial takes at least, so that there is a logarithm."""
+
+_TREE, _CLASS, _PAIR, _SLOPE = 1.0, 1.0, 0.5, 0.5
+"""How far trees, classes, pairs, and trees of unlike complexity are expected to lie apart: standard
+deviations of log seconds. Trees mostly lie within a factor of e of each other, and so do classes;
+that some class suits one tree more than others is worth a factor of 1.6."""
+
+_SPREAD = 0.5
+"""Variance of log seconds among the trials of one tree, before there are any."""
+
+_SMEARED = 3.0
+"""Trials that the prior of a smearing factor is worth."""
+
+_ROUNDS = 10
+"""Rounds of backfitting."""
+
+INFEASIBLE = 3
+"""Trials that run out of memory, and none that does not, after which a pair counts as infeasible."""
+
+_RETRY = 100
+"""Finished trials of the class after which such a pair is tried again; ten times as many each time."""
+
+
+class RuntimeModel:
+    """Expected seconds of a trial of each tree in each class.
+
+    Logarithms of seconds are modelled as a sum, base + tree + class + pair, each part shrunk to
+    what is known above it: one trial already moves its tree in every class, and a pair never seen
+    borrows from its tree and its class. The prior of a tree is its complexity. Expected seconds
+    follow from expected logarithms by Duan's smearing factor, one for each tree.
+
+    Parameters
+    ----------
+    complexity : callable
+        Of the number of a tree.
+
+    Notes
+    -----
+    D. Bates and others describe such partial pooling (*Fitting linear mixed-effects models using
+    lme4*, 2015); N. Duan, *Smearing estimate: a nonparametric retransformation method* (1983).
+    Only sums are kept: the cost does not grow with the number of trials.
+    """
+
+    def __init__(self, complexity: Callable[[int], float]) -> None:
+        self._complexity = complexity
+        self._rows: dict[int, int] = {}
+        self._columns: dict[str, int] = {}
+        self._complexities = np.zeros(0)
+        self._count = np.zeros((0, 0))
+        self._logs = np.zeros((0, 0))
+        self._seconds = np.zeros((0, 0))
+        self._memory = np.zeros((0, 0))
+        self._failed_at = np.zeros((0, 0))
+        self._squares = 0.0
+        self._finished: dict[str, int] = {}
+
+    # --- learning ----------------------------------------------------------------------------------
+
+    def tell(self, trial: Trial) -> None:
+        """Learn from a finished trial: how long it took, or that it did not fit there."""
+        kind = '' if trial.error is None else trial.error.kind
+        if kind == 'lost':
+            return
+        row, column = self._row(trial.tree), self._column(trial.compute_class)
+        self._finished[trial.compute_class] = self._finished.get(trial.compute_class, 0) + 1
+        if kind == 'memory':
+            self._memory[row, column] += 1
+            self._failed_at[row, column] = self._finished[trial.compute_class]
+            return
+        seconds = max(trial.seconds or 0.0, _SHORTEST)
+        logarithm = math.log(seconds)
+        self._count[row, column] += 1
+        self._logs[row, column] += logarithm
+        self._seconds[row, column] += seconds
+        self._squares += logarithm**2
+
+    def _row(self, tree: int) -> int:
+        row = self._rows.setdefault(tree, len(self._rows))
+        if row >= len(self._count):
+            self._resize(max(16, 2 * row), self._count.shape[1])
+        if row == len(self._rows) - 1:
+            self._complexities[row] = self._complexity(tree)
+        return row
+
+    def _column(self, compute_class: str) -> int:
+        column = self._columns.setdefault(compute_class, len(self._columns))
+        if column >= self._count.shape[1]:
+            self._resize(len(self._count), max(4, 2 * column))
+        return column
+
+    def _resize(self, rows: int, columns: int) -> None:
+        for name in ('_count', '_logs', '_seconds', '_memory', '_failed_at'):
+            old = getattr(self, name)
+            new = np.zeros((rows, columns))
+            new[: old.shape[0], : old.shape[1]] = old
+            setattr(self, name, new)
+        self._complexities = np.concatenate([self._complexities, np.zeros(rows - len(self._complexities))])
+
+    # --- predicting --------------------------------------------------------------------------------
+
+    def predict(
+        self, trees: Sequence[int], classes: Sequence[str], running: Iterable[Trial] = (), now: float = 0.0
+    ) -> Floats:
+        """Return expected seconds: shape (trees, classes), inf where a trial does not fit.
+
+        Parameters
+        ----------
+        trees : sequence of int
+            Numbers of trees.
+        classes : sequence of str
+        running : iterable of Trial
+            What has not finished; trials that take longer than expected move the expectation.
+        now : float
+            Seconds, on the clock by which these were started.
+        """
+        rows = np.array([self._row(tree) for tree in trees], dtype=int)
+        columns = np.array([self._column(name) for name in classes], dtype=int)
+        elapsed = [
+            (self._row(own.tree), self._column(own.compute_class), max(now - (own.started or now), _SHORTEST))
+            for own in running
+        ]
+        used = slice(len(self._rows)), slice(len(self._columns))
+        count, logs, sums = (table[used] for table in (self._count, self._logs, self._seconds))
+        spread = self._spread()
+        means = self._fit(count, logs, spread)
+        if elapsed:
+            count, logs, sums, any_overdue = _with_overdue(count, logs, sums, means, elapsed, math.sqrt(spread))
+            if any_overdue:
+                means = self._fit(count, logs, spread)
+        expected = np.exp(means) * _smearing(count, sums, means, spread)[:, None]
+        feasible: Floats = self._where_feasible(expected)[np.ix_(rows, columns)]
+        return feasible
+
+    def _spread(self) -> float:
+        """Return the variance of log seconds within pairs, drawn to a prior worth three trials."""
+        count = np.maximum(self._count, 1)
+        within = self._squares - float((self._logs**2 / count).sum())
+        freedom = float((count - 1).sum())
+        return max((within + 3 * _SPREAD) / (freedom + 3), 1e-3)
+
+    def _fit(self, count: Floats, logs: Floats, spread: float) -> Floats:
+        """Return expected logarithms by backfitting; each part is a shrunk mean of what the others leave."""
+        per_tree, per_class = count.sum(axis=1), count.sum(axis=0)
+        known = per_tree > 0
+        steps = self._complexities[: len(count)]
+        steps = (steps - steps.mean()) / (steps.std() or 1.0) if len(steps) else steps
+        base = float(logs.sum() / max(count.sum(), 1.0))
+        slope, tree, own, pair = 0.0, np.zeros(len(count)), np.zeros(count.shape[1]), np.zeros(count.shape)
+        for _ in range(_ROUNDS):
+            rest = logs - count * (base + own + pair)
+            prior = spread / _TREE**2
+            tree = (rest.sum(axis=1) + prior * slope * steps) / (per_tree + prior)
+            slope = float((tree * steps)[known].sum() / ((steps**2)[known].sum() + (_TREE / _SLOPE) ** 2))
+            rest = logs - count * (base + tree[:, None] + pair)
+            own = rest.sum(axis=0) / (per_class + spread / _CLASS**2)
+            rest = logs - count * (base + tree[:, None] + own)
+            pair = rest / (count + spread / _PAIR**2)
+            base += float((logs - count * (base + tree[:, None] + own + pair)).sum() / max(count.sum(), 1.0))
+        means: Floats = base + tree[:, None] + own + pair
+        return means
+
+    def _where_feasible(self, seconds: Floats) -> Floats:
+        """Make pairs that ran out of memory longer by what that costs; infinitely long when they always did."""
+        rows, columns = seconds.shape
+        count, memory = self._count[:rows, :columns], self._memory[:rows, :columns]
+        finished = np.array([self._finished.get(name, 0) for name in self._columns])
+        since = finished - self._failed_at[:rows, :columns]
+        hopeless = (count == 0) & (memory >= INFEASIBLE) & (since < _RETRY * 10.0 ** (memory - INFEASIBLE))
+        with np.errstate(divide='ignore', invalid='ignore'):
+            wasted = np.where(count > 0, 1 + memory / count, 1.0)
+        return np.where(hopeless, np.inf, seconds * wasted)
+
+    def is_proven(self, trees: Sequence[int], classes: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return whether a trial of a tree ever fitted in a class: shape (trees, classes)."""
+        rows, columns = [self._row(tree) for tree in trees], [self._column(name) for name in classes]
+        return self._count[np.ix_(rows, columns)] > 0
+
+    def failures(self, trees: Sequence[int], classes: Sequence[str]) -> Floats:
+        """Return how many trials ran out of memory: shape (trees, classes)."""
+        rows, columns = [self._row(tree) for tree in trees], [self._column(name) for name in classes]
+        return self._memory[np.ix_(rows, columns)]
+
+
+def _with_overdue(
+    count: Floats, logs: Floats, sums: Floats, means: Floats, running: Sequence[tuple[int, int, float]], spread: float
+) -> tuple[Floats, Floats, Floats, bool]:
+    """Add what is to be expected of trials that run longer than expected: a normal tail, cut off."""
+    rows, columns, elapsed = (np.array(column) for column in zip(*running))
+    begun = np.log(elapsed)
+    height = (begun - means[rows, columns]) / spread
+    late = np.flatnonzero(height > 0)
+    if not len(late):
+        return count, logs, sums, False
+    count, logs, sums = count.copy(), logs.copy(), sums.copy()
+    for place in late:
+        z = min(float(height[place]), 30.0)
+        beyond = math.exp(-z * z / 2) / math.sqrt(2 * math.pi) / (0.5 * math.erfc(z / math.sqrt(2)))
+        logarithm = max(means[rows[place], columns[place]] + spread * beyond, begun[place])
+        count[rows[place], columns[place]] += 1
+        logs[rows[place], columns[place]] += logarithm
+        sums[rows[place], columns[place]] += math.exp(logarithm)
+    return count, logs, sums, True
+
+
+def _smearing(count: Floats, sums: Floats, means: Floats, spread: float) -> Floats:
+    """Return the mean of seconds over the exponential of mean logarithms, one for each tree."""
+    ratio, trials = (sums / np.exp(means)).sum(axis=1), count.sum(axis=1)
+    overall = (ratio.sum() + _SMEARED * math.exp(spread / 2)) / (trials.sum() + _SMEARED)
+    factors: Floats = (ratio + _SMEARED * overall) / (trials + _SMEARED)
+    return factors
