@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 import shadho
 from shadho import plugins
-from shadho.errors import PluginError
+from shadho.errors import PluginError, ShadhoError, StorageError
+from shadho.options import find_storage
 from shadho.plugins import Plugin
+from shadho.storage import Storage
 
 __all__ = ['cli', 'main']
 
@@ -36,6 +39,42 @@ def list_plugins(as_json: bool) -> None:
     click.echo(json.dumps([_as_dict(plugin) for plugin in found], indent=2) if as_json else _table(found))
     if clash is not None:
         raise click.ClickException(str(clash))
+
+
+@cli.command('plan')
+@click.argument('storage')
+@click.argument('cluster')
+@click.option('--fairness', type=click.FloatRange(0, 1), help="The market's option; see the reference.")
+@click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
+def plan(storage: str, cluster: str, fairness: float | None, as_json: bool) -> None:
+    """Say what a search would do on a CLUSTER, such as 16-core=20,8-core=25.
+
+    STORAGE is the file of a search that has run, or is running, such as svm.db. Its trials say how
+    long each tree takes in each compute class; from that follow the trials per hour, and what one
+    more slot of each class would bring.
+    """
+    from shadho.report.plan import parse_cluster, plan_cluster
+
+    try:
+        found = open_recorded(storage)
+        options = {} if fairness is None else {'fairness': fairness}
+        forecast = plan_cluster(found, parse_cluster(cluster), **options)
+    except ShadhoError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(forecast.to_dict(), indent=2) if as_json else forecast.to_table())
+
+
+def open_recorded(path: str) -> Storage:
+    """Return the storage of a search that has run; it need not be opened to be read.
+
+    Raises
+    ------
+    StorageError
+        When there is no such file.
+    """
+    if not Path(path).is_file():
+        raise StorageError(f'there is no file {path!r}; a search writes <exp_key>.db into its working folder')
+    return find_storage(plugins.load(), path, '', 'normal')
 
 
 def _as_dict(plugin: Plugin) -> dict[str, object]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
@@ -21,12 +22,36 @@ from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
 from shadho.scheduling.promise import Promise
 from shadho.scheduling.runtime import INFEASIBLE, RuntimeModel
 
-__all__ = ['Market']
+__all__ = ['Forecast', 'Market']
 
 Floats = npt.NDArray[np.float64]
 
 _SHOWN = 5
 """Trees of a class that a plan names."""
+
+
+@attrs.frozen(eq=False)
+class Forecast:
+    """What a market expects of some compute classes.
+
+    Attributes
+    ----------
+    trees : list of Tree
+    classes : list of str
+    seconds : array, shape (trees, classes)
+        Of one trial; inf where it does not fit.
+    rates : array, shape (trees, classes)
+        Trials per second.
+    prices : array, shape (classes,)
+        What one more slot is worth, as a share of the speed of the search.
+    """
+
+    trees: list[Tree]
+    classes: list[str]
+    seconds: Floats
+    rates: Floats
+    prices: Floats
+
 
 _MOST_WITH_QUOTA = 10_000
 """Trees that are weighed at once when every tree is to have the same number of trials."""
@@ -48,8 +73,8 @@ class Market(Policy):
     heuristics : mapping of str or Heuristic to float, optional
         What priorities are made of, each with the power that it is raised to; by default
         ``{'promise': 1.5}``. An empty mapping means equal priorities.
-    floor : float, default 0.1
-        The share of the whole budget that is divided evenly, so that no tree starves.
+    floor : float, default 0.05
+        The share of the whole budget that is divided evenly, whatever the priorities: no tree starves.
     sampler : Sampler, optional
         Asked first for the promise of trees (`Sampler.promise`).
     trials_per_tree : int, optional
@@ -71,7 +96,7 @@ class Market(Policy):
         seed: int,
         fairness: float = 0.5,
         heuristics: Mapping[Any, float] | None = None,
-        floor: float = 0.1,
+        floor: float = 0.05,
         sampler: Sampler | None = None,
         trials_per_tree: int | None = None,
     ) -> None:
@@ -93,6 +118,7 @@ class Market(Policy):
         self._places: dict[int, int] = {}
         self._columns: dict[str, int] = {}
         self._credits = self._mix = np.zeros((0, 0))
+        self._market: Equilibrium | None = None
         self._bids: Floats | None = None
 
     # --- the contract ------------------------------------------------------------------------------
@@ -149,6 +175,17 @@ class Market(Policy):
         blocked: npt.NDArray[np.bool_] = is_doubtful & (self._outstanding[column] >= probes)
         return blocked
 
+    def forecast(self, classes: Sequence[ComputeClass], now: float) -> Forecast:
+        """Plan for these classes, and say what is to be expected of them."""
+        self.plan(classes, now)
+        self._replan(now)
+        rates = np.zeros((len(self._trees), len(self._columns)))
+        prices = np.zeros(len(self._columns))
+        if self._market is not None:
+            rates = self._market.slots / self._seconds.T
+            prices = self._market.prices / self._market.bids.sum()
+        return Forecast(self._trees, list(self._columns), self._seconds.T, rates, prices)
+
     # --- planning ----------------------------------------------------------------------------------
 
     def _replan(self, now: float) -> None:
@@ -171,7 +208,7 @@ class Market(Policy):
         starts = (market.slots / seconds).T
         totals = starts.sum(axis=1, keepdims=True)
         self._mix = starts / np.where(totals > 0, totals, 1.0)
-        self._bids = market.bids
+        self._market, self._bids = market, market.bids
         self._seconds, self._shortest = seconds.T, seconds.min(axis=1)
         if remaining is not None:
             self._end = now + float((remaining / np.where(market.rates > 0, market.rates, np.inf)).max())

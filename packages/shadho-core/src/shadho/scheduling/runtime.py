@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.records import Trial
+from shadho.scheduling.hosts import HostWatch
 
 __all__ = ['INFEASIBLE', 'RuntimeModel']
 
@@ -24,6 +25,9 @@ that some class suits one tree more than others is worth a factor of 1.6."""
 
 _SPREAD = 0.5
 """Variance of log seconds among the trials of one tree, before there are any."""
+
+_USUAL = 3
+"""Trials of a pair after which it is known what is usual there."""
 
 _SMEARED = 3.0
 """Trials that the prior of a smearing factor is worth."""
@@ -69,6 +73,7 @@ class RuntimeModel:
         self._memory = np.zeros((0, 0))
         self._failed_at = np.zeros((0, 0))
         self._squares = 0.0
+        self._hosts = HostWatch()
         self._finished: dict[str, int] = {}
 
     # --- learning ----------------------------------------------------------------------------------
@@ -86,6 +91,9 @@ class RuntimeModel:
             return
         seconds = max(trial.seconds or 0.0, _SHORTEST)
         logarithm = math.log(seconds)
+        if trial.host and self._count[row, column] >= _USUAL:
+            usual = float(self._logs[row, column] / self._count[row, column])
+            self._hosts.tell(trial.compute_class, trial.host, logarithm - usual)
         self._count[row, column] += 1
         self._logs[row, column] += logarithm
         self._seconds[row, column] += seconds

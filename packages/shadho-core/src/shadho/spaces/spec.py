@@ -329,13 +329,31 @@ def from_json(text: str) -> Any:
     SpaceError
         When the text is no such JSON, or names what does not exist.
     """
+    return _read(text, _Reader())
+
+
+def from_outline(text: str) -> Any:
+    """Read what `outline` wrote: a space of the same trees, in which nothing is imported.
+
+    Callbacks and frozen distributions, of which an outline has the names only, are left out: a
+    dependent value is that of its source, a distribution uniform between 0 and 1.
+
+    Raises
+    ------
+    SpaceError
+        When the text is no outline.
+    """
+    return _read(text, _Reader(inert=True))
+
+
+def _read(text: str, reader: _Reader) -> Any:
     with refusing_endless_nesting():
         try:
             data = json.loads(text)
         except (TypeError, ValueError) as error:
             raise SpaceError(f'the text of the space is not JSON: {error}') from None
         try:
-            return _Reader().node(data)
+            return reader.node(data)
         except (KeyError, TypeError, AttributeError) as error:
             raise SpaceError(
                 f'the JSON of the space is incomplete or misshapen: {type(error).__name__}: {error}'
@@ -343,7 +361,8 @@ def from_json(text: str) -> Any:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, inert: bool = False) -> None:
+        self.inert = inert
         self.known: dict[int, Any] = {}
         self.waiting: list[tuple[Dependent, list[int]]] = []
 
@@ -378,14 +397,17 @@ class _Reader:
 
         if kind == 'repeat':
             return spaces.repeat(self._node(data['part']), data['n'], split=data['split'])
+        if kind == 'distribution' and self.inert:
+            return spaces.uniform(0, 1)
         if kind not in spaces.DOMAINS:
             raise SpaceError(f'unknown type {kind!r} in the JSON of a space; {nearest(str(kind), spaces.DOMAINS)}')
         domain = getattr(spaces, kind)(*revive(data['args']))
         return spaces.grid(domain) if data.get('grid') else domain
 
     def _dependent(self, data: Mapping[str, Any]) -> Dependent:
-        callback = None if data['callback'] is None else _import(data['callback'])
-        if callback is None and data['callback'] is not None:
+        named = None if self.inert else data['callback']
+        callback = None if named is None else _import(named)
+        if callback is None and named is not None:
             raise SpaceError(f'the callback {data["callback"]!r} of a dependent cannot be imported here')
         dependent = Dependent((), callback)
         self.waiting.append((dependent, data['of']))

@@ -1,0 +1,211 @@
+"""What the market would do with a cluster, from what a recorded search knows of its trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from shadho.errors import ConfigurationError, StorageError
+from shadho.forest import Forest
+from shadho.records import ComputeClass
+from shadho.scheduling.market import Forecast, Market
+from shadho.search import Search
+from shadho.spaces import spec
+from shadho.storage import Storage
+
+__all__ = ['ClusterPlan', 'parse_cluster', 'plan_cluster']
+
+_HOUR = 3600.0
+
+
+@attrs.frozen(eq=False)
+class ClusterPlan:
+    """What to expect of a recorded search on some cluster.
+
+    Attributes
+    ----------
+    exp_key : str
+    trials : int
+        Finished trials that are known of.
+    classes : list of ComputeClass
+    unseen : list of str
+        Classes in which no trial ever ran: they are taken to be as fast as the average of the others.
+    trees : list of str
+        Labels of the trees that were considered.
+    trials_per_hour : array, shape (trees, classes)
+    seconds : array, shape (trees, classes)
+        Of one trial; inf where it does not fit.
+    prices : array, shape (classes,)
+        By which share the search becomes faster with one more slot.
+    one_more : array, shape (classes,)
+        Trials per hour, all trees together, that one more slot would bring.
+    """
+
+    exp_key: str
+    trials: int
+    classes: list[ComputeClass]
+    unseen: list[str]
+    trees: list[str]
+    trials_per_hour: npt.NDArray[np.float64]
+    seconds: npt.NDArray[np.float64]
+    prices: npt.NDArray[np.float64]
+    one_more: npt.NDArray[np.float64]
+
+    @property
+    def bottleneck(self) -> str:
+        """The class of which one more slot helps most."""
+        return self.classes[int(np.argmax(self.prices))].name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all as plain data, for JSON; seconds are null where a trial does not fit."""
+        names = [own.name for own in self.classes]
+        return {
+            'exp_key': self.exp_key,
+            'trials': self.trials,
+            'bottleneck': self.bottleneck,
+            'trials_per_hour': float(self.trials_per_hour.sum()),
+            'classes': [
+                {
+                    'name': own.name,
+                    'slots': own.slots,
+                    'price': float(self.prices[column]),
+                    'trials_per_hour': float(self.trials_per_hour[:, column].sum()),
+                    'trials_per_hour_of_one_more': float(self.one_more[column]),
+                    'seen': own.name not in self.unseen,
+                }
+                for column, own in enumerate(self.classes)
+            ],
+            'trees': [
+                {
+                    'label': label,
+                    'trials_per_hour': dict(zip(names, self.trials_per_hour[row].tolist())),
+                    'seconds': {
+                        name: value if np.isfinite(value) else None
+                        for name, value in zip(names, self.seconds[row].tolist())
+                    },
+                }
+                for row, label in enumerate(self.trees)
+            ],
+        }
+
+    def to_table(self, limit: int = 20) -> str:
+        """Return a text for people; of many trees, those with the most trials."""
+        names = [own.name for own in self.classes]
+        counts = np.column_stack([self.trials_per_hour.sum(axis=1), self.trials_per_hour])
+        order = np.argsort(-counts[:, 0], kind='stable')
+        numbers = [(self.trees[row], counts[row]) for row in order[:limit]]
+        if len(order) > limit:
+            numbers.append((f'{len(order) - limit} more trees', counts[order[limit:]].sum(axis=0)))
+        numbers.append(('all', counts.sum(axis=0)))
+        rows = [[label, *(_number(value, counts[:, 0].sum()) for value in values)] for label, values in numbers]
+        lines = [
+            f'{self.exp_key}: forecast from {self.trials} trials, for '
+            + ', '.join(f'{own.slots} x {own.name}' for own in self.classes),
+            '',
+            *_columns(['trials per hour', 'all', *names], rows),
+            '',
+        ]
+        prices = [
+            [own.name, str(own.slots), f'{price:+.1%}', f'{more:+.3g}']
+            for own, price, more in zip(self.classes, self.prices, self.one_more)
+        ]
+        lines += _columns(
+            ['compute class', 'slots', 'one more slot speeds the search up by', 'trials per hour'], prices
+        )
+        lines.append(f'bottleneck: {self.bottleneck}')
+        lines += [
+            f'note: no trial ever ran in {name}, which is taken to be as fast as the others on average'
+            for name in self.unseen
+        ]
+        return '\n'.join(lines)
+
+
+def parse_cluster(text: str) -> list[ComputeClass]:
+    """Read a description of a cluster such as ``16-core=20,8-core=25``: names of classes and their slots.
+
+    Raises
+    ------
+    ConfigurationError
+        When the text is no such description.
+    """
+    classes: list[ComputeClass] = []
+    for part in text.split(','):
+        name, equals, number = part.strip().rpartition('=')
+        if not (name and equals and number.strip().isdecimal() and int(number)):
+            raise ConfigurationError(
+                f'a cluster is described as name=slots,name=slots, as in 16-core=20,8-core=25; got {part.strip()!r}'
+            )
+        classes.append(ComputeClass(name.strip(), int(number)))
+    if len({own.name for own in classes}) < len(classes):
+        raise ConfigurationError(f'the cluster {text!r} names a class twice; add its slots up')
+    return classes
+
+
+def plan_cluster(storage: Storage, classes: Sequence[ComputeClass], **options: Any) -> ClusterPlan:
+    """Say what the market would do with a cluster, knowing what a search has recorded.
+
+    Parameters
+    ----------
+    storage : Storage
+        Of the recorded search, which may be running.
+    classes : sequence of ComputeClass
+        The cluster; classes are known by their names.
+    **options
+        Of the policy 'market', such as ``fairness=1.0``.
+
+    Raises
+    ------
+    StorageError
+        When nothing is recorded.
+    """
+    known = storage.metadata()
+    if 'outline' not in known:
+        raise StorageError(f'{storage} holds no search; give the file of one that has run, such as svm.db')
+    search = Search(
+        Forest(spec.from_outline(known['outline'])), policy='market', seed=known['seed'], direction=known['direction'],
+        policy_options=options,
+    )  # fmt: skip
+    search.restore(record for _, record in storage.read())
+    if not len(search.history):
+        raise StorageError(f'{storage} has no finished trial yet; there is nothing to plan from')
+    assert isinstance(search.policy, Market)
+    now = max((own.started or 0.0 for own in search.history.running.values()), default=0.0)
+    forecast = search.policy.forecast(classes, now)
+    return ClusterPlan(
+        exp_key=known['exp_key'],
+        trials=len(search.history),
+        classes=list(classes),
+        unseen=[own.name for own in classes if own.name not in search.history.classes],
+        trees=[tree.label for tree in forecast.trees],
+        trials_per_hour=_HOUR * forecast.rates,
+        seconds=forecast.seconds,
+        prices=forecast.prices,
+        one_more=_HOUR
+        * np.array([_gain(search.policy, forecast, classes, column, now) for column in range(len(classes))]),
+    )
+
+
+def _gain(market: Market, forecast: Forecast, classes: Sequence[ComputeClass], column: int, now: float) -> float:
+    """Return how many trials per second one more slot of a class brings."""
+    more = [attrs.evolve(own, slots=own.slots + (place == column)) for place, own in enumerate(classes)]
+    return float(market.forecast(more, now).rates.sum() - forecast.rates.sum())
+
+
+def _number(value: float, total: float) -> str:
+    """Write a number for people; next to nothing of the whole is a dash."""
+    if value < 0.001 * total:
+        return '-'
+    return f'{value:,.0f}' if value >= 100 else f'{value:.3g}'
+
+
+def _columns(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Set rows below their titles: the first column to the left, the others to the right."""
+    widths = [max(len(row[place]) for row in [titles, *rows]) for place in range(len(titles))]
+    return [
+        '  '.join([row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:]))]).rstrip()
+        for row in [titles, *rows]
+    ]
