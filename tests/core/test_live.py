@@ -196,7 +196,7 @@ def test_the_time_left_is_that_of_the_nearer_limit(live):
 def test_the_panel_says_above_itself_what_is_searched_and_that_it_goes_on(live):
     display, _ = live(width=200, recorded=1)
     assert display.console.file.getvalue().splitlines() == [
-        'svm: 1 tree, method random, policy fcfs, local backend (box x 2), going on after 1 trial'
+        'svm: 1 tree, method random, policy fcfs, local backend (box x 2, 1 core each), going on after 1 trial'
     ]
 
 
@@ -302,7 +302,7 @@ def test_plain_lines_tell_how_the_search_goes(capsys):
     search.time = 10.0
     search.finish(0.5)
     assert capsys.readouterr().err.splitlines() == [
-        'svm: 1 tree, method random, policy fcfs, local backend (box x 2), going on after 1,000 trials',
+        'svm: 1 tree, method random, policy fcfs, local backend (box x 2, 1 core each), going on after 1,000 trials',
         '1,001/2,000 trials, 0 failed, 0 running, 6 trials/min, 2 h 46 min left; best loss 0.5 (trial 0: x=0.5)',
     ]
 

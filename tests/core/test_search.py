@@ -192,7 +192,7 @@ def test_a_cancelled_trial_is_suggested_again_first() -> None:
 def test_restoring_a_log_goes_on_as_if_nothing_had_happened() -> None:
     for method in ('random', 'sobol', 'grid'):
         space = {'exclusive': True, 'a': {'x': spaces.uniform(0, 1), 'k': [1, 2, 3]}, 'b': {'k': ['u', 'v']}}
-        options = {'method': method, 'seed': 5, 'grid_points': 3 if method == 'grid' else None}
+        options = {'method': method, 'policy': 'fcfs', 'seed': 5, 'grid_points': 3 if method == 'grid' else None}
         whole = Search(space, **options)
         log = []
         for count in range(6):
@@ -207,6 +207,24 @@ def test_restoring_a_log_goes_on_as_if_nothing_had_happened() -> None:
         assert restored.best == whole.best
         assert restored.ask().params == log[4].params
         assert ask_params(restored, 4) == ask_params(whole, 4)
+
+
+def test_with_the_market_a_restored_search_goes_on_within_each_tree() -> None:
+    space = {'exclusive': True, 'a': {'x': spaces.uniform(0, 1), 'k': [1, 2, 3]}, 'b': {'x': spaces.uniform(0, 1)}}
+    for method in ('random', 'sobol'):
+        whole, log = Search(space, method, seed=5), []
+        for count in range(6):
+            log.append(whole.ask())
+            log.append(Result(log[-1].id, TrialState.DONE, float(count)))
+            whole.record(log[-1])
+        restored = Search(space, method, seed=5)
+        restored.restore(log)
+        both = [[search.ask() for _ in range(40)] for search in (whole, restored)]
+        for tree in (0, 1):
+            one, other = ([trial.params for trial in trials if trial.tree == tree] for trials in both)
+            shorter = min(len(one), len(other))
+            assert shorter > 5
+            assert one[:shorter] == other[:shorter]
 
 
 def test_a_finished_grid_is_finished_after_restoring() -> None:

@@ -376,20 +376,40 @@ def test_a_slot_whose_trials_ask_for_no_gpu_sees_none() -> None:
     assert trial.results['gpu'] == ''
 
 
-def test_any_parallel_run_evaluates_the_same_trials_as_a_serial_one() -> None:
-    space = {
-        'exclusive': True,
-        'a': {'x': spaces.uniform(0, 1)},
-        'b': {'k': ['u', 'v']},
-        'c': {'g': spaces.grid([1, 2, 3])},
-    }
+THREE = {
+    'exclusive': True,
+    'a': {'x': spaces.uniform(0, 1)},
+    'b': {'k': ['u', 'v']},
+    'c': {'g': spaces.grid([1, 2, 3])},
+}
+
+
+def test_with_fcfs_any_parallel_run_evaluates_the_same_trials_as_a_serial_one() -> None:
     for method in ('random', 'sobol', 'grid'):
         options = {'method': method, 'grid_points': 7 if method == 'grid' else None, 'max_tasks': 12, 'seed': 5}
-        serial = run(lambda params: 1.0, space, backend='inline', **options)
-        parallel = run(lambda params: 1.0, space, backend=Local(3), **options)
+        serial = run(lambda params: 1.0, THREE, backend='inline', policy='fcfs', **options)
+        parallel = run(lambda params: 1.0, THREE, backend=Local(3), policy='fcfs', **options)
         assert sorted(repr((trial.id, trial.params)) for trial in serial) == sorted(
             repr((trial.id, trial.params)) for trial in parallel
         )
+
+
+def test_with_the_market_each_tree_of_a_parallel_run_has_the_same_trials_in_the_same_order() -> None:
+    for method in ('random', 'sobol', 'grid'):
+        options = {'method': method, 'grid_points': 7 if method == 'grid' else None, 'max_tasks': 12, 'seed': 5}
+        serial, parallel = (
+            _by_tree(run(lambda params: 1.0, THREE, backend=own, **options)) for own in ('inline', Local(3))
+        )
+        for tree in serial.keys() & parallel.keys():
+            both = min(len(serial[tree]), len(parallel[tree]))
+            assert serial[tree][:both] == parallel[tree][:both]
+
+
+def _by_tree(result: Any) -> dict[int, list[str]]:
+    trees: dict[int, list[str]] = {}
+    for trial in sorted(result, key=lambda own: own.id):
+        trees.setdefault(trial.tree, []).append(repr(trial.params))
+    return trees
 
 
 def test_results_of_many_megabytes_come_back_whole() -> None:

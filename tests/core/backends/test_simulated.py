@@ -566,7 +566,9 @@ def test_a_plugin_sees_the_workers_come_and_go() -> None:
 
         @hookimpl
         def shadho_plan_changed(self, classes: Sequence[ComputeClass]) -> None:
-            self.plans.append({own.name: own.slots for own in classes})
+            plan = {own.name: own.slots for own in classes}
+            if self.plans[-1:] != [plan]:  # it is also called when only the placement changes
+                self.plans.append(plan)
 
     observer = Observer()
     cluster = Simulated([LARGE, SMALL], uneven, changes=[(50, 'large', 3), (60, 'small', 0)])

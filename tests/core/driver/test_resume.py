@@ -31,15 +31,33 @@ def search(**options: Any) -> Shadho:
 
 @pytest.mark.parametrize('storage', ['test.db', 'test.json'])
 def test_a_second_run_goes_on_where_the_first_ended(storage: str) -> None:
-    first = search(storage=storage).run()
-    both = search(storage=storage, max_tasks=25).run()
-    whole = search(storage=None, max_tasks=25).run()
+    first = search(storage=storage, policy='fcfs').run()
+    both = search(storage=storage, policy='fcfs', max_tasks=25).run()
+    whole = search(storage=None, policy='fcfs', max_tasks=25).run()
     assert len(first) == 10
     assert [trial.params for trial in both] == [trial.params for trial in whole]
     assert [trial.id for trial in both] == list(range(25))
     assert both.best.params == whole.best.params
     assert list(both)[12].started >= list(both)[9].finished
     assert both.elapsed > first.elapsed
+
+
+@pytest.mark.parametrize('runs', [(25,), (1, 9, 25), (12, 25)])
+def test_with_the_market_a_search_that_goes_on_keeps_the_order_within_each_tree(runs: tuple[int, ...]) -> None:
+    whole = search(storage=None, max_tasks=60).run()
+    for limit in runs:
+        result = search(max_tasks=limit).run()
+    assert [trial.id for trial in result] == list(range(25))
+    for tree in (0, 1):
+        own = [trial.params for trial in result if trial.tree == tree]
+        assert len(own) >= 5
+        assert own == [trial.params for trial in whole if trial.tree == tree][: len(own)]
+
+
+def test_a_search_in_series_repeats_exactly_although_its_trials_never_take_the_same_time() -> None:
+    first, second = (search(storage=None, max_tasks=60).run() for _ in range(2))
+    assert [trial.seconds for trial in first] != [trial.seconds for trial in second]
+    assert [trial.params for trial in first] == [trial.params for trial in second]
 
 
 def test_a_search_that_is_complete_runs_nothing_and_says_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -165,13 +165,16 @@ def test_the_dataframe_has_a_row_for_each_trial_and_columns_of_nested_parameters
     } <= set(frame)
 
 
-def test_the_summary_names_the_best_trial_and_every_tree() -> None:
+def test_the_summary_names_the_best_trial_every_tree_and_every_class() -> None:
     space = {'exclusive': True, 'small': {'x': spaces.uniform(0, 1)}, 'large': {'x': spaces.uniform(5, 6)}}
     text = search(lambda params: next(iter(params.values()))['x'], space).run().summary()
     assert text.startswith('test: 20 trials in 0.')
     assert '(20 done, 0 failed), stopped: max_tasks' in text
     assert 'small.x = 0.0' in text
-    assert [line.split()[0] for line in text.splitlines()[-2:]] == ['small', 'large']
+    *_, head, small, large, _, own = text.splitlines()
+    assert head.split() == ['tree', 'trials', 'failed', 'best', 'loss', 'mean', 'seconds']
+    assert [line.split()[0] for line in (small, large)] == ['small', 'large']
+    assert own.split()[:2] == ['inline', '1']
 
 
 def test_a_storage_file_is_readable_by_anybody_with_sqlite() -> None:

@@ -179,7 +179,7 @@ def test_shadho_search_started_tells_what_is_searched_and_what_is_recorded(tmp_p
         search(observer, storage=tmp_path / 'x.db', max_tasks=recorded + 6)
         info = observer.info
         assert type(info) is SearchInfo
-        assert (info.exp_key, info.method, info.policy, info.backend) == ('hooks', 'random', 'fcfs', 'inline')
+        assert (info.exp_key, info.method, info.policy, info.backend) == ('hooks', 'random', 'market', 'inline')
         assert (info.seed, info.recorded, info.max_tasks, info.forest.count) == (1, recorded, recorded + 6, 1)
         assert (info.best is None) == (recorded == 0)
 
@@ -189,16 +189,45 @@ def test_shadho_plan_changed_tells_the_classes_before_the_first_trial():
 
     class Observer:
         @hookimpl
-        def shadho_plan_changed(self, classes):
-            seen.append(classes)
+        def shadho_plan_changed(self, classes, placement):
+            seen.append((classes, placement))
 
         @hookimpl
         def shadho_trial_dispatched(self, trial):
-            assert [own.name for own in seen[-1]] == [trial.compute_class]
+            assert [own.name for own in seen[-1][0]] == [trial.compute_class]
 
     search(Observer())
-    (classes,) = seen
-    assert [type(own) for own in classes] == [ComputeClass]
+    assert seen[0][1] == ()
+    assert {tuple(type(own) for own in classes) for classes, _ in seen} == {(ComputeClass,)}
+
+
+def test_shadho_plan_changed_tells_each_new_placement_before_the_trials_that_follow_it():
+    seen = []
+
+    class Observer:
+        @hookimpl
+        def shadho_plan_changed(self, classes, placement):
+            seen.append(placement)
+
+        @hookimpl
+        def shadho_trial_dispatched(self, trial):
+            (plan,) = seen[-1]
+            assert (plan.name, plan.slots, plan.trees) == (trial.compute_class, 1, ((0, 1.0),))
+
+    search(Observer())
+    assert 2 <= len(seen) <= 8
+
+
+def test_shadho_plan_changed_needs_to_take_no_placement():
+    seen = []
+
+    class Observer:
+        @hookimpl
+        def shadho_plan_changed(self, classes):
+            seen.append(classes[0].name)
+
+    search(Observer(), policy='fcfs')
+    assert seen == ['inline']
 
 
 def test_shadho_plan_changed_is_called_when_workers_come_or_go():
@@ -215,7 +244,7 @@ def test_shadho_plan_changed_is_called_when_workers_come_or_go():
         def shadho_plan_changed(self, classes):
             seen.append(classes[0].slots)
 
-    search(Observer(), backend=Growing())
+    search(Observer(), backend=Growing(), policy='fcfs')
     assert seen[:3] == [1, 2, 1]
 
 
