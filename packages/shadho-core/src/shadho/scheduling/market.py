@@ -53,6 +53,9 @@ class Forecast:
     prices: Floats
 
 
+_EXPLORED = 0.02
+"""The share of every class's time in which all trees run there, whatever the market says."""
+
 _MOST_WITH_QUOTA = 10_000
 """Trees that are weighed at once when every tree is to have the same number of trials."""
 
@@ -131,7 +134,7 @@ class Market(Policy):
         if self._is_due or self._results >= self._interval or 20 * self._excluded > len(self._trees):
             self._replan(now)
         column = self._columns.get(compute_class)
-        if column is None:
+        if column is None or not self._trees:
             return None
         mix = self._mix[column]
         self._credits[column] += mix
@@ -205,7 +208,7 @@ class Market(Policy):
         market = equilibrium(
             self._budgets(seconds, slots, remaining), seconds, slots, bids=self._bids, remaining=remaining
         )
-        starts = (market.slots / seconds).T
+        starts = (_with_trials(market, seconds, slots) / seconds).T
         totals = starts.sum(axis=1, keepdims=True)
         self._mix = starts / np.where(totals > 0, totals, 1.0)
         self._market, self._bids = market, market.bids
@@ -298,6 +301,15 @@ class Market(Policy):
             trees = tuple((self._trees[place].index, float(shares[place])) for place in first if shares[place] >= 0.005)
             plans.append(ClassPlan(own.name, own.slots, float(market.prices[column]) / worth, trees))
         return tuple(plans)
+
+
+def _with_trials(market: Equilibrium, seconds: Floats, slots: Floats) -> Floats:
+    """Set some slots apart to run every tree in every class: what one unlucky trial there said may be wrong."""
+    budgets = market.bids.sum(axis=1, keepdims=True) * np.isfinite(seconds)
+    sums = budgets.sum(axis=0)
+    spread = budgets / np.where(sums > 0, sums, 1.0) * slots
+    shares: Floats = (1 - _EXPLORED) * market.slots + _EXPLORED * spread
+    return shares
 
 
 def _check_share(name: str, value: float) -> float:
