@@ -114,7 +114,7 @@ def welfare(found, budgets):
 @ALL
 @given(markets())
 def test_in_a_class_of_its_own_a_tree_gets_slots_by_its_budget(market):
-    budgets, seconds, slots = market
+    budgets, seconds, _slots = market
     found = equilibrium(budgets, np.where(np.isfinite(seconds), seconds, 1.0)[:, :1], np.array([7.0]))
     assert found.slots[:, 0] == pytest.approx(7 * budgets / budgets.sum())
 
