@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,7 @@ class RuntimeModel:
         self._failed_at = np.zeros((0, 0))
         self._squares = 0.0
         self._hosts = HostWatch()
+        self._asked: tuple[list[int], list[str], tuple[Any, ...]] = ([], [], np.ix_([], []))
         self._finished: dict[str, int] = {}
 
     # --- learning ----------------------------------------------------------------------------------
@@ -113,6 +115,14 @@ class RuntimeModel:
             self._resize(len(self._count), max(4, 2 * column))
         return column
 
+    def _pairs(self, trees: Sequence[int], classes: Sequence[str]) -> tuple[Any, ...]:
+        """Return indices of these trees and classes into the tables; asked for the same ones again and again."""
+        if (trees, classes) != self._asked[:2]:
+            rows = np.array([self._row(tree) for tree in trees], dtype=int)
+            columns = np.array([self._column(name) for name in classes], dtype=int)
+            self._asked = (list(trees), list(classes), np.ix_(rows, columns))
+        return self._asked[2]
+
     def _resize(self, rows: int, columns: int) -> None:
         for name in ('_count', '_logs', '_seconds', '_memory', '_failed_at'):
             old = getattr(self, name)
@@ -138,10 +148,13 @@ class RuntimeModel:
         now : float
             Seconds, on the clock by which these were started.
         """
-        rows = np.array([self._row(tree) for tree in trees], dtype=int)
-        columns = np.array([self._column(name) for name in classes], dtype=int)
+        pairs = self._pairs(trees, classes)
         elapsed = [
-            (self._row(own.tree), self._column(own.compute_class), max(now - (own.started or now), _SHORTEST))
+            (
+                self._row(own.tree),
+                self._column(own.compute_class),
+                max(now - (now if own.started is None else own.started), _SHORTEST),
+            )
             for own in running
         ]
         used = slice(len(self._rows)), slice(len(self._columns))
@@ -153,7 +166,7 @@ class RuntimeModel:
             if any_overdue:
                 means = self._fit(count, logs, spread)
         expected = np.exp(means) * _smearing(count, sums, means, spread)[:, None]
-        feasible: Floats = self._where_feasible(expected)[np.ix_(rows, columns)]
+        feasible: Floats = self._where_feasible(expected)[pairs]
         return feasible
 
     def _spread(self) -> float:
@@ -197,13 +210,11 @@ class RuntimeModel:
 
     def is_proven(self, trees: Sequence[int], classes: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return whether a trial of a tree ever fitted in a class: shape (trees, classes)."""
-        rows, columns = [self._row(tree) for tree in trees], [self._column(name) for name in classes]
-        return self._count[np.ix_(rows, columns)] > 0
+        return self._count[self._pairs(trees, classes)] > 0
 
     def failures(self, trees: Sequence[int], classes: Sequence[str]) -> Floats:
         """Return how many trials ran out of memory: shape (trees, classes)."""
-        rows, columns = [self._row(tree) for tree in trees], [self._column(name) for name in classes]
-        return self._memory[np.ix_(rows, columns)]
+        return self._memory[self._pairs(trees, classes)]
 
 
 def _with_overdue(
