@@ -12,6 +12,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from shadho.errors import SpaceError, nearest
@@ -346,13 +347,12 @@ class _Union(_Node):
                 f'the exclusive scope at {show_path(self.path())} is empty: there is nothing to choose from'
             )
         self.optional = source._optional
-        self.count = sum(part.count for part in self.parts) + self.optional
+        self.starts = list(accumulate((part.count for part in self.parts[:-1]), initial=0))
+        self.count = self.starts[-1] + self.parts[-1].count + self.optional
 
     def _unrank(self, index: int) -> Part:
-        for part in self.parts:
-            if index < part.count:
-                break
-            index -= part.count
+        place = bisect.bisect_right(self.starts, index) - 1
+        part, index = self.parts[place], index - self.starts[place]
         return Group('dict', {part.key: part.unrank(index)}, str(part.key))
 
     def _rank(self, value: Any, path: Path, point: list[float]) -> int:

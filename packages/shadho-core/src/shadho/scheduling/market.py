@@ -53,6 +53,9 @@ class Forecast:
     prices: Floats
 
 
+_LARGE = 20_000
+"""Pairs of trees and classes above which a plan need not be as exact, as it takes milliseconds."""
+
 _EXPLORED = 0.02
 """The share of every class's time in which all trees run there, whatever the market says."""
 
@@ -138,7 +141,9 @@ class Market(Policy):
             return None
         mix = self._mix[column]
         self._credits[column] += mix
-        may_run = (mix > 0) & ~self._blocked(column)
+        may_run = mix > 0
+        if self._is_uneven or self._failures.any():
+            may_run &= ~self._blocked(column)
         if self._quota is not None:
             may_run &= self._seconds[column] <= max(self._end - now, 0.0) + self._shortest
         if not may_run.any():
@@ -206,8 +211,9 @@ class Market(Policy):
         seconds = self._predict(wanted, now)
         remaining = self._remaining()
         market = equilibrium(
-            self._budgets(seconds, slots, remaining), seconds, slots, bids=self._bids, remaining=remaining
-        )
+            self._budgets(seconds, slots, remaining), seconds, slots, bids=self._bids, remaining=remaining,
+            tolerance=1e-3 if seconds.size > _LARGE else 1e-4,
+        )  # fmt: skip
         starts = (_with_trials(market, seconds, slots) / seconds).T
         totals = starts.sum(axis=1, keepdims=True)
         self._mix = starts / np.where(totals > 0, totals, 1.0)
@@ -297,8 +303,9 @@ class Market(Policy):
         worth = float(market.bids.sum())
         for column, own in enumerate(self._classes):
             shares = market.slots[:, column] / slots[column]
-            first = np.argsort(-shares, kind='stable')[:_SHOWN]
-            trees = tuple((self._trees[place].index, float(shares[place])) for place in first if shares[place] >= 0.005)
+            worthy = np.flatnonzero(shares >= 0.005)
+            first = worthy[np.argsort(-shares[worthy], kind='stable')[:_SHOWN]]
+            trees = tuple((self._trees[place].index, float(shares[place])) for place in first)
             plans.append(ClassPlan(own.name, own.slots, float(market.prices[column]) / worth, trees))
         return tuple(plans)
 

@@ -210,11 +210,15 @@ class RuntimeModel:
 
     def is_proven(self, trees: Sequence[int], classes: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return whether a trial of a tree ever fitted in a class: shape (trees, classes)."""
-        return self._count[self._pairs(trees, classes)] > 0
+        pairs = self._pairs(trees, classes)
+        proven: npt.NDArray[np.bool_] = self._count[pairs] > 0
+        return proven
 
     def failures(self, trees: Sequence[int], classes: Sequence[str]) -> Floats:
         """Return how many trials ran out of memory: shape (trees, classes)."""
-        return self._memory[self._pairs(trees, classes)]
+        pairs = self._pairs(trees, classes)
+        failures: Floats = self._memory[pairs]
+        return failures
 
 
 def _with_overdue(
