@@ -140,14 +140,15 @@ class Market(Policy):
         if column is None or not self._trees:
             return None
         mix = self._mix[column]
-        self._credits[column] += mix
         may_run = mix > 0
         if self._is_uneven or self._failures.any():
-            may_run &= ~self._blocked(column)
+            free = may_run & ~self._blocked(column)
+            may_run = free if free.any() or len(self._classes) > 1 else may_run  # a single class never stays idle
         if self._quota is not None:
             may_run &= self._seconds[column] <= max(self._end - now, 0.0) + self._shortest
         if not may_run.any():
             return None
+        self._credits[column] += mix
         place = int(np.argmax(np.where(may_run, self._credits[column], -np.inf)))
         self._credits[column, place] -= 1.0
         self._outstanding[column, place] += 1
@@ -163,7 +164,7 @@ class Market(Policy):
             if trial.error is not None and trial.error.kind == 'memory':
                 self._failures[column, place] += 1
                 self._is_due |= self._failures[column, place] >= INFEASIBLE
-            else:
+            elif trial.error is None or trial.error.kind != 'lost':
                 self._is_proven[column, place] = True
 
     def exclude(self, tree: Tree) -> None:

@@ -203,7 +203,7 @@ class RuntimeModel:
         count, memory = self._count[:rows, :columns], self._memory[:rows, :columns]
         finished = np.array([self._finished.get(name, 0) for name in self._columns])
         since = finished - self._failed_at[:rows, :columns]
-        hopeless = (count == 0) & (memory >= INFEASIBLE) & (since < _RETRY * 10.0 ** (memory - INFEASIBLE))
+        hopeless = (count == 0) & (memory >= INFEASIBLE) & (since < _RETRY * 10.0 ** np.clip(memory - INFEASIBLE, 0, 9))
         with np.errstate(divide='ignore', invalid='ignore'):
             wasted = np.where(count > 0, 1 + memory / count, 1.0)
         return np.where(hopeless, np.inf, seconds * wasted)
