@@ -59,7 +59,7 @@ _LARGE = 20_000
 _EXPLORED = 0.02
 """The share of every class's time in which all trees run there, whatever the market says."""
 
-_MOST_WITH_QUOTA = 10_000
+_MOST_WITH_QUOTA = 4000
 """Trees that are weighed at once when every tree is to have the same number of trials."""
 
 
