@@ -259,6 +259,15 @@ def test_a_tree_comes_back_to_a_class_that_has_become_fast_for_it():
     assert warm.slots[0, 1] > 0.95
 
 
+def test_a_tree_that_fitted_nowhere_comes_back_too():
+    nowhere, somewhere = np.array([[np.inf, np.inf], [1.0, 1.0]]), np.array([[np.inf, 1.0], [1.0, 1.0]])
+    bids = equilibrium(np.ones(2), nowhere, np.ones(2)).bids
+    assert bids[0].tolist() == [0.0, 0.0]
+    warm = equilibrium(np.ones(2), somewhere, np.ones(2), bids=bids)
+    assert warm.slots == pytest.approx(equilibrium(np.ones(2), somewhere, np.ones(2)).slots, abs=0.03)
+    assert warm.slots[0, 1] > 0.9
+
+
 def test_a_thousand_trees_in_twenty_classes_settle_within_a_second():
     rng = np.random.default_rng(0)
     seconds = np.exp(rng.normal(0, 1, (1000, 20)))

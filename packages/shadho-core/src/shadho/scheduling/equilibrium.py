@@ -82,7 +82,8 @@ def equilibrium(
     budgets = np.array(budgets, dtype=float)
     start = np.where(speed > 0, 1.0, 0.0) * slots
     if bids is not None:  # a tree that left a class long ago could not come back from a bid of nothing
-        start = np.where(speed > 0, bids + 1e-3 * bids.sum(axis=1, keepdims=True) / len(slots), 0.0)
+        totals = bids.sum(axis=1, keepdims=True)
+        start = np.where(speed > 0, bids + 1e-3 * np.where(totals > 0, totals, 1.0) / len(slots), 0.0)
     current = _rows(start, budgets)
     prices = _prices(current, slots)
     rates = np.zeros(len(budgets))

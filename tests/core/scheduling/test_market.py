@@ -1,0 +1,598 @@
+"""The market: where trees are placed, how often each is tried, and when a search with quotas ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from shadho import ComputeClass, Search, Shadho, TrialState, hookimpl, spaces
+from shadho.backends import Simulated
+from shadho.errors import ConfigurationError
+from shadho.forest import Forest
+from shadho.history import History
+from shadho.plugins import Registry
+from shadho.records import Trial, TrialError
+from shadho.samplers.random import Random
+from shadho.scheduling import Heuristic, market
+from shadho.scheduling.complexity import Complexity
+from shadho.scheduling.market import Market
+from shadho.scheduling.promise import Promise
+from shadho.testing import PolicySuite
+from shadho.testing.spaces import SPACES
+
+X = spaces.uniform(0, 1)
+GPU, CPU = ComputeClass('gpu', 4, {'cores': 4, 'gpus': 1}), ComputeClass('cpu', 8, {'cores': 4})
+ONLY = ComputeClass('only', 10, {'cores': 4})
+SECONDS = {'net': {'gpu': 10.0, 'cpu': 100.0}, 'svm': {'gpu': 10.0, 'cpu': 12.0}}
+NETS = {'exclusive': True, 'net': {'x': X}, 'svm': {'x': X}}
+
+
+class TestMarket(PolicySuite):
+    def make(self, forest, history, seed):
+        return Market(forest, history, seed=seed)
+
+
+class TestMarketWithOtherOptions(PolicySuite):
+    def make(self, forest, history, seed):
+        return Market(forest, history, seed=seed, fairness=1.0, floor=0.0, heuristics={Complexity(): 2.0, Promise(): 1})
+
+
+class TestMarketWithQuotas(PolicySuite):
+    @pytest.fixture(params=[name for name, space in SPACES.items() if Forest(space).count < 1000])
+    def forest(self, request):
+        """A forest all of whose trees could ever get their number of trials."""
+        return Forest(SPACES[request.param])
+
+    def make(self, forest, history, seed):
+        return Market(forest, history, seed=seed, trials_per_tree=100_000)
+
+
+def trees(number):
+    return {'exclusive': True, **{f'tree{index}': {'x': X} for index in range(number)}}
+
+
+def chosen(params):
+    """Return the name of the part of an exclusive scope, and its parameter."""
+    ((name, own),) = params.items()
+    return name, own['x']
+
+
+def seconds_of(table):
+    """Return seconds of a cluster: those of a table, by tree and class, times 0.5 to 1.5."""
+
+    def seconds(params, compute_class):
+        name, x = chosen(params)
+        return table[name][compute_class.name] * (0.5 + x)
+
+    return seconds
+
+
+def search(space, classes, seconds, objective=lambda params: 1.0, cluster=None, **options):
+    backend = Simulated(classes, seconds, **(cluster or {}))
+    own = {'backend': backend, 'storage': None, 'seed': 0, 'display': False, **options}
+    return Shadho('market', objective, space, **own).run()
+
+
+def per_tree(result):
+    return Counter(trial.tree for trial in result)
+
+
+def per_pair(result):
+    return Counter((trial.tree, trial.compute_class) for trial in result)
+
+
+def make(forest, classes, seed=0, **options):
+    history = History()
+    policy = Market(Forest(forest), history, seed=seed, **options)
+    policy.plan(classes, 0.0)
+    return policy, history
+
+
+def finish(policy, history, tree, own, seconds=1.0, loss=0.5, kind=None):
+    """Let a trial that was not picked finish."""
+    history.ask(tree)
+    error = None if kind is None else TrialError(kind, 'no luck')
+    state, loss = (TrialState.DONE, loss) if kind is None else (TrialState.FAILED, math.nan)
+    number = history.asked - 1
+    trial = Trial(number, tree, number, (), {}, own, state=state, error=error, seconds=seconds, started=0.0)
+    history.append(trial, loss)
+    policy.tell(trial, loss)
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'fairness': 2}, "policy='market': fairness must be a number from 0 to 1; got 2"),
+        ({'fairness': -0.1}, 'fairness must be a number from 0 to 1; got -0.1'),
+        ({'fairness': math.nan}, 'fairness must be a number from 0 to 1; got nan'),
+        ({'fairness': True}, 'fairness must be a number from 0 to 1; got True'),
+        ({'fairness': 'much'}, "fairness must be a number from 0 to 1; got 'much'"),
+        ({'floor': 1.5}, "policy='market': floor must be a number from 0 to 1; got 1.5"),
+        ({'heuristics': {'promise': -1}}, "such as {'promise': 1.0}; got .*Promise.*: -1"),
+        ({'heuristics': {'promise': math.inf}}, 'got .*Promise.*: inf'),
+        ({'heuristics': {'promise': 'high'}}, "got .*Promise.*: 'high'"),
+        ({'heuristics': {'promise': True}}, 'got .*Promise.*: True'),
+        ({'heuristics': {5: 1.0}}, 'heuristics must be a dict of heuristics .*got 5: 1.0'),
+        ({'heuristics': ['promise']}, r"heuristics must be a dict of names .*got \['promise'\] \(list\)"),
+        ({'heuristics': {'promse': 1.0}}, "no such heuristic; did you mean 'promise'"),
+        ({'fairnes': 1.0}, "policy='market' has no option 'fairnes'; its options: fairness, heuristics, floor"),
+        ({'seed': 1}, "policy='market' has no option 'seed'"),
+        ('fairness', "policy_options must be a dict of options by name, such as {'fairness': 1.0}; got 'fairness'"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_with_the_reason(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Search(NETS, policy_options=options)
+    with pytest.raises(ConfigurationError, match=message):
+        Shadho('market', lambda params: 0, NETS, max_tasks=1, storage=None, policy_options=options)
+
+
+def test_options_reach_the_policy():
+    options = {'fairness': 0, 'floor': 1, 'heuristics': {'complexity': 2, 'promise': 0.5}}
+    policy = Search(NETS, policy_options=options).policy
+    assert (policy.fairness, policy.floor) == (0.0, 1.0)
+    assert {type(own): power for own, power in policy.heuristics.items()} == {Complexity: 2, Promise: 0.5}
+    assert [type(own) for own in Search(NETS).policy.heuristics] == [Promise]
+
+
+class Favourite(Heuristic):
+    """Scores tree 2 as high as can be."""
+
+    name = 'favourite'
+
+    def scores(self, trees, history):
+        return np.array([1.0 if tree.index == 2 else 0.01 for tree in trees])
+
+
+def test_a_heuristic_of_a_plugin_is_used_by_its_name():
+    class Plugin:
+        @hookimpl
+        def shadho_register_heuristics(self):
+            return [Favourite]
+
+    options = {'plugins': [Plugin()], 'policy_options': {'heuristics': {'favourite': 1.0}}}
+    counts = per_tree(search(trees(4), [ONLY], lambda params, own: 1.0, max_tasks=400, **options))
+    assert counts[2] > 0.85 * 400
+    assert set(counts) == {0, 1, 2, 3}
+
+
+def test_a_heuristic_may_be_given_as_an_object():
+    registry = Registry([])
+    own = Search(
+        trees(4), Random, policy=Market, seed=0, registry=registry, policy_options={'heuristics': {Favourite(): 1.0}}
+    )
+    counts = Counter(own.ask().tree for _ in range(200))
+    assert counts[2] > 0.8 * 200
+
+
+def test_without_heuristics_all_trees_have_the_same_priority():
+    counts = per_tree(
+        search(
+            trees(4), [ONLY], lambda params, own: 1.0, lambda params: float(chosen(params)[0][-1]), max_tasks=400,
+            policy_options={'heuristics': {}},
+        )
+    )  # fmt: skip
+    assert all(90 <= counts[tree] <= 110 for tree in range(4))
+
+
+def test_a_sampler_that_knows_what_its_trees_promise_is_believed():
+    class Knowing(Random):
+        name = 'knowing'
+        asked = 0
+
+        def promise(self, trees):
+            Knowing.asked += 1
+            return np.array([5.0 if tree.index == 1 else 0.05 for tree in trees])
+
+    counts = per_tree(search(trees(4), [ONLY], lambda params, own: 1.0, max_tasks=400, method=Knowing))
+    assert Knowing.asked > 1
+    assert counts[1] > 0.85 * 400
+
+
+def test_promise_is_not_asked_of_the_sampler_when_it_does_not_matter():
+    class Broken(Random):
+        name = 'broken'
+
+        def promise(self, trees):
+            raise AssertionError
+
+    options = {'method': Broken, 'policy_options': {'heuristics': {'complexity': 1.0}}}
+    assert len(search(trees(2), [ONLY], lambda params, own: 1.0, max_tasks=50, **options)) == 50
+
+
+# --- which tree, and how often -------------------------------------------------------------------
+
+
+def test_trees_are_placed_where_they_gain_most_and_far_more_is_done():
+    results = {
+        policy: search(NETS, [GPU, CPU], seconds_of(SECONDS), timeout=4000, policy=policy)
+        for policy in ('market', 'fcfs')
+    }
+    pairs = per_pair(results['market'])
+    assert pairs[0, 'gpu'] > 50 * pairs[0, 'cpu']
+    assert pairs[1, 'cpu'] > 50 * pairs[1, 'gpu']
+    assert all(count > 1.4 * per_tree(results['fcfs'])[tree] for tree, count in per_tree(results['market']).items())
+
+
+def test_what_was_learned_is_given_up_when_a_class_turns_out_otherwise():
+    # The first trials on the CPU are misleading: later ones take twenty times as long.
+    def seconds(params, compute_class):
+        name, x = chosen(params)
+        if name == 'svm' and compute_class.name == 'gpu':
+            return 10.0 if len(seen) < 50 else 1.0
+        seen.append(x)
+        return 10.0
+
+    seen = []
+    result = list(search(NETS, [GPU, CPU], seconds, max_tasks=3000))
+    early, late = result[:100], result[-500:]
+    share = [sum(own.tree == 1 and own.compute_class == 'gpu' for own in part) / len(part) for part in (early, late)]
+    assert share[1] > 0.7 > share[0]
+
+
+@pytest.mark.parametrize(('fairness', 'ratio'), [(0.0, 16.0), (0.5, 4.0), (1.0, 1.0)])
+def test_fairness_says_how_the_mix_follows_from_seconds(fairness, ratio):
+    counts = Counter()
+    for seed in range(3):
+        result = search(
+            NETS, [ONLY], lambda params, own: 1.0 if 'net' in params else 16.0, timeout=900, seed=seed,
+            policy_options={'fairness': fairness, 'heuristics': {}, 'floor': 0.0},
+        )  # fmt: skip
+        counts += per_tree(result)
+    assert counts[0] / counts[1] == pytest.approx(ratio, rel=0.12)
+
+
+@pytest.mark.parametrize('floor', [0.05, 0.5, 1.0])
+def test_no_tree_starves(floor):
+    counts = per_tree(
+        search(
+            trees(4), [ONLY], lambda params, own: 1.0, lambda params: 5 * (chosen(params)[0] != 'tree0') + chosen(params)[1],
+            max_tasks=2000, policy_options={'floor': floor},
+        )
+    )  # fmt: skip
+    assert min(counts.values()) >= 0.9 * floor / 4 * 2000
+    assert len(counts) == 4
+
+
+def test_more_trials_go_where_the_best_results_come_from():
+    result = search(
+        trees(5),
+        [GPU, CPU],
+        lambda params, own: 1.0,
+        lambda params: chosen(params)[1] + (chosen(params)[0] != 'tree3'),
+        max_tasks=1500,
+    )
+    counts = per_tree(result)
+    assert counts[3] > 0.6 * 1500
+    assert min(counts.values()) > 5
+
+
+def test_within_a_class_the_mix_is_followed_without_luck():
+    policy, history = make(trees(4), [ComputeClass('only', 4)], heuristics={})
+    picked = []
+    for _ in range(40):
+        picked.append(policy.pick('only', 0.0).index)
+        history.ask(picked[-1])
+    for first in range(37):
+        assert len(set(picked[first : first + 4])) >= 3
+    assert set(Counter(picked).values()) == {10}
+
+
+def test_a_trial_of_an_unknown_tree_takes_its_seconds_from_the_others():
+    policy, history = make(trees(3), [GPU, CPU])
+    for _ in range(10):
+        for tree in (0, 1):
+            finish(policy, history, tree, 'gpu', 10.0)
+            finish(policy, history, tree, 'cpu', 40.0)
+    policy.plan([GPU, CPU], 0.0)
+    policy.pick('gpu', 0.0)
+    gpu, cpu = policy.runtime.predict([2], ['gpu', 'cpu'])[0]
+    assert 5 < gpu < 30 and cpu > 1.5 * gpu
+
+
+# --- the same again ------------------------------------------------------------------------------
+
+
+def test_in_series_a_search_repeats_exactly_whatever_seconds_it_measures():
+    def asked(seconds, seed=3):
+        own = Search(trees(5), seed=seed)
+        found = []
+        for number in range(120):
+            trial = own.ask(now=float(number) * seconds)
+            found.append(trial.params)
+            own.tell(trial, chosen(trial.params)[1], seconds=seconds * (1 + 99 * (trial.tree == 2)))
+        return found
+
+    assert asked(1.0) == asked(1e-3) == asked(5e3)
+    assert asked(1.0) != asked(1.0, seed=4)
+
+
+def test_in_parallel_on_a_clock_that_repeats_a_search_repeats_too():
+    first, second = (
+        search(trees(4), [GPU, CPU], lambda params, own: 1 + chosen(params)[1], max_tasks=300) for _ in range(2)
+    )
+    assert [(own.params, own.compute_class, own.started) for own in first] == [
+        (own.params, own.compute_class, own.started) for own in second
+    ]
+
+
+# --- what does not fit ---------------------------------------------------------------------------
+
+SMALL = ComputeClass('small', 50, {'cores': 4, 'memory': 8000})
+LARGE = ComputeClass('large', 10, {'cores': 4, 'memory': 200_000})
+
+
+def memory_of(params):
+    return 100_000 if 'tree1' in params else 1000
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_few_trials_run_out_of_memory_however_many_slots_there_are(seed):
+    result = search(
+        trees(3), [SMALL, LARGE], lambda params, own: 10 * (0.5 + chosen(params)[1]), cluster={'memory': memory_of},
+        max_tasks=2500, seed=seed,
+    )  # fmt: skip
+    failed = Counter((own.tree, own.compute_class) for own in result if own.error is not None)
+    assert set(failed) == {(1, 'small')}
+    assert failed[1, 'small'] <= 5
+    assert per_pair(result)[1, 'large'] > 100
+    assert all(use.utilisation > 0.85 for use in result.classes)
+
+
+def test_a_class_where_nothing_fits_stays_idle_while_others_work():
+    cluster = {'memory': lambda params: 50_000}
+    result = search(trees(2), [SMALL, LARGE], lambda params, own: 10.0, cluster=cluster, max_tasks=400)
+    use = {own.compute_class.name: own.utilisation for own in result.classes}
+    assert use['small'] < 0.1 and use['large'] > 0.95
+    assert sum(own.error is not None for own in result) <= 2 * 5
+
+
+@pytest.mark.parametrize('slots', [1, 5, 50])
+def test_a_single_class_never_idles_even_if_nothing_fits(slots):
+    own = ComputeClass('small', slots, {'cores': 4, 'memory': 8000})
+    for number in (1, 3):
+        result = search(
+            trees(number), [own], lambda params, own: 10.0, cluster={'memory': lambda params: 9000}, max_tasks=400
+        )
+        assert result.history.states[TrialState.FAILED] == 400
+        assert result.elapsed == 5.0 * 400 / slots
+
+
+def test_where_nothing_fits_anywhere_the_search_still_ends():
+    classes = [ComputeClass('a', 3, {'cores': 1, 'memory': 100}), ComputeClass('b', 3, {'cores': 1, 'memory': 200})]
+    result = search(trees(2), classes, lambda params, own: 1.0, cluster={'memory': lambda params: 900}, max_tasks=60)
+    assert (len(result), result.stopped) == (60, 'max_tasks')
+
+
+def test_trials_that_fail_for_other_reasons_make_nothing_infeasible():
+    def objective(params):
+        raise ValueError
+
+    result = search(trees(2), [SMALL, LARGE], lambda params, own: 10.0, objective, max_tasks=600)
+    assert all(use.utilisation > 0.85 for use in result.classes)
+
+
+# --- classes come and go -------------------------------------------------------------------------
+
+
+def test_classes_that_come_and_go_are_used_while_they_are_there():
+    changes = [(300, 'gpu', 0), (600, 'gpu', 12), (900, 'cpu', 0)]
+    result = search(NETS, [GPU, CPU], seconds_of(SECONDS), cluster={'changes': changes}, timeout=1200)
+    assert result.elapsed == 1200
+    assert all(use.utilisation > 0.97 for use in result.classes)
+    for begin, end, there in (
+        (0, 300, {'gpu', 'cpu'}),
+        (300, 600, {'cpu'}),
+        (600, 900, {'gpu', 'cpu'}),
+        (900, 1200, {'gpu'}),
+    ):
+        assert {own.compute_class for own in result if begin <= own.started < end} == there
+    assert {own.tree for own in result if 310 < own.started < 600} == {0, 1}
+
+
+def test_bids_and_credits_of_what_stays_are_kept_when_a_class_comes():
+    policy, history = make(NETS, [GPU, CPU])
+    for _ in range(20):
+        for tree, name in ((0, 'net'), (1, 'svm')):
+            for own in (GPU, CPU):
+                finish(policy, history, tree, own.name, SECONDS[name][own.name])
+    policy.pick('gpu', 0.0)
+    policy.plan([CPU, ComputeClass('new', 5, {'cores': 9}), GPU], 0.0)
+    policy.pick('gpu', 0.0)
+    plans = {own.name: own.trees[0] for own in policy.placement}
+    assert plans['gpu'][0] == 0 and plans['cpu'][0] == 1
+    assert set(plans) == {'gpu', 'cpu', 'new'}
+
+
+def test_a_class_without_slots_is_not_planned():
+    policy, _ = make(NETS, [GPU, ComputeClass('empty', 0)])
+    assert policy.pick('empty', 0.0) is None
+    assert policy.pick('gpu', 0.0) is not None
+    assert [own.name for own in policy.placement] == ['gpu']
+
+
+# --- the placement -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('classes', [[ONLY], [GPU, CPU], [GPU, CPU, SMALL, LARGE]])
+def test_prices_are_shares_that_add_up_over_all_slots(classes):
+    result = search(NETS, classes, lambda params, own: 1 + chosen(params)[1] / own.slots, max_tasks=300)
+    plans = [use.plan for use in result.classes]
+    assert sum(plan.price * plan.slots for plan in plans) == pytest.approx(1)
+    assert all(plan.price > 0 for plan in plans)
+    assert [(plan.name, plan.slots) for plan in plans] == [(own.name, own.slots) for own in classes]
+
+
+def test_the_bottleneck_has_the_highest_price():
+    result = search(NETS, [GPU, CPU], seconds_of(SECONDS), timeout=2000)
+    gpu, cpu = (use.plan for use in result.classes)
+    assert gpu.price > 2 * cpu.price
+    assert gpu.trees[0][0] == 0 and cpu.trees[0][0] == 1
+
+
+def test_the_plan_names_the_trees_by_their_share_of_the_class():
+    policy, _ = make(trees(12), [ONLY])
+    policy.pick('only', 0.0)
+    (plan,) = policy.placement
+    shares = [share for _, share in plan.trees]
+    assert len(shares) == 5 and shares == sorted(shares, reverse=True)
+    assert shares == pytest.approx([1 / 12] * 5)
+
+
+def test_a_plan_is_replaced_only_when_it_is_made_anew():
+    policy, history = make(trees(3), [ONLY])
+    policy.pick('only', 0.0)
+    before = policy.placement
+    for _ in range(5):
+        policy.pick('only', 0.0)
+    assert policy.placement is before
+    for _ in range(10):
+        finish(policy, history, 0, 'only')
+    policy.pick('only', 0.0)
+    assert policy.placement is not before
+
+
+# --- quotas --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('policy', ['market', 'ranked', 'fcfs'])
+def test_every_tree_gets_exactly_its_number_of_trials_failed_ones_included(policy):
+    def objective(params):
+        return 1 / 0 if chosen(params)[1] < 0.3 else 1.0
+
+    result = search(
+        trees(5), [GPU, CPU], lambda params, own: 1 + chosen(params)[1], objective, trials_per_tree=20, policy=policy
+    )
+    assert per_tree(result) == dict.fromkeys(range(5), 20)
+    assert result.stopped == 'finished'
+    assert result.history.states[TrialState.FAILED] > 10
+
+
+def test_a_tree_that_fits_nowhere_gets_its_number_of_failed_trials():
+    cluster = {'memory': lambda params: 10**9 if 'tree1' in params else 1}
+    result = search(trees(3), [SMALL, LARGE], lambda params, own: 1.0, cluster=cluster, trials_per_tree=12)
+    assert per_tree(result) == {0: 12, 1: 12, 2: 12}
+
+
+def test_asked_by_hand_a_search_ends_when_every_tree_has_its_number():
+    own = Search(trees(4), trials_per_tree=6, seed=0)
+    asked = []
+    while (trial := own.ask()) is not None:
+        asked.append(trial.tree)
+        own.tell(trial, 1.0)
+    assert own.finished
+    assert Counter(asked) == dict.fromkeys(range(4), 6)
+
+
+def test_a_grid_that_is_smaller_than_the_number_ends_sooner():
+    own = Search({'exclusive': True, 'a': {'x': spaces.grid([1, 2])}, 'b': {'x': X}}, trials_per_tree=6, seed=0)
+    asked = Counter()
+    while (trial := own.ask()) is not None:
+        asked[trial.tree] += 1
+        own.tell(trial, 1.0)
+    assert asked == {0: 2, 1: 6}
+
+
+def test_a_larger_number_lets_a_finished_search_go_on():
+    options = {'storage': 'market.db', 'max_tasks': None}
+    first = search(trees(3), [GPU, CPU], lambda params, own: 1.0, trials_per_tree=4, **options)
+    again = search(trees(3), [GPU, CPU], lambda params, own: 1.0, trials_per_tree=4, **options)
+    larger = search(trees(3), [GPU, CPU], lambda params, own: 1.0, trials_per_tree=9, **options)
+    assert (len(first), len(again), len(larger)) == (12, 12, 27)
+    assert per_tree(larger) == dict.fromkeys(range(3), 9)
+
+
+def least_makespan(trials, seconds, slots):
+    """Return the seconds in which so many trials of each tree can be run, at the very least."""
+    count, classes = seconds.shape
+    load, each = np.zeros((classes, count * classes + 1)), np.zeros((count, count * classes + 1))
+    for tree in range(count):
+        for own in range(classes):
+            load[own, tree * classes + own] = seconds[tree, own]
+            each[tree, tree * classes + own] = 1
+    load[:, -1] = -slots
+    objective = np.zeros(count * classes + 1)
+    objective[-1] = 1
+    return linprog(objective, load, np.zeros(classes), each, np.full(count, trials)).x[-1]
+
+
+def test_a_search_with_quotas_ends_nearly_as_soon_as_can_be():
+    names, slots = 'abc', np.array([4, 10, 20])
+    classes = [ComputeClass(name, int(number), {'cores': 4}) for name, number in zip(names, slots)]
+    ratios = {'market': [], 'fcfs': []}
+    for seed in (0, 2):
+        rng = np.random.default_rng(seed)
+        table = 10 * np.exp(rng.normal(0, 0.5, (5, 1)) + rng.normal(0, 0.7, (5, 3)))
+        for policy, found in ratios.items():
+            result = search(
+                trees(5), classes, lambda params, own, table=table: table[int(chosen(params)[0][4:]), names.index(own.name)],
+                trials_per_tree=200, seed=seed, policy=policy,
+            )  # fmt: skip
+            found.append(result.elapsed / least_makespan(200, table, slots))
+    assert max(ratios['market']) < 1.15
+    assert min(ratios['fcfs']) > 1.3
+
+
+# --- large forests, and what it costs ------------------------------------------------------------
+
+
+def test_a_forest_of_a_trillion_trees_is_searched_by_few_of_them():
+    space = {f'part{i}': {'exclusive': True, **{f'{j}': {'x': X} for j in range(10)}} for i in range(12)}
+    begun = time.perf_counter()
+    result = search(space, [GPU, CPU], lambda params, own: 1.0, lambda params: params['part0'] is None, max_tasks=300)
+    assert result.forest.count == 10**12
+    assert len(result) == 300
+    assert 30 < len(per_tree(result)) <= 100
+    assert time.perf_counter() - begun < 10
+
+
+def test_exhausted_trees_of_a_large_forest_are_replaced():
+    space = {f'part{i}': {'optional': True, 'k': spaces.grid([1])} for i in range(40)}
+    own = Search(space, seed=0)
+    seen = set()
+    for _ in range(200):
+        trial = own.ask()
+        seen.add(trial.tree)
+        own.tell(trial, 1.0)
+    assert len(seen) == 200
+
+
+def calls_of(monkeypatch, run):
+    """Return how often the equilibrium is computed in a run."""
+    calls = []
+    compute = market.equilibrium
+    monkeypatch.setattr(market, 'equilibrium', lambda *args, **options: calls.append(1) or compute(*args, **options))
+    run()
+    return len(calls)
+
+
+@pytest.mark.parametrize(('trials', 'slots', 'most'), [(1000, 10, 300), (5000, 10, 450), (1000, 200, 110)])
+def test_plans_become_rarer_while_the_search_goes_on_and_with_more_slots(monkeypatch, trials, slots, most):
+    own = ComputeClass('only', slots, {'cores': 4})
+    run = lambda: search(trees(4), [own], lambda params, own: 1 + chosen(params)[1], max_tasks=trials)  # noqa: E731
+    assert 5 < calls_of(monkeypatch, run) < most
+
+
+def test_trees_that_are_exhausted_one_after_another_do_not_each_cost_a_plan(monkeypatch):
+    space = {'exclusive': True, **{f'tree{index}': {'x': spaces.grid([1, 2])} for index in range(300)}}
+    run = lambda: search(space, [ONLY], lambda params, own: 1.0)  # noqa: E731
+    assert calls_of(monkeypatch, run) < 200
+
+
+def test_a_pick_costs_little_with_a_thousand_trees_and_many_classes():
+    classes = [ComputeClass(f'class{number}', 25, {'cores': 1 + number}) for number in range(20)]
+    policy, history = make({f'part{i}': {'optional': True, 'x': X} for i in range(20)}, classes)
+    policy.pick('class0', 0.0)
+    begun = time.perf_counter()
+    for number in range(300):
+        name = classes[number % 20].name
+        finish(policy, history, policy.pick(name, 0.0).index, name, 1 + number % 7)
+    assert (time.perf_counter() - begun) / 300 < 0.02
