@@ -404,7 +404,7 @@ def test_declared_classes_group_the_workers_anew() -> None:
         seconds, classes, job={'classes': declared, 'resources': {'cores': 8}}, changes=[(5.0, 'large', 0)]
     )
     # Of 2 + 3 x 3 slots five are wanted; a worker with 4 cores has none.
-    assert [(own.name, own.slots) for own in cluster.discover()] == [('wide', 5), ('4-core', 0)]
+    assert [(own.name, own.slots) for own in cluster.discover()] == [('wide', 5), ('4-core 8GiB', 0)]
     for number in range(5):
         cluster.submit(trial(number, 1.0, 'wide'))
     assert [result.host for result in cluster.poll(None)] == ['large-0', 'large-0', 'other-0', 'other-0', 'other-0']

@@ -27,9 +27,15 @@ def test_unknown_memory_hinders_nothing() -> None:
 def test_undeclared_workers_are_grouped_by_equal_hardware() -> None:
     classes = form_classes([SMALL, LARGE, SMALL], [], {})
     assert [(own.name, own.slots, own.resources) for own in classes] == [
-        ('4-core', 8, {'cores': 1}),
-        ('16-core 2xV100', 16, {'cores': 1}),
+        ('4-core 8GiB', 8, {'cores': 1}),
+        ('16-core 64GiB 2xV100', 16, {'cores': 1}),
     ]
+
+
+def test_memory_tells_classes_apart_unless_it_is_nearly_the_same() -> None:
+    workers = [Hardware(16, memory) for memory in (128_700, 126_100, 64_000, 0)]
+    names = [(own.name, own.slots) for own in form_classes(workers, [], {'cores': 16})]
+    assert names == [('16-core 128GiB', 2), ('16-core 64GiB', 1), ('16-core', 1)]
 
 
 def test_a_worker_belongs_to_the_highest_declared_class_that_it_satisfies() -> None:

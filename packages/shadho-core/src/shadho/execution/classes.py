@@ -103,11 +103,21 @@ def slots(hardware: Hardware, resources: Mapping[str, Any]) -> int:
 
 
 def class_name(hardware: Hardware) -> str:
-    """Name a discovered class after its hardware, as in ``16-core`` or ``8-core 2xV100``."""
+    """Name a discovered class after its hardware, as in ``16-core``, ``16-core 64GiB`` or ``8-core 2xV100``.
+
+    Memory is rounded, as machines that are alike report slightly different amounts.
+    """
     models = sorted(set(hardware.gpus))
     gpus = ''.join(f' {hardware.gpus.count(model)}x{model}' for model in models)
     features = ''.join(f' {key}={value}' for key, value in sorted(hardware.features.items()))
-    return f'{hardware.cores}-core{gpus}{features}'
+    memory = f' {_rounded(hardware.memory / 1024):g}GiB' if hardware.memory else ''
+    return f'{hardware.cores}-core{memory}{gpus}{features}'
+
+
+def _rounded(amount: float) -> float:
+    """Return the nearest of ..., 1, 1.5, 2, 3, 4, 6, 8, ... by ratio."""
+    power: float = 2.0 ** math.floor(math.log2(amount))
+    return min((power, 1.5 * power, 2 * power), key=lambda near: abs(math.log(amount / near)))
 
 
 def form_classes(
