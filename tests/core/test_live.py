@@ -20,6 +20,7 @@ from shadho import ComputeClass, Forest, Hardware, Shadho, Trial, TrialState, sp
 from shadho.live import LiveDisplay, PlainDisplay, _make_live, make_display
 from shadho.records import TrialError
 from shadho.result import SearchInfo
+from shadho.scheduling import ClassPlan
 
 BOX = ComputeClass('box', slots=2, hardware=Hardware(cores=2, memory=4096))
 CONTROL = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]')
@@ -169,6 +170,45 @@ def test_the_panel_follows_a_change_of_the_compute_classes(live):
     display, _ = live(classes=())
     display.shadho_plan_changed(classes=[BOX])
     assert 'box             0/2         0  2 cores, 4 GiB' in content(display)
+
+
+def test_the_panel_shows_what_a_slot_of_each_class_is_worth_and_its_trees(live):
+    space = {'exclusive': True, 'rbf': {'x': spaces.uniform(0, 1)}, 'linear': {'x': spaces.uniform(0, 1)}}
+    display, search = live(forest=Forest(space))
+    large = ComputeClass('large', slots=20, hardware=Hardware(cores=16))
+    plans = (ClassPlan('large', 20, 0.0371, ((0, 0.9), (1, 0.1))), ClassPlan('box', 2, 0.0, ((1, 1.0),)))
+    display.shadho_plan_changed(classes=[large, BOX], placement=plans)
+    search.finish(0.25)
+    assert content(display)[-4:-1] == [
+        'compute class  busy  finished  +1 slot  trees by their time',
+        'large          0/20         0    +3.7%  rbf 90%, linear 10%',
+        'box             0/2         1        -  linear 100%',
+    ]
+
+
+def test_the_panel_follows_a_change_of_the_placement(live):
+    display, _ = live()
+    for share in (0.5, 0.75):
+        display.shadho_plan_changed(classes=[BOX], placement=[ClassPlan('box', 2, 0.5, ((0, share),))])
+        assert content(display)[-2] == f'box             0/2         0   +50.0%  all {share:.0%}'
+    display.shadho_plan_changed(classes=[BOX], placement=())
+    assert content(display)[-2] == 'box             0/2         0  2 cores, 4 GiB'
+
+
+def test_a_class_that_is_not_planned_yet_shows_its_hardware_beside_those_that_are(live):
+    display, _ = live()
+    new = ComputeClass('new', slots=3, hardware=Hardware(cores=8))
+    display.shadho_plan_changed(classes=[BOX, new], placement=[ClassPlan('box', 2, 0.5, ((0, 1.0),))])
+    header, box, other = content(display)[-4:-1]
+    assert box == 'box             0/2         0   +50.0%  all 100%'
+    assert other.endswith('8 cores')
+    assert other.index('8 cores') == header.index('trees by their time')
+
+
+def test_a_narrow_panel_leaves_the_placement_out(live):
+    display, _ = live(width=50)
+    display.shadho_plan_changed(classes=[BOX], placement=[ClassPlan('box', 2, 0.5, ((0, 1.0),))])
+    assert content(display)[-3:-1] == ['compute class  busy  finished', 'box             0/2         0']
 
 
 def test_the_latest_three_failures_are_shown_word_for_word(live):

@@ -273,7 +273,7 @@ class LiveDisplay(PlainDisplay):
             busy = f'{self.running[own.name]}/{own.slots}'
             row = [own.name, busy, f'{self.per_class[own.name]:,}']
             plan = self.plans.get(own.name)
-            row += [f'{plan.price:+.1%}' if plan.price > 0 else '-'] if plan is not None else []
+            row += [f'{plan.price:+.1%}' if plan is not None and plan.price > 0 else '-'] if self.plans else []
             row.append(str(own.hardware) if plan is None else format_shares(plan, self.info.forest))
             table.add_row(*row[: len(table.columns)])
         if len(self.classes) > self.CLASSES:
