@@ -163,7 +163,7 @@ class Market(Policy):
             self._outstanding[column, place] -= 1
             if trial.error is not None and trial.error.kind == 'memory':
                 self._failures[column, place] += 1
-                self._is_due |= self._failures[column, place] >= INFEASIBLE
+                self._is_due |= self._failures[column, place] == 1 or self._failures[column, place] >= INFEASIBLE
             elif trial.error is None or trial.error.kind != 'lost':
                 self._is_proven[column, place] = True
 
@@ -253,6 +253,8 @@ class Market(Policy):
         self._is_proven = self.runtime.is_proven(indices, names).T
         self._failures = self.runtime.failures(indices, names).T
         self._outstanding = np.zeros(self._mix.shape)
+        if not (self._is_uneven or self._failures.any()):
+            return  # nobody will ask
         for trial in self.history.running.values():
             place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
             if place is not None and column is not None:

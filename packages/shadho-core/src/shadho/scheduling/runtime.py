@@ -149,25 +149,32 @@ class RuntimeModel:
             Seconds, on the clock by which these were started.
         """
         pairs = self._pairs(trees, classes)
-        elapsed = [
-            (
-                self._row(own.tree),
-                self._column(own.compute_class),
-                max(now - (now if own.started is None else own.started), _SHORTEST),
-            )
-            for own in running
-        ]
+        elapsed = self._elapsed(list(running), now)
         used = slice(len(self._rows)), slice(len(self._columns))
         count, logs, sums = (table[used] for table in (self._count, self._logs, self._seconds))
         spread = self._spread()
         means = self._fit(count, logs, spread)
-        if elapsed:
-            count, logs, sums, any_overdue = _with_overdue(count, logs, sums, means, elapsed, math.sqrt(spread))
-            if any_overdue:
-                means = self._fit(count, logs, spread)
+        overdue = _overdue(means, math.sqrt(spread), *elapsed)
+        if overdue is not None:
+            places, logarithms = overdue
+            count, logs, sums = count.copy(), logs.copy(), sums.copy()
+            np.add.at(count, places, 1.0)
+            np.add.at(logs, places, logarithms)
+            np.add.at(sums, places, np.exp(logarithms))
+            means = self._fit(count, logs, spread)
         expected = np.exp(means) * _smearing(count, sums, means, spread)[:, None]
         feasible: Floats = self._where_feasible(expected)[pairs]
         return feasible
+
+    def _elapsed(self, running: Sequence[Trial], now: float) -> tuple[list[int], list[int], list[float]]:
+        """Return rows and columns of the trials that run, and for how long they do."""
+        for tree in {own.tree for own in running}:
+            self._row(tree)
+        for name in {own.compute_class for own in running}:
+            self._column(name)
+        rows = [self._rows[own.tree] for own in running]
+        columns = [self._columns[own.compute_class] for own in running]
+        return rows, columns, [0.0 if own.started is None else now - own.started for own in running]
 
     def _spread(self) -> float:
         """Return the variance of log seconds within pairs, drawn to a prior worth three trials."""
@@ -221,25 +228,23 @@ class RuntimeModel:
         return failures
 
 
-def _with_overdue(
-    count: Floats, logs: Floats, sums: Floats, means: Floats, running: Sequence[tuple[int, int, float]], spread: float
-) -> tuple[Floats, Floats, Floats, bool]:
-    """Add what is to be expected of trials that run longer than expected: a normal tail, cut off."""
-    rows, columns, elapsed = (np.array(column) for column in zip(*running))
-    begun = np.log(elapsed)
+def _overdue(
+    means: Floats, spread: float, rows: list[int], columns: list[int], elapsed: list[float]
+) -> tuple[tuple[Any, Any], Floats] | None:
+    """Return which trials run longer than expected, and what is to be expected of them: a normal tail, cut off."""
+    if not elapsed:
+        return None
+    begun = np.log(np.maximum(elapsed, _SHORTEST))
     height = (begun - means[rows, columns]) / spread
     late = np.flatnonzero(height > 0)
     if not len(late):
-        return count, logs, sums, False
-    count, logs, sums = count.copy(), logs.copy(), sums.copy()
-    for place in late:
-        z = min(float(height[place]), 30.0)
-        beyond = math.exp(-z * z / 2) / math.sqrt(2 * math.pi) / (0.5 * math.erfc(z / math.sqrt(2)))
-        logarithm = max(means[rows[place], columns[place]] + spread * beyond, begun[place])
-        count[rows[place], columns[place]] += 1
-        logs[rows[place], columns[place]] += logarithm
-        sums[rows[place], columns[place]] += math.exp(logarithm)
-    return count, logs, sums, True
+        return None
+    from scipy.special import log_ndtr
+
+    places = np.array(rows)[late], np.array(columns)[late]
+    z = np.minimum(height[late], 30.0)
+    beyond = np.exp(-z * z / 2 - log_ndtr(-z)) / math.sqrt(2 * math.pi)
+    return places, np.maximum(means[places] + spread * beyond, begun[late])
 
 
 def _smearing(count: Floats, sums: Floats, means: Floats, spread: float) -> Floats:
