@@ -66,7 +66,7 @@ def search(objective: Any = abs, **options: Any) -> Shadho:
         ('grid_points', '3', r"grid_points must be an integer of 1 or more, or None; got '3' \(str\)"),
         ('grid_points', 2.5, r'grid_points must be an integer.*got 2.5 \(float\)'),
         ('grid_points', True, r'grid_points must be an integer.*got True \(bool\)'),
-        ('options', [1], r"options must be a dict of options by name.*got \[1\] \(list\)"),
+        ('options', [1], r'options must be a dict of options by name.*got \[1\] \(list\)'),
         ('options', [], r'options must be a dict'),
         ('options', {'seed': 1}, "method='random' has no option 'seed'; its options: none"),
         ('options', {1: 2}, "method='random' has no option 1"),
