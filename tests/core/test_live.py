@@ -16,7 +16,7 @@ import attrs
 import pytest
 from rich.console import Console
 
-from shadho import ComputeClass, Forest, Hardware, Shadho, Trial, TrialState, spaces
+from shadho import plugins, spaces
 from shadho.live import LiveDisplay, PlainDisplay, _make_live, make_display
 from shadho.records import TrialError
 from shadho.result import SearchInfo
@@ -168,7 +168,7 @@ def test_more_compute_classes_than_fit_are_counted(live):
 
 def test_the_panel_follows_a_change_of_the_compute_classes(live):
     display, _ = live(classes=())
-    display.shadho_plan_changed(classes=[BOX])
+    display.shadho_plan_changed(classes=[BOX], placement=())
     assert 'box             0/2         0  2 cores, 4 GiB' in content(display)
 
 
@@ -193,6 +193,13 @@ def test_the_panel_follows_a_change_of_the_placement(live):
         assert content(display)[-2] == f'box             0/2         0   +50.0%  all {share:.0%}'
     display.shadho_plan_changed(classes=[BOX], placement=())
     assert content(display)[-2] == 'box             0/2         0  2 cores, 4 GiB'
+
+
+def test_a_search_tells_the_display_what_it_plans(live):
+    display, _ = live()
+    plans = (ClassPlan('box', 2, 0.5, ((0, 1.0),)),)
+    plugins.load().extended(display).notify('shadho_plan_changed', classes=(BOX,), placement=plans)
+    assert display.plans == {'box': plans[0]}
 
 
 def test_a_class_that_is_not_planned_yet_shows_its_hardware_beside_those_that_are(live):

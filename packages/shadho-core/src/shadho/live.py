@@ -60,7 +60,7 @@ class PlainDisplay:
         self.line_at = time.monotonic()
 
     @hookimpl
-    def shadho_plan_changed(self, classes: Sequence[ComputeClass], placement: Sequence[ClassPlan] = ()) -> None:
+    def shadho_plan_changed(self, classes: Sequence[ComputeClass], placement: Sequence[ClassPlan]) -> None:
         self.classes = classes
         self.plans = {own.name: own for own in placement}
 
