@@ -16,7 +16,7 @@ import attrs
 import pytest
 from rich.console import Console
 
-from shadho import plugins, spaces
+from shadho import ComputeClass, Forest, Hardware, Shadho, Trial, TrialState, plugins, spaces
 from shadho.live import LiveDisplay, PlainDisplay, _make_live, make_display
 from shadho.records import TrialError
 from shadho.result import SearchInfo
