@@ -109,7 +109,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure what a trial costs, beside peers."""
+    """Measure what a trial costs, beside peers, and what scheduling gains."""
     install(session, CORE, LOCAL, groups=('benchmarks',))
     for script in sorted(os.listdir('benchmarks')):
         if script.endswith('.py'):

@@ -1,0 +1,1 @@
+"""What ``scheduling.py`` replays: workloads, the contenders, their runs, and how trials were recorded."""
