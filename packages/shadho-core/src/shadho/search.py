@@ -106,7 +106,7 @@ class Search:
         self.history = History()
         self.best: Trial | None = None
         self.pending = self.history.running
-        self._again: deque[Trial] = deque()
+        self._again: dict[str, deque[Trial]] = {}  # trials to be run again, by their classes
         self._suggestions: dict[int, Suggestion] = {}
         self._exhausted: set[int] = set()
         self.grid_points = _check_grid_points(grid_points)
@@ -128,7 +128,7 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to suggest; pending trials may still be told."""
-        return len(self._exhausted) == self.forest.count and not self._again
+        return len(self._exhausted) == self.forest.count and not any(self._again.values())
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
         """Say which compute classes there are from now on."""
@@ -176,8 +176,8 @@ class Search:
         Such a trial, of which a callback of a dependent value raised, is a failed one, and told already.
         """
         resources = self.classes[compute_class].resources if compute_class in self.classes else {}
-        if self._again:
-            trial = self._again.popleft()
+        trial = self._next_again(compute_class)
+        if trial is not None:
             trial = attrs.evolve(trial, compute_class=compute_class, resources=resources, started=now)
             self._adopt(trial)
             return trial
@@ -305,7 +305,15 @@ class Search:
         suggestion = self._suggestions.pop(trial.id, None)
         if suggestion is not None:
             self.sampler.forget(suggestion)
-            self._again.append(trial)
+            self._again.setdefault(trial.compute_class, deque()).append(trial)
+
+    def _next_again(self, compute_class: str) -> Trial | None:
+        """Return a trial that is to be run again, in its own class: elsewhere it may not fit."""
+        orphaned = [name for name in self._again if name not in self.classes or not self.classes[name].slots]
+        for name in (compute_class, *orphaned):
+            if self._again.get(name):
+                return self._again[name].popleft()
+        return None
 
     def restore(self, records: Iterable[Trial | Result]) -> None:
         """Rebuild everything from the log of an earlier run: results are learned, others run again.
@@ -325,7 +333,7 @@ class Search:
         if self.best is not None and not self.forest.keeps_values:
             self.best = self._decoded(self.best)
         for trial in map(self._decoded, running.values()):
-            self._again.append(trial)
+            self._again.setdefault(trial.compute_class, deque()).append(trial)
             self.sampler.adopt(self._suggestion(trial))
         for index in self.history.asked_trees:
             self._exclude_if_exhausted(self.forest.tree(index))

@@ -141,13 +141,16 @@ class Market(Policy):
             return None
         mix = self._mix[column]
         may_run = mix > 0
-        if self._is_uneven or self._failures.any():
+        if self._is_doubtful[column] or self._failures.any():
             free = may_run & ~self._blocked(column)
             may_run = free if free.any() or len(self._classes) > 1 else may_run  # a single class never stays idle
         if self._quota is not None:
             may_run &= self._seconds[column] <= max(self._end - now, 0.0) + self._shortest
         if not may_run.any():
-            return None
+            if self.history.running or not self._outstanding.any():
+                return None
+            self._outstanding[:] = 0  # trials that were cancelled, or were lost and ran elsewhere
+            return self.pick(compute_class, now)
         self._credits[column] += mix
         place = int(np.argmax(np.where(may_run, self._credits[column], -np.inf)))
         self._credits[column, place] -= 1.0
@@ -180,7 +183,7 @@ class Market(Policy):
     def _blocked(self, column: int) -> npt.NDArray[np.bool_]:
         """Return the trees that may not fit in a class, and of which enough trials run there to tell."""
         probes = np.maximum(INFEASIBLE - self._failures[column], 1)
-        is_doubtful = ~self._is_proven[column] & (self._is_uneven | (self._failures[column] > 0))
+        is_doubtful = ~self._is_proven[column] & (self._is_doubtful[column] | (self._failures[column] > 0))
         blocked: npt.NDArray[np.bool_] = is_doubtful & (self._outstanding[column] >= probes)
         return blocked
 
@@ -249,11 +252,11 @@ class Market(Policy):
     def _count_trials(self) -> None:
         """Count trials that run, that ran out of memory, and say where some fitted: (classes, trees)."""
         indices, names = list(self._places), list(self._columns)
-        self._is_uneven = len({(own.hardware.memory, own.hardware.gpus) for own in self._classes}) > 1
+        self._is_doubtful = _have_less(self._classes)
         self._is_proven = self.runtime.is_proven(indices, names).T
         self._failures = self.runtime.failures(indices, names).T
         self._outstanding = np.zeros(self._mix.shape)
-        if not (self._is_uneven or self._failures.any()):
+        if not (self._is_doubtful.any() or self._failures.any()):
             return  # nobody will ask
         for trial in self.history.running.values():
             place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
@@ -311,6 +314,14 @@ class Market(Policy):
             trees = tuple((self._trees[place].index, float(shares[place])) for place in first)
             plans.append(ClassPlan(own.name, own.slots, float(market.prices[column]) / worth, trees))
         return tuple(plans)
+
+
+def _have_less(classes: Sequence[ComputeClass]) -> npt.NDArray[np.bool_]:
+    """Say in which classes a trial may not fit that fits elsewhere: those of less memory, and unlike GPUs."""
+    memory = np.array([own.resources.get('memory') or own.hardware.memory for own in classes])
+    have_unlike_gpus = len({own.hardware.gpus for own in classes}) > 1
+    lacking: npt.NDArray[np.bool_] = (memory < memory.max(initial=0)) | have_unlike_gpus
+    return lacking
 
 
 def _with_trials(market: Equilibrium, seconds: Floats, slots: Floats) -> Floats:

@@ -184,25 +184,28 @@ class RuntimeModel:
         return max((within + 3 * _SPREAD) / (freedom + 3), 1e-3)
 
     def _fit(self, count: Floats, logs: Floats, spread: float) -> Floats:
-        """Return expected logarithms by backfitting; each part is a shrunk mean of what the others leave."""
-        per_tree, per_class = count.sum(axis=1), count.sum(axis=0)
+        """Return expected logarithms: trees and classes by backfitting, and what is left of each pair, shrunk.
+
+        What pairs add counts as noise while trees and classes are fitted, so that few rounds suffice.
+        """
+        weights = count / (spread + count * _PAIR**2)
+        means = logs / np.maximum(count, 1.0)
+        per_tree, per_class, total = weights.sum(axis=1), weights.sum(axis=0), max(float(weights.sum()), 1e-12)
         known = per_tree > 0
         steps = self._complexities[: len(count)]
         steps = (steps - steps.mean()) / (steps.std() or 1.0) if len(steps) else steps
-        base = float(logs.sum() / max(count.sum(), 1.0))
-        slope, tree, own, pair = 0.0, np.zeros(len(count)), np.zeros(count.shape[1]), np.zeros(count.shape)
+        base = float((weights * means).sum()) / total
+        slope, tree, own = 0.0, np.zeros(len(count)), np.zeros(count.shape[1])
         for _ in range(_ROUNDS):
-            rest = logs - count * (base + own + pair)
-            prior = spread / _TREE**2
-            tree = (rest.sum(axis=1) + prior * slope * steps) / (per_tree + prior)
+            rest = (weights * (means - base - own)).sum(axis=1)
+            tree = (rest + slope * steps / _TREE**2) / (per_tree + 1 / _TREE**2)
             slope = float((tree * steps)[known].sum() / ((steps**2)[known].sum() + (_TREE / _SLOPE) ** 2))
-            rest = logs - count * (base + tree[:, None] + pair)
-            own = rest.sum(axis=0) / (per_class + spread / _CLASS**2)
-            rest = logs - count * (base + tree[:, None] + own)
-            pair = rest / (count + spread / _PAIR**2)
-            base += float((logs - count * (base + tree[:, None] + own + pair)).sum() / max(count.sum(), 1.0))
-        means: Floats = base + tree[:, None] + own + pair
-        return means
+            rest = (weights * (means - base - tree[:, None])).sum(axis=0)
+            own = rest / (per_class + 1 / _CLASS**2)
+            base += float((weights * (means - base - tree[:, None] - own)).sum()) / total
+        expected = base + tree[:, None] + own
+        fitted: Floats = expected + count * (means - expected) / (count + spread / _PAIR**2)
+        return fitted
 
     def _where_feasible(self, seconds: Floats) -> Floats:
         """Make pairs that ran out of memory longer by what that costs; infinitely long when they always did."""
