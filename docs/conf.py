@@ -23,6 +23,8 @@ napoleon_use_rtype = False
 # Attributes are listed as parameters are: the classes that attrs makes would otherwise be described twice.
 napoleon_custom_sections = [('Attributes', 'params_style'), 'Invariants']
 
+highlight_language = 'none'  # of blocks that do not say
+
 html_theme = 'furo'
 html_title = f'SHADHO {release}'
 html_static_path = ['_static']
