@@ -19,10 +19,10 @@ Floats = npt.NDArray[np.float64]
 _SHORTEST = 1e-6
 """Seconds that a trial takes at least, so that there is a logarithm."""
 
-_TREE, _CLASS, _PAIR, _SLOPE = 1.0, 1.0, 0.5, 0.5
+_TREE, _CLASS, _PAIR, _SLOPE = 1.0, 1.0, 0.8, 0.5
 """How far trees, classes, pairs, and trees of unlike complexity are expected to lie apart: standard
 deviations of log seconds. Trees mostly lie within a factor of e of each other, and so do classes;
-that some class suits one tree more than others is worth a factor of 1.6."""
+that some class suits one tree more than others is worth a factor of 2."""
 
 _SPREAD = 0.5
 """Variance of log seconds among the trials of one tree, before there are any."""
