@@ -73,7 +73,7 @@ class Market(Policy):
 
     Parameters
     ----------
-    fairness : float, default 0.5
+    fairness : float, default 0.75
         Budgets grow with the seconds of a trial to this power: with 1, trees of equal priority get
         equal numbers of trials; with 0, equal compute, so that many more cheap trials are run.
     heuristics : mapping of str or Heuristic to float, optional
@@ -100,7 +100,7 @@ class Market(Policy):
         history: History,
         *,
         seed: int,
-        fairness: float = 0.5,
+        fairness: float = 0.75,
         heuristics: Mapping[Any, float] | None = None,
         floor: float = 0.05,
         sampler: Sampler | None = None,
