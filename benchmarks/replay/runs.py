@@ -22,7 +22,7 @@ from .workloads import CLUSTERS, WORKLOADS, Workload
 Floats = npt.NDArray[np.float64]
 
 HOUR = 3600.0
-MOST = 30_000
+MOST = 100_000
 """Trials after which a target counts as never reached."""
 
 MOST_OF_OPTUNA = 3_000
