@@ -140,6 +140,17 @@ def outcome(returned: Any, loss_key: str = 'loss') -> dict[str, Any]:
     return {'state': 'done', 'loss': loss, 'results': results, 'error': None}
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says so: Python's own, or one of PyTorch, TensorFlow, JAX or CuPy."""
+    names = ' '.join(cls.__name__ for cls in type(error).__mro__)
+    if isinstance(error, MemoryError) or 'OutOfMemory' in names or 'ResourceExhausted' in names:
+        return True
+    try:
+        return isinstance(error, RuntimeError) and 'out of memory' in str(error).lower()
+    except Exception:
+        return False
+
+
 def failure(error: BaseException, skip: int = 1) -> dict[str, Any]:
     """Turn an exception of the objective into an outcome.
 
@@ -149,7 +160,7 @@ def failure(error: BaseException, skip: int = 1) -> dict[str, Any]:
     skip : int, default 1
         Innermost frames of SHADHO itself to leave out of the traceback's beginning.
     """
-    kind = 'memory' if isinstance(error, MemoryError) else 'exception'
+    kind = 'memory' if _is_out_of_memory(error) else 'exception'
     frames = error.__traceback__
     for _ in range(skip):
         if frames is not None and frames.tb_next is not None:

@@ -86,14 +86,14 @@ def test_the_summary_has_a_row_for_each_class() -> None:
     gpu, own = (use.plan for use in result.classes)
     assert gpu is not None and own is not None
     *_, head, first, second = result.summary().splitlines()
-    assert head == 'compute class  slots  busy  trials  +1 slot   a trial asks for, and trees by their time'
+    assert head == 'compute class  slots  busy  trials  +1 slot  each asks for          trees by their time'
     trials = sum(trial.compute_class == 'gpu node' for trial in result)
     assert first.startswith(
-        f'gpu node           2  {result.classes[0].utilisation:>4.0%}  {trials:>6}  {gpu.price:>+7.1%}   '
+        f'gpu node           2  {result.classes[0].utilisation:>4.0%}  {trials:>6}  {gpu.price:>+7.1%}  '
     )
-    assert '2 cores, 6 GiB, 1 GPU; rbf ' in first
+    assert '2 cores, 6 GiB, 1 GPU  rbf ' in first
     assert second.startswith('b                  1 ')
-    assert f'  {400 - trials:>6}  {own.price:>+7.1%}   1 core; linear' in second
+    assert f'  {400 - trials:>6}  {own.price:>+7.1%}  1 core                  linear' in second
     assert gpu.trees[0][0] == 0 and own.trees[0][0] == 1
 
 
@@ -101,8 +101,8 @@ def test_of_a_policy_that_does_not_plan_no_trees_and_no_price_are_told() -> None
     result = search(Simulated([A, B], seconds), max_tasks=3, policy='fcfs').run()
     assert [own.plan for own in result.classes] == [None, None]
     assert result.summary().splitlines()[-2:] == [
-        'a                  2   40%       2        -   1 core',
-        'b                  1  100%       1        -   1 core',
+        'a                  2   40%       2        -  1 core         -',
+        'b                  1  100%       1        -  1 core         -',
     ]
 
 

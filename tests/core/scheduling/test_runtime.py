@@ -235,11 +235,23 @@ def test_an_infeasible_pair_is_tried_again_rarely_and_ever_more_rarely():
     assert retries == [100, 1100, 11_100]
 
 
-@pytest.mark.parametrize('kind', ['exception', 'result', 'crash', 'timeout'])
-def test_a_failure_that_the_parameters_caused_took_its_seconds_and_fits(kind):
-    model = Model().learn(0, seconds=8.0, kind=kind, times=50)
+@pytest.mark.parametrize('kind', ['exception', 'result'])
+def test_a_failure_that_the_parameters_caused_fits_and_does_not_make_the_tree_look_quick(kind):
+    model = Model().learn(0, seconds=8.0, times=50).learn(0, seconds=0.01, kind=kind, times=50)
+    assert model.predict([0], ['a'])[0, 0] == pytest.approx(8, rel=0.05)
+    assert Model().learn(0, seconds=0.01, kind=kind).is_proven([0], ['a']).tolist() == [[True]]
+
+
+def test_a_trial_that_was_ended_took_its_limit_at_least():
+    model = Model().learn(0, seconds=8.0, kind='timeout', times=50)
     assert model.predict([0], ['a'])[0, 0] == pytest.approx(8, rel=0.05)
     assert model.is_proven([0], ['a']).tolist() == [[True]]
+
+
+def test_crashes_may_be_the_hardwares_doing():
+    model = Model().learn(0, 'a', times=5).learn(0, 'b', 0.01, 'crash', times=2)
+    assert np.isfinite(model.predict([0], ['b'])).all()
+    assert np.isinf(model.learn(0, 'b', 0.01, 'crash').predict([0], ['b'])).all()
 
 
 def test_a_trial_that_was_lost_says_nothing():

@@ -233,18 +233,20 @@ class SearchResult:
             return []
         numbers = {name: number for number, name in enumerate(self.history.classes)}
         counts = Counter(self.history.compute_classes().tolist())
-        width = max(len('compute class'), *(len(use.compute_class.name) for use in self.classes[:limit]))
+        shown = self.classes[:limit]
+        width = max(len('compute class'), *(len(use.compute_class.name) for use in shown))
+        asked = max(len('each asks for'), *(len(format_request(use.compute_class)) for use in shown))
         lines = [
-            f'{"compute class":<{width}}  slots  busy  trials  +1 slot   a trial asks for, and trees by their time'
+            f'{"compute class":<{width}}  slots  busy  trials  +1 slot  {"each asks for":<{asked}}  trees by their time'.rstrip()
         ]
-        for use in self.classes[:limit]:
+        for use in shown:
             own, plan = use.compute_class, use.plan
             price = f'{plan.price:>+7.1%}' if plan is not None and plan.price > 0 else f'{"-":>7}'
-            trees = format_shares(plan, self.forest) if plan is not None else ''
+            trees = format_shares(plan, self.forest) if plan is not None else '-'
             trials = counts[numbers.get(own.name, -1)]
             lines.append(
-                f'{own.name:<{width}}  {own.slots:>5}  {use.utilisation:>4.0%}  {trials:>6}  {price}   '
-                f'{format_request(own)}{"; " if trees else ""}{trees}'
+                f'{own.name:<{width}}  {own.slots:>5}  {use.utilisation:>4.0%}  {trials:>6}  {price}  '
+                f'{format_request(own):<{asked}}  {trees}'
             )
         if len(self.classes) > limit:
             lines.append(f'... and {len(self.classes) - limit} more classes')

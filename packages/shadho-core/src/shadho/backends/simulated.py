@@ -287,7 +287,7 @@ class Simulated(Backend):
             hardware = [own.hardware for own in present for _ in range(own.slots)]
             present = form_classes(hardware, self._job.classes, resources)
         elif resources:
-            present = [attrs.evolve(own, resources={**own.resources, **resources}) for own in present]
+            present = [_asking(own, resources) for own in present]
         self._discovered = present
         self._by_name = {own.name: own for own in present}
 
@@ -321,6 +321,13 @@ class Simulated(Backend):
         self._free[name] = [slot for slot in self._free[name] if slot.kind != kind or slot.worker < first]
         heapq.heapify(self._free[name])
         return results
+
+
+def _asking(own: ComputeClass, resources: Mapping[str, Any]) -> ComputeClass:
+    """Return a class whose trials ask for these resources; it has no slots if its memory or GPUs do not suffice."""
+    scarce = {name: amount for name, amount in resources.items() if name in ('memory', 'gpus')}
+    count = own.slots if slots(own.hardware, scarce) else 0
+    return attrs.evolve(own, slots=count, resources={**own.resources, **resources})
 
 
 class _Slot(NamedTuple):

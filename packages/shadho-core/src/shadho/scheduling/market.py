@@ -20,7 +20,7 @@ from shadho.scheduling.complexity import complexity
 from shadho.scheduling.equilibrium import Equilibrium, equilibrium
 from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
 from shadho.scheduling.promise import Promise
-from shadho.scheduling.runtime import INFEASIBLE, RuntimeModel
+from shadho.scheduling.runtime import INFEASIBLE, UNFIT, RuntimeModel
 
 __all__ = ['Forecast', 'Market']
 
@@ -164,7 +164,7 @@ class Market(Policy):
         place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
         if place is not None and column is not None:
             self._outstanding[column, place] -= 1
-            if trial.error is not None and trial.error.kind == 'memory':
+            if trial.error is not None and trial.error.kind in UNFIT:
                 self._failures[column, place] += 1
                 self._is_due |= self._failures[column, place] == 1 or self._failures[column, place] >= INFEASIBLE
             elif trial.error is None or trial.error.kind != 'lost':

@@ -27,6 +27,9 @@ that some class suits one tree more than others is worth a factor of 2."""
 _SPREAD = 0.5
 """Variance of log seconds among the trials of one tree, before there are any."""
 
+_SLACK = 1.0
+"""Seconds that may pass between asking for a trial and its start, and between its end and its result."""
+
 _USUAL = 3
 """Trials of a pair after which it is known what is usual there."""
 
@@ -36,8 +39,11 @@ _SMEARED = 3.0
 _ROUNDS = 10
 """Rounds of backfitting."""
 
+UNFIT = ('memory', 'crash')
+"""Kinds of failure that may be the hardware's: a process that is out of memory is often killed."""
+
 INFEASIBLE = 3
-"""Trials that run out of memory, and none that does not, after which a pair counts as infeasible."""
+"""Trials that fail in such a way, and none that succeeds, after which a pair counts as infeasible."""
 
 _RETRY = 100
 """Finished trials of the class after which such a pair is tried again; ten times as many each time."""
@@ -71,7 +77,8 @@ class RuntimeModel:
         self._count = np.zeros((0, 0))
         self._logs = np.zeros((0, 0))
         self._seconds = np.zeros((0, 0))
-        self._memory = np.zeros((0, 0))
+        self._fitted = np.zeros((0, 0))
+        self._unfit = np.zeros((0, 0))
         self._failed_at = np.zeros((0, 0))
         self._squares = 0.0
         self._hosts = HostWatch()
@@ -81,15 +88,20 @@ class RuntimeModel:
     # --- learning ----------------------------------------------------------------------------------
 
     def tell(self, trial: Trial) -> None:
-        """Learn from a finished trial: how long it took, or that it did not fit there."""
+        """Learn from a finished trial: how long it took, or that it did not fit there.
+
+        A trial whose objective raised says only that it fits: the rest is for its parameters to answer for.
+        """
         kind = '' if trial.error is None else trial.error.kind
-        if kind == 'lost':
-            return
         row, column = self._row(trial.tree), self._column(trial.compute_class)
-        self._finished[trial.compute_class] = self._finished.get(trial.compute_class, 0) + 1
-        if kind == 'memory':
-            self._memory[row, column] += 1
+        if kind != 'lost':
+            self._finished[trial.compute_class] = self._finished.get(trial.compute_class, 0) + 1
+        if kind in UNFIT:
+            self._unfit[row, column] += 1
             self._failed_at[row, column] = self._finished[trial.compute_class]
+        elif kind != 'lost':
+            self._fitted[row, column] += 1
+        if kind not in ('', 'timeout'):  # one that failed soon does not say how long others take
             return
         seconds = max(trial.seconds or 0.0, _SHORTEST)
         logarithm = math.log(seconds)
@@ -124,7 +136,7 @@ class RuntimeModel:
         return self._asked[2]
 
     def _resize(self, rows: int, columns: int) -> None:
-        for name in ('_count', '_logs', '_seconds', '_memory', '_failed_at'):
+        for name in ('_count', '_logs', '_seconds', '_fitted', '_unfit', '_failed_at'):
             old = getattr(self, name)
             new = np.zeros((rows, columns))
             new[: old.shape[0], : old.shape[1]] = old
@@ -174,7 +186,7 @@ class RuntimeModel:
             self._column(name)
         rows = [self._rows[own.tree] for own in running]
         columns = [self._columns[own.compute_class] for own in running]
-        return rows, columns, [0.0 if own.started is None else now - own.started for own in running]
+        return rows, columns, [0.0 if own.started is None else now - own.started - _SLACK for own in running]
 
     def _spread(self) -> float:
         """Return the variance of log seconds within pairs, drawn to a prior worth three trials."""
@@ -208,26 +220,26 @@ class RuntimeModel:
         return fitted
 
     def _where_feasible(self, seconds: Floats) -> Floats:
-        """Make pairs that ran out of memory longer by what that costs; infinitely long when they always did."""
+        """Make pairs where trials did not fit longer by what that costs; infinitely long when none ever did."""
         rows, columns = seconds.shape
-        count, memory = self._count[:rows, :columns], self._memory[:rows, :columns]
+        fitted, unfit = self._fitted[:rows, :columns], self._unfit[:rows, :columns]
         finished = np.array([self._finished.get(name, 0) for name in self._columns])
         since = finished - self._failed_at[:rows, :columns]
-        hopeless = (count == 0) & (memory >= INFEASIBLE) & (since < _RETRY * 10.0 ** np.clip(memory - INFEASIBLE, 0, 9))
+        hopeless = (fitted == 0) & (unfit >= INFEASIBLE) & (since < _RETRY * 10.0 ** np.clip(unfit - INFEASIBLE, 0, 9))
         with np.errstate(divide='ignore', invalid='ignore'):
-            wasted = np.where(count > 0, 1 + memory / count, 1.0)
+            wasted = np.where(fitted > 0, 1 + unfit / fitted, 1.0)
         return np.where(hopeless, np.inf, seconds * wasted)
 
     def is_proven(self, trees: Sequence[int], classes: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return whether a trial of a tree ever fitted in a class: shape (trees, classes)."""
         pairs = self._pairs(trees, classes)
-        proven: npt.NDArray[np.bool_] = self._count[pairs] > 0
+        proven: npt.NDArray[np.bool_] = self._fitted[pairs] > 0
         return proven
 
     def failures(self, trees: Sequence[int], classes: Sequence[str]) -> Floats:
-        """Return how many trials ran out of memory: shape (trees, classes)."""
+        """Return how many trials did not fit: shape (trees, classes)."""
         pairs = self._pairs(trees, classes)
-        failures: Floats = self._memory[pairs]
+        failures: Floats = self._unfit[pairs]
         return failures
 
 
