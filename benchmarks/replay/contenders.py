@@ -22,6 +22,9 @@ from .workloads import Log, Workload
 EQUAL: Mapping[str, Any] = {'heuristics': {}}
 """Options of a market in which all trees have the same priority."""
 
+KNOWN: Mapping[str, Any] = {**EQUAL, 'fairness': 0.5}
+"""Options of the market that knows all seconds: those of `equal θ=0.5`, which it is compared with."""
+
 POLICIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     'fcfs': ('fcfs', {}),
     'ranked': ('ranked', {}),
@@ -61,7 +64,7 @@ class OracleMarket(Market):
         trials_per_tree: int | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(forest, history, seed=seed, trials_per_tree=trials_per_tree, **{**EQUAL, **options})
+        super().__init__(forest, history, seed=seed, trials_per_tree=trials_per_tree, **{**KNOWN, **options})
         self.runtime = KnownSeconds(workload.means, list(workload.factors))
 
 
