@@ -93,7 +93,7 @@ def test_the_summary_has_a_row_for_each_class() -> None:
     )
     assert '2 cores, 6 GiB, 1 GPU  rbf ' in first
     assert second.startswith('b                  1 ')
-    assert f'  {400 - trials:>6}  {own.price:>+7.1%}  1 core                  linear' in second
+    assert f'  {400 - trials:>6}  {own.price:>+7.1%}  1 core                 linear' in second
     assert gpu.trees[0][0] == 0 and own.trees[0][0] == 1
 
 
