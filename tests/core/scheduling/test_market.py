@@ -116,7 +116,7 @@ def finish(policy, history, tree, own, seconds=1.0, loss=0.5, kind=None):
         ({'fairness': True}, 'fairness must be a number from 0 to 1; got True'),
         ({'fairness': 'much'}, "fairness must be a number from 0 to 1; got 'much'"),
         ({'floor': 1.5}, "policy='market': floor must be a number from 0 to 1; got 1.5"),
-        ({'heuristics': {'promise': -1}}, "such as {'promise': 1.0}; got .*Promise.*: -1"),
+        ({'heuristics': {'promise': -1}}, "such as {'promise': 1.5}; got .*promise.*: -1"),
         ({'heuristics': {'promise': math.inf}}, 'got .*Promise.*: inf'),
         ({'heuristics': {'promise': 'high'}}, "got .*Promise.*: 'high'"),
         ({'heuristics': {'promise': True}}, 'got .*Promise.*: True'),

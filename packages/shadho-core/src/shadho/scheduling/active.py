@@ -47,14 +47,18 @@ class ActiveTrees:
 
     def __init__(self, forest: Forest, *, seed: int) -> None:
         self.forest = forest
-        self.trees: list[Tree] = []
+        self._active: dict[int, Tree] = {}
         self._rng = np.random.default_rng((seed, _STREAM))
-        self._active: set[int] = set()
         self._excluded: set[int] = set()
         self._rest: list[int] | None = None
 
+    @property
+    def trees(self) -> list[Tree]:
+        """Return the active trees."""
+        return list(self._active.values())
+
     def __len__(self) -> int:
-        return len(self.trees)
+        return len(self._active)
 
     def __contains__(self, index: int) -> bool:
         return index in self._active
@@ -66,27 +70,24 @@ class ActiveTrees:
         """
         available = self.forest.count - len(self._excluded)
         wanted = min(available, max(_LEAST, 2 * slots, math.isqrt(16 * trials)))
-        if len(self.trees) >= wanted:
+        if len(self) >= wanted:
             return False
         if wanted == available:
             for index in range(self.forest.count):
                 self.add(index)
-        while len(self.trees) < wanted:
+        while len(self) < wanted:
             self.add(self._draw())
         return True
 
     def add(self, index: int) -> None:
         """Make tree number `index` active, unless it is, or is excluded."""
         if not self._is_taken(index):
-            self._active.add(index)
-            self.trees.append(self.forest.tree(index))
+            self._active[index] = self.forest.tree(index)
 
     def exclude(self, tree: Tree) -> None:
         """Drop a tree for good; the next `grow` replaces it."""
         self._excluded.add(tree.index)
-        if tree.index in self._active:
-            self._active.remove(tree.index)
-            self.trees.remove(tree)
+        self._active.pop(tree.index, None)
 
     def _is_taken(self, index: int) -> bool:
         return index in self._active or index in self._excluded

@@ -90,11 +90,12 @@ def equilibrium(
     for _ in range(most):
         gains = speed * (current / np.where(prices > 0, prices, 1.0))
         rates = gains.sum(axis=1)
-        if remaining is not None:
-            budgets = _rebalance(budgets, rates, remaining, shortest)
+        moved = budgets if remaining is None else _rebalance(budgets, rates, remaining, shortest)
+        settled = bool(np.all(np.abs(moved - budgets) <= 10 * tolerance * budgets))
+        budgets = moved
         current = _rows(gains, budgets)
         previous, prices = prices, _prices(current, slots)
-        if np.all(np.abs(prices - previous) <= tolerance * previous) and remaining is None:
+        if settled and np.all(np.abs(prices - previous) <= tolerance * previous):
             break
     got = current / np.where(prices > 0, prices, 1.0)
     return Equilibrium(current, got, (speed * got).sum(axis=1), prices)

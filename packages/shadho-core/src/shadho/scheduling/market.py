@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -151,7 +152,8 @@ class Market(Policy):
                 return None
             self._outstanding[:] = 0  # trials that were cancelled, or were lost and ran elsewhere
             return self.pick(compute_class, now)
-        self._credits[column] += mix
+        shares = np.where(may_run, mix, 0.0)  # one that has to wait saves nothing up
+        self._credits[column] += shares / shares.sum()
         place = int(np.argmax(np.where(may_run, self._credits[column], -np.inf)))
         self._credits[column, place] -= 1.0
         self._outstanding[column, place] += 1
@@ -163,10 +165,11 @@ class Market(Policy):
         self._results += 1
         place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
         if place is not None and column is not None:
-            self._outstanding[column, place] -= 1
+            self._outstanding[column, place] = max(self._outstanding[column, place] - 1, 0)
             if trial.error is not None and trial.error.kind in UNFIT:
                 self._failures[column, place] += 1
-                self._is_due |= self._failures[column, place] == 1 or self._failures[column, place] >= INFEASIBLE
+                if not self._is_proven[column, place]:
+                    self._is_due |= self._failures[column, place] == 1 or self._failures[column, place] >= INFEASIBLE
             elif trial.error is None or trial.error.kind != 'lost':
                 self._is_proven[column, place] = True
 
@@ -206,6 +209,7 @@ class Market(Policy):
         wanted = int(slots.sum())
         self._active.grow(len(self.history), wanted if self._quota is None else max(wanted, _MOST_WITH_QUOTA // 2))
         self._lay_out(self._active.trees, [own.name for own in self._classes])
+        np.clip(self._credits, -1.0, 1.0, out=self._credits)  # what an earlier plan owed is not owed by this one
         self._is_due, self._results, self._excluded = False, 0, 0
         self._interval = max(min(len(self.history) // 50, 100), wanted // 20, self._mix.size // 2000, 1)
         self.placement = ()
@@ -252,7 +256,7 @@ class Market(Policy):
     def _count_trials(self) -> None:
         """Count trials that run, that ran out of memory, and say where some fitted: (classes, trees)."""
         indices, names = list(self._places), list(self._columns)
-        self._is_doubtful = _have_less(self._classes)
+        self._is_doubtful = _have_less(self._classes) & (len(self._trees) > 1)  # a single tree has nothing to wait for
         self._is_proven = self.runtime.is_proven(indices, names).T
         self._failures = self.runtime.failures(indices, names).T
         self._outstanding = np.zeros(self._mix.shape)
@@ -290,14 +294,19 @@ class Market(Policy):
         return budgets
 
     def _priorities(self) -> Floats:
-        priorities = np.ones(len(self._trees))
+        logarithms = np.zeros(len(self._trees))
         for heuristic, power in self.heuristics.items():
             scores = self._promised() if isinstance(heuristic, Promise) else None
             if scores is None:
                 scores = np.asarray(heuristic.scores(self._trees, self.history), dtype=float)
-            mean = float(scores.mean())
-            if math.isfinite(mean) and mean > 0:
-                priorities *= np.maximum(scores / mean, 1e-9) ** power
+            if scores.shape != logarithms.shape or not np.isfinite(scores).all() or (scores < 0).any():
+                raise ConfigurationError(
+                    f'the heuristic {heuristic.name!r} must score each of {len(self._trees)} trees with a finite number of '
+                    f'0 or more; got {scores!r}'
+                )
+            if scores.any():
+                logarithms += power * np.log(np.maximum(scores / scores.max(), 1e-9))
+        priorities: Floats = np.exp(logarithms - logarithms.max(initial=-math.inf))
         return priorities
 
     def _promised(self) -> Floats | None:
@@ -317,10 +326,11 @@ class Market(Policy):
 
 
 def _have_less(classes: Sequence[ComputeClass]) -> npt.NDArray[np.bool_]:
-    """Say in which classes a trial may not fit that fits elsewhere: those of less memory, and unlike GPUs."""
+    """Say in which classes a trial may not fit that fits elsewhere: those of less memory, or with GPUs of unlike models."""
     memory = np.array([own.resources.get('memory') or own.hardware.memory for own in classes])
-    have_unlike_gpus = len({own.hardware.gpus for own in classes}) > 1
-    lacking: npt.NDArray[np.bool_] = (memory < memory.max(initial=0)) | have_unlike_gpus
+    have_gpus = np.array([bool(own.hardware.gpus) for own in classes])
+    models = {model for own in classes for model in own.hardware.gpus}
+    lacking: npt.NDArray[np.bool_] = (memory < memory.max(initial=0)) | (have_gpus & (len(models) > 1))
     return lacking
 
 
@@ -334,17 +344,17 @@ def _with_trials(market: Equilibrium, seconds: Floats, slots: Floats) -> Floats:
 
 
 def _check_share(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
         raise ConfigurationError(f"policy='market': {name} must be a number from 0 to 1; got {value!r}")
     return float(value)
 
 
 def _check_heuristics(heuristics: Mapping[Heuristic, float]) -> dict[Heuristic, float]:
-    for heuristic, power in heuristics.items():
-        is_number = isinstance(power, (int, float)) and not isinstance(power, bool) and math.isfinite(power)
-        if not isinstance(heuristic, Heuristic) or not is_number or power < 0:
+    for heuristic, power in heuristics.items() if isinstance(heuristics, Mapping) else [(heuristics, None)]:
+        is_number = isinstance(power, numbers.Real) and not isinstance(power, bool)
+        if not isinstance(heuristic, Heuristic) or not is_number or not 0 <= power < math.inf:
             raise ConfigurationError(
                 "policy='market': heuristics must be a dict of heuristics to the power of each, 0 or more, such as "
-                f"{{'promise': 1.0}}; got {heuristic!r}: {power!r}"
+                f"{{'promise': 1.5}}; got {getattr(heuristic, 'name', heuristic)!r}: {power!r}"
             )
-    return dict(heuristics)
+    return {heuristic: float(power) for heuristic, power in heuristics.items()}

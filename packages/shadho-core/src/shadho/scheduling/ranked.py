@@ -74,9 +74,9 @@ class Ranked(Policy):
     def exclude(self, tree: Tree) -> None:
         self._active.exclude(tree)
         for trees in (self._ranked, *self._placed.values()):
-            if tree in trees:
-                trees.remove(tree)
-                self._due = self._due or not trees
+            before = len(trees)
+            trees[:] = [own for own in trees if own.index != tree.index]
+            self._due = self._due or before > len(trees) == 0
         self._show()
 
     def _place(self) -> None:

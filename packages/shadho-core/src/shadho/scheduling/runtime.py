@@ -104,6 +104,8 @@ class RuntimeModel:
         if kind not in ('', 'timeout'):  # one that failed soon does not say how long others take
             return
         seconds = max(trial.seconds or 0.0, _SHORTEST)
+        if not math.isfinite(seconds):
+            return
         logarithm = math.log(seconds)
         if trial.host and self._count[row, column] >= _USUAL:
             usual = float(self._logs[row, column] / self._count[row, column])
@@ -114,10 +116,11 @@ class RuntimeModel:
         self._squares += logarithm**2
 
     def _row(self, tree: int) -> int:
-        row = self._rows.setdefault(tree, len(self._rows))
-        if row >= len(self._count):
-            self._resize(max(16, 2 * row), self._count.shape[1])
-        if row == len(self._rows) - 1:
+        row = self._rows.get(tree)
+        if row is None:
+            row = self._rows[tree] = len(self._rows)
+            if row >= len(self._count):
+                self._resize(max(16, 2 * row), self._count.shape[1])
             self._complexities[row] = self._complexity(tree)
         return row
 
