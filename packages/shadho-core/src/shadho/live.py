@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Trial, TrialState
-from shadho.result import SearchInfo, SearchResult, format_params, format_request, format_seconds, format_shares
+from shadho.result import (
+    SearchInfo,
+    SearchResult,
+    format_params,
+    format_price,
+    format_request,
+    format_seconds,
+    format_shares,
+)
 from shadho.scheduling import ClassPlan
 
 if TYPE_CHECKING:
@@ -273,7 +281,7 @@ class LiveDisplay(PlainDisplay):
             busy = f'{self.running[own.name]}/{own.slots}'
             row = [own.name, busy, f'{self.per_class[own.name]:,}']
             plan = self.plans.get(own.name)
-            row += [f'{plan.price:+.1%}' if plan is not None and plan.price > 0 else '-'] if self.plans else []
+            row += [format_price(plan.price) if plan is not None and plan.price > 0 else '-'] if self.plans else []
             row.append(str(own.hardware) if plan is None else format_shares(plan, self.info.forest))
             table.add_row(*row[: len(table.columns)])
         if len(self.classes) > self.CLASSES:

@@ -25,6 +25,7 @@ __all__ = [
     'SearchResult',
     'finished_trials',
     'format_params',
+    'format_price',
     'format_request',
     'format_shares',
 ]
@@ -76,7 +77,7 @@ class SearchInfo:
     def limit(self) -> int | None:
         """Finished trials after which the search ends; None when that is not known."""
         limits = [] if self.max_tasks is None else [self.max_tasks]
-        if self.trials_per_tree is not None:
+        if self.trials_per_tree is not None and not any(leaf.domain.grid for leaf in self.forest.leaves):
             limits.append(self.trials_per_tree * self.forest.count)
         return min(limits, default=None)
 
@@ -241,7 +242,7 @@ class SearchResult:
         ]
         for use in shown:
             own, plan = use.compute_class, use.plan
-            price = f'{plan.price:>+7.1%}' if plan is not None and plan.price > 0 else f'{"-":>7}'
+            price = f'{format_price(plan.price):>7}' if plan is not None and plan.price > 0 else f'{"-":>7}'
             trees = format_shares(plan, self.forest) if plan is not None else '-'
             trials = counts[numbers.get(own.name, -1)]
             lines.append(
@@ -305,6 +306,17 @@ def format_request(compute_class: ComputeClass) -> str:
     if asked.get('gpus'):
         parts.append(f'{asked["gpus"]} GPU{"s" if asked["gpus"] != 1 else ""}')
     return ', '.join(parts)
+
+
+def format_price(price: float) -> str:
+    """Write by which share a search becomes faster with one more slot.
+
+    Examples
+    --------
+    >>> format_price(0.5), format_price(0.0213), format_price(0.0000471)
+    ('+50.0%', '+2.1%', '+0.0047%')
+    """
+    return f'{price:+.1%}' if abs(price) >= 0.01 or price == 0 else f'{100 * price:+.2g}%'
 
 
 def format_shares(plan: ClassPlan, forest: Forest) -> str:

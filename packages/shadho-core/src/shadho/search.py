@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 import secrets
 import traceback
 from collections import deque
@@ -131,7 +132,18 @@ class Search:
         return len(self._exhausted) == self.forest.count and not any(self._again.values())
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
-        """Say which compute classes there are from now on."""
+        """Say which compute classes there are from now on.
+
+        Raises
+        ------
+        ConfigurationError
+            When two have the same name.
+        """
+        names = [compute_class.name for compute_class in classes]
+        if len(set(names)) < len(names):
+            raise ConfigurationError(
+                f'plan(): compute classes must have different names; got {", ".join(names)}. Add the slots of equal ones up'
+            )
         self.classes = {compute_class.name: compute_class for compute_class in classes}
         self.policy.plan(classes, now)
 
@@ -266,9 +278,10 @@ class Search:
         Raises
         ------
         ShadhoError
-            When it is no trial, or none that is pending.
+            When it is no trial, or none that is pending; or `seconds` is no number of 0 or more.
         """
         number = _trial_number(trial)
+        seconds = _check_seconds(seconds)
         outcome = shadho_worker.outcome(result, self.loss_key)
         started = (self.pending[number].started or 0.0) if number in self.pending else 0.0
         return self.record(Result.of(number, outcome, started=started, finished=started + seconds, seconds=seconds))
@@ -315,10 +328,17 @@ class Search:
                 return self._again[name].popleft()
         return None
 
-    def restore(self, records: Iterable[Trial | Result]) -> None:
+    def restore(self, records: Iterable[Trial | Result], *, only_learn: bool = False) -> None:
         """Rebuild everything from the log of an earlier run: results are learned, others run again.
 
         Must come before the first `ask`.
+
+        Parameters
+        ----------
+        records : iterable of Trial and Result
+        only_learn : bool, default False
+            Take what has not finished for running, and no tree for exhausted: to look at a search, which may
+            be running, rather than to go on with it.
         """
         running: dict[int, Trial] = {}
         for record in records:
@@ -330,6 +350,9 @@ class Search:
             elif record.state in (TrialState.DONE, TrialState.FAILED) and record.trial in running:
                 trial = running.pop(record.trial).with_result(record)
                 self._learn(trial, self._suggestion(trial))
+        if only_learn:
+            self.history.running.update(running)
+            return
         if self.best is not None and not self.forest.keeps_values:
             self.best = self._decoded(self.best)
         for trial in map(self._decoded, running.values()):
@@ -445,6 +468,12 @@ def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[
     return {**options, 'heuristics': found}
 
 
+def _check_seconds(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not 0 <= seconds < math.inf:
+        raise ConfigurationError(f'tell(): seconds must be a finite number of 0 or more; got {seconds!r}')
+    return float(seconds)
+
+
 def _check_class(argument: str, given: Any, base: type[Any], count: int) -> None:
     """Refuse what makes no sampler or policy out of `count` things and a seed."""
     if _can_make(given, base, count):
@@ -482,8 +511,8 @@ def _make(argument: str, cls: Any, parts: Sequence[Any], seed: int, given: Mappi
     """Make a sampler or a policy with those of the `given` options that it knows, and all of the user's."""
     known = inspect.signature(cls).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    own = [name for name in list(known)[len(parts) :] if name != 'seed']
-    unused = [name for name in options if not (name in own or any_name) or name == 'seed']
+    own = [name for name in list(known)[len(parts) :] if name != 'seed' and name not in given]
+    unused = [name for name in options if not (name in own or any_name) or name == 'seed' or name in given]
     if unused:
         raise ConfigurationError(
             f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'

@@ -23,6 +23,9 @@ __all__ = ['Simulated']
 KINDS = ('exception', 'result', 'crash', 'timeout', 'memory', 'lost')
 """Ways in which a trial may fail (see `shadho.records.TrialError`)."""
 
+_SHORTEST = 1e-9
+"""Seconds that a trial takes at least, where handing it out takes none."""
+
 Seconds = Callable[[Any, ComputeClass], Any]
 """From the parameters of a trial and the class of its slot to how long it takes there."""
 
@@ -176,6 +179,10 @@ class Simulated(Backend):
         if timeout and until == self._time:  # so that a rest that is too small to count ends, too
             until = math.nextafter(until, math.inf)
         moment = min(self._next_end(), self._next_change())
+        if moment == math.inf and not any(own.slots for own in self._discovered):
+            raise BackendError(
+                'Simulated(): all workers have left, and no change brings any back: nothing can happen any more'
+            )
         if moment > until or moment == math.inf:
             self._time = self._time if until == math.inf else until
             return []
@@ -202,7 +209,8 @@ class Simulated(Backend):
                 f'Simulated(): seconds returned inf for trial {trial.id} in class {own.name!r}, which would never end; '
                 'return a finite number, or limit trials with trial_timeout'
             )
-        return seconds * self.slowdown.get(host, 1.0)
+        # A clock that stood still would never reach the search's timeout.
+        return max(seconds * self.slowdown.get(host, 1.0), 0.0 if self.overhead else _SHORTEST)
 
     def _fate(self, trial: Trial, own: ComputeClass, seconds: float) -> tuple[float, TrialError | None]:
         """Return how long an attempt lasts, and what it fails of."""

@@ -51,7 +51,7 @@ def plan(storage: str, cluster: str, fairness: float | None, as_json: bool) -> N
 
     STORAGE is the file of a search that has run, or is running, such as svm.db. Its trials say how
     long each tree takes in each compute class; from that follow the trials per hour, and what one
-    more slot of each class would bring.
+    more slot of each class would bring. The market's options are the default ones, unless given here.
     """
     from shadho.report.plan import parse_cluster, plan_cluster
 

@@ -45,7 +45,7 @@ class DeclaredClass:
             raise ConfigurationError(
                 f'add_compute_class({self.name!r}): {self.resource} must be a number above 0; got {self.value!r}'
             )
-        if self.max_tasks is not None and (not isinstance(self.max_tasks, int) or self.max_tasks < 1):
+        if self.max_tasks is not None and (as_integer(self.max_tasks) or 0) < 1:
             raise ConfigurationError(
                 f'add_compute_class({self.name!r}): max_tasks must be an integer of 1 or more; got {self.max_tasks!r}'
             )
@@ -140,7 +140,8 @@ def form_classes(
     Returns
     -------
     list of ComputeClass
-        Those that have workers; their hardware is the first worker's.
+        Those that have workers; a discovered one that would have the name of a declared one is called
+        ``<name> (undeclared)``. Their hardware is the first worker's.
     """
     ranked = sorted(
         declared, key=lambda own: own.value if isinstance(own.value, (int, float)) else math.inf, reverse=True
@@ -149,6 +150,8 @@ def form_classes(
     for hardware in workers:
         owner = next((own for own in ranked if own.admits(hardware)), None)
         name = owner.name if owner is not None else class_name(hardware)
+        if owner is None and any(own.name == name for own in declared):
+            name += ' (undeclared)'
         groups.setdefault(name, (owner, []))[1].append(hardware)
     classes = []
     for name, (owner, members) in groups.items():

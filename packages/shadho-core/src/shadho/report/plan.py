@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +12,8 @@ import numpy.typing as npt
 
 from shadho.errors import ConfigurationError, StorageError
 from shadho.forest import Forest
-from shadho.records import ComputeClass
+from shadho.records import ComputeClass, Result, Trial
+from shadho.result import format_price
 from shadho.scheduling.market import Forecast, Market
 from shadho.search import Search
 from shadho.spaces import spec
@@ -110,7 +112,7 @@ class ClusterPlan:
             '',
         ]
         prices = [
-            [own.name, str(own.slots), f'{price:+.1%}', f'{more:+.3g}']
+            [own.name, str(own.slots), format_price(price), f'{more:+.3g}']
             for own, price, more in zip(self.classes, self.prices, self.one_more)
         ]
         lines += _columns(
@@ -133,11 +135,13 @@ def parse_cluster(text: str) -> list[ComputeClass]:
         When the text is no such description.
     """
     classes: list[ComputeClass] = []
-    for part in text.split(','):
+    for part in re.split(r'(?<=\d)\s*,', text):  # a name may hold a comma
         name, equals, number = part.strip().rpartition('=')
-        if not (name and equals and number.strip().isdecimal() and int(number)):
+        number = number.strip()
+        if not (name and equals and number.isdecimal() and len(number) < 7 and int(number)):
             raise ConfigurationError(
-                f'a cluster is described as name=slots,name=slots, as in 16-core=20,8-core=25; got {part.strip()!r}'
+                'a cluster is described as name=slots,name=slots, with fewer than a million slots each, as in '
+                f'16-core=20,8-core=25; got {part.strip()[:80]!r}'
             )
         classes.append(ComputeClass(name.strip(), int(number)))
     if len({own.name for own in classes}) < len(classes):
@@ -163,24 +167,31 @@ def plan_cluster(storage: Storage, classes: Sequence[ComputeClass], **options: A
         When nothing is recorded.
     """
     known = storage.metadata()
-    if 'outline' not in known:
+    if not {'outline', 'seed', 'direction', 'exp_key'} <= set(known):
         raise StorageError(f'{storage} holds no search; give the file of one that has run, such as svm.db')
     search = Search(
         Forest(spec.from_outline(known['outline'])), policy='market', seed=known['seed'], direction=known['direction'],
         policy_options=options,
     )  # fmt: skip
-    search.restore(record for _, record in storage.read())
+    times = [0.0]
+
+    def records() -> Iterator[Trial | Result]:
+        for _, record in storage.read():
+            times.append(max(record.started or 0.0, getattr(record, 'finished', None) or 0.0))
+            yield record
+
+    search.restore(records(), only_learn=True)
     if not len(search.history):
         raise StorageError(f'{storage} has no finished trial yet; there is nothing to plan from')
     assert isinstance(search.policy, Market)
-    now = max((own.started or 0.0 for own in search.history.running.values()), default=0.0)
+    now = max(times)
     forecast = search.policy.forecast(classes, now)
     return ClusterPlan(
-        exp_key=known['exp_key'],
+        exp_key=_printable(known['exp_key']),
         trials=len(search.history),
         classes=list(classes),
         unseen=[own.name for own in classes if own.name not in search.history.classes],
-        trees=[tree.label for tree in forecast.trees],
+        trees=[_printable(tree.label) for tree in forecast.trees],
         trials_per_hour=_HOUR * forecast.rates,
         seconds=forecast.seconds,
         prices=forecast.prices,
@@ -190,9 +201,15 @@ def plan_cluster(storage: Storage, classes: Sequence[ComputeClass], **options: A
 
 
 def _gain(market: Market, forecast: Forecast, classes: Sequence[ComputeClass], column: int, now: float) -> float:
-    """Return how many trials per second one more slot of a class brings."""
-    more = [attrs.evolve(own, slots=own.slots + (place == column)) for place, own in enumerate(classes)]
-    return float(market.forecast(more, now).rates.sum() - forecast.rates.sum())
+    """Return how many trials per second one more slot of a class brings, from a few more of them."""
+    few = max(1, classes[column].slots // 20)
+    more = [attrs.evolve(own, slots=own.slots + few * (place == column)) for place, own in enumerate(classes)]
+    return float(market.forecast(more, now).rates.sum() - forecast.rates.sum()) / few
+
+
+def _printable(text: object) -> str:
+    """Replace what could steer a terminal: the file may be anybody's."""
+    return ''.join(letter if letter.isprintable() else '?' for letter in str(text))
 
 
 def _number(value: float, total: float) -> str:

@@ -127,6 +127,7 @@ class Market(Policy):
         self._credits = self._mix = np.zeros((0, 0))
         self._market: Equilibrium | None = None
         self._bids: Floats | None = None
+        self._seconds = np.zeros((0, 0))
 
     # --- the contract ------------------------------------------------------------------------------
 

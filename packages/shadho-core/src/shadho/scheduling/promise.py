@@ -21,6 +21,9 @@ _DEEPEST = 3
 _PRIOR = 1.0
 """Trials that what is known of all trees counts for, at each level, in the estimate of one tree."""
 
+_HOPE = 0.75
+"""Power of that, below 1: a tree of few trials is taken to be somewhat better than the others, not given up."""
+
 _GROWTH = 1.1
 """Growth of the history after which the levels are set anew; so that the cost per result is bounded."""
 
@@ -30,12 +33,12 @@ class Promise(Heuristic):
 
     That is too rare an event to be counted. So it is split into levels: the better half of all
     results, the better quarter, and so on down to the best three. The probability to reach a level
-    from the one before it is counted in each tree, and drawn towards that of all trees together;
-    the promise is the product. A tree of many mediocre results and no bad ones thus loses to a tree
+    from the one before it is counted in each tree, and drawn towards a little more than that of all
+    trees together; the promise is the product. A tree of many mediocre results and no bad ones thus loses to a tree
     of many bad ones and some that are very good.
 
     Only the order of losses matters. Failed trials reach no level. A tree without results promises
-    as much as all trees together.
+    somewhat more than all trees together.
 
     Notes
     -----
@@ -68,7 +71,7 @@ class Promise(Heuristic):
         promise = np.ones(len(trees))
         for level in range(len(self._levels)):
             pooled = totals[level + 1] / max(totals[level], 1.0)
-            promise *= (reached[:, level + 1] + _PRIOR * pooled) / (reached[:, level] + _PRIOR)
+            promise *= (reached[:, level + 1] + _PRIOR * pooled**_HOPE) / (reached[:, level] + _PRIOR)
         return promise
 
     def _row(self, tree: int) -> int:

@@ -354,7 +354,7 @@ def _read(text: str, reader: _Reader) -> Any:
             raise SpaceError(f'the text of the space is not JSON: {error}') from None
         try:
             return reader.node(data)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SpaceError(
                 f'the JSON of the space is incomplete or misshapen: {type(error).__name__}: {error}'
             ) from None
