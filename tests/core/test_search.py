@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from shadho import Search, ShadhoError, TrialState, spaces
+from shadho import ComputeClass, Search, ShadhoError, TrialState, spaces
 from shadho.errors import ConfigurationError
 from shadho.records import Result
 
@@ -283,3 +283,39 @@ def test_asking_gives_up_when_nothing_can_be_computed() -> None:
 def test_a_continuous_domain_in_any_tree_is_refused_by_the_grid_method() -> None:
     with pytest.raises(ConfigurationError, match='cannot list the values of b.x'):
         Search({'exclusive': True, 'a': {'c': [1, 2]}, 'b': {'x': spaces.uniform(0, 1)}}, 'grid')
+
+
+@pytest.mark.parametrize('seconds', [-1.0, math.inf, math.nan, 'abc', None, True])
+def test_seconds_that_are_none_are_refused(seconds):
+    search = Search({'x': spaces.uniform(0, 1)})
+    trial = search.ask()
+    with pytest.raises(ConfigurationError, match='seconds must be a finite number of 0 or more'):
+        search.tell(trial, 1.0, seconds=seconds)
+    assert search.tell(trial, 1.0, seconds=2).seconds == 2
+
+
+def test_two_classes_of_one_name_are_refused():
+    search = Search({'x': spaces.uniform(0, 1)})
+    with pytest.raises(ConfigurationError, match='different names; got a, a'):
+        search.plan([ComputeClass('a', 1), ComputeClass('a', 2)], 0.0)
+
+
+def test_what_is_the_searchs_own_is_no_option_of_the_policy():
+    for option in ('sampler', 'trials_per_tree'):
+        with pytest.raises(
+            ConfigurationError, match=f'has no option {option!r}; its options: fairness, heuristics, floor'
+        ):
+            Search({'x': spaces.uniform(0, 1)}, policy_options={option: 2})
+
+
+@pytest.mark.parametrize('policy', ['market', 'ranked'])
+def test_a_log_of_more_trees_than_are_kept_is_restored(policy):
+    space = {f'part{number}': {'optional': True, 'x': spaces.uniform(0, 1)} for number in range(20)}
+    first = Search(space, policy='fcfs', seed=1, trials_per_tree=1)
+    records = []
+    for _ in range(4300):
+        trial = first.ask()
+        records += [trial, first.tell(trial, 1.0, seconds=1.0).result()]
+    second = Search(space, policy=policy, seed=1, trials_per_tree=1)
+    second.restore(records)
+    assert second.ask().tree not in {record.tree for record in records[::2]}

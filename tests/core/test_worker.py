@@ -193,3 +193,26 @@ def test_a_script_that_fails_by_hand_shows_its_traceback(script: list[str]) -> N
     failed = subprocess.run([*script, '{"x": -1}'], capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stdout) == (1, '')
     assert failed.stderr.rstrip().endswith('ValueError: negative')
+
+
+class TheirOutOfMemoryError(Exception):
+    """As the frameworks for GPUs have them."""
+
+
+class ResourceExhaustedError(Exception):
+    """TensorFlow's."""
+
+
+@pytest.mark.parametrize(
+    ('error', 'kind'),
+    [
+        (MemoryError(), 'memory'),
+        (TheirOutOfMemoryError('8 GiB'), 'memory'),
+        (ResourceExhaustedError('OOM when allocating'), 'memory'),
+        (RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'), 'memory'),
+        (RuntimeError('shapes do not match'), 'exception'),
+        (ValueError('out of memory'), 'exception'),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_errors(error, kind):
+    assert shadho_worker.failure(error)['error']['kind'] == kind

@@ -632,3 +632,23 @@ def test_what_a_function_raises_ends_the_search_as_it_is() -> None:
 def test_an_argument_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Simulated(**{'classes': [SMALL], 'seconds': per_core, **options})
+
+
+def test_a_cluster_that_all_workers_have_left_for_good_says_so() -> None:
+    cluster = Simulated([ComputeClass('a', 2)], lambda params, own: 10.0, changes=[(25.0, 'a', 0)])
+    opt = Shadho('left', lambda params: 1.0, {'x': spaces.uniform(0, 1)}, max_tasks=100, backend=cluster, storage=None,
+                 display=False)  # fmt: skip
+    with pytest.raises(BackendError, match='all workers have left'):
+        opt.run()
+
+
+def test_a_clock_moves_even_when_trials_take_no_time() -> None:
+    cluster = Simulated([ComputeClass('a', 1)], lambda params, own: 0.0)
+    search = {'timeout': 1e-6, 'backend': cluster, 'storage': None, 'display': False}
+    assert 0 < len(Shadho('quick', lambda params: 1.0, {'x': spaces.uniform(0, 1)}, **search).run()) < 2000
+
+
+def test_a_class_whose_memory_or_gpus_do_not_suffice_has_no_slots() -> None:
+    classes = [ComputeClass('gpus', 1, {'gpus': 1}), ComputeClass('none', 5, {'cores': 8})]
+    cluster = opened(classes=classes, job={'resources': {'gpus': 1}})
+    assert [(own.name, own.slots) for own in cluster.discover()] == [('gpus', 1), ('none', 0)]

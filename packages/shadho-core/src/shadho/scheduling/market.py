@@ -194,7 +194,7 @@ class Market(Policy):
     def forecast(self, classes: Sequence[ComputeClass], now: float) -> Forecast:
         """Plan for these classes, and say what is to be expected of them."""
         self.plan(classes, now)
-        self._replan(now)
+        self._replan(now, repeats=False)
         rates = np.zeros((len(self._trees), len(self._columns)))
         prices = np.zeros(len(self._columns))
         if self._market is not None:
@@ -204,8 +204,8 @@ class Market(Policy):
 
     # --- planning ----------------------------------------------------------------------------------
 
-    def _replan(self, now: float) -> None:
-        """Find the market's equilibrium with all that is known by now."""
+    def _replan(self, now: float, repeats: bool = True) -> None:
+        """Find the market's equilibrium with all that is known by now; on one slot such that it `repeats`."""
         slots = np.array([own.slots for own in self._classes], dtype=float)
         wanted = int(slots.sum())
         self._active.grow(len(self.history), wanted if self._quota is None else max(wanted, _MOST_WITH_QUOTA // 2))
@@ -217,7 +217,7 @@ class Market(Policy):
         if not self._mix.size:
             return
         self._count_trials()
-        seconds = self._predict(wanted, now)
+        seconds = self._predict(now, is_known=not (repeats and wanted == 1))
         remaining = self._remaining()
         market = equilibrium(
             self._budgets(seconds, slots, remaining), seconds, slots, bids=self._bids, remaining=remaining,
@@ -268,10 +268,10 @@ class Market(Policy):
             if place is not None and column is not None:
                 self._outstanding[column, place] += 1
 
-    def _predict(self, slots: int, now: float) -> Floats:
-        """Return expected seconds: shape (trees, classes)."""
+    def _predict(self, now: float, is_known: bool) -> Floats:
+        """Return expected seconds: shape (trees, classes); all the same when they are not to be known."""
         seconds = self.runtime.predict(list(self._places), list(self._columns), self.history.running.values(), now)
-        if slots == 1:
+        if not is_known:
             seconds = np.where(np.isfinite(seconds), 1.0, np.inf)
         if not np.isfinite(seconds).any():  # nothing fits anywhere, as far as is known: try all the same
             seconds = np.ones_like(seconds)
