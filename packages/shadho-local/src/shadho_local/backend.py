@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count, cycle, islice
 
 import attrs
@@ -14,7 +14,7 @@ from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution import sandbox
-from shadho.execution.classes import form_classes
+from shadho.execution.classes import check_classes, form_classes
 from shadho.execution.hardware import probe, usable_cpus, visible_gpus
 from shadho.execution.sandbox import Sandbox
 from shadho.execution.sessions import Reaper
@@ -57,7 +57,7 @@ class Local(Backend):
         if pin is not None and not isinstance(pin, bool):
             raise ConfigurationError(f'Local(): pin must be True, False or None; got {pin!r}')
         self.workers = as_integer(workers)
-        self.classes = None if classes is None else _check_classes(classes)
+        self.classes = None if classes is None else check_classes('Local', classes)
         self.pin = pin
         self._reaper: Reaper | None = None
         self._sandboxes: dict[str, list[Sandbox]] = {}
@@ -146,25 +146,6 @@ class Local(Backend):
             when = {'started': begun, 'finished': time.monotonic(), 'seconds': outcome['seconds']}
             results.append(Result.of(trial, outcome, **when, host=self._host, output=outcome['output']))
         return results
-
-
-def _check_classes(classes: Sequence[ComputeClass]) -> list[ComputeClass]:
-    """Return classes of slots, refusing what is none or cannot be told apart."""
-    if isinstance(classes, (str, Mapping)) or not isinstance(classes, Iterable):
-        raise ConfigurationError(
-            f'Local(): classes must be a list of ComputeClass; got {classes!r} ({type(classes).__name__}). A single '
-            'one needs brackets too'
-        )
-    own = list(classes)
-    for item in own:
-        if not isinstance(item, ComputeClass):
-            raise ConfigurationError(
-                "Local(): each of classes must be a ComputeClass, such as ComputeClass('big', slots=2, "
-                f"resources={{'cores': 4}}); got {item!r} ({type(item).__name__})"
-            )
-    if len({item.name for item in own}) < max(len(own), 1):
-        raise ConfigurationError('Local(): classes must be a list of at least one class, with different names')
-    return own
 
 
 def _gpu_environment(devices: Sequence[str], own: ComputeClass) -> dict[str, str]:

@@ -15,7 +15,7 @@ import attrs
 
 from shadho.backends.base import Backend, Job
 from shadho.errors import BackendError, ConfigurationError, nearest
-from shadho.execution.classes import form_classes, slots
+from shadho.execution.classes import check_classes, form_classes, slots
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState, as_integer
 
 __all__ = ['Simulated']
@@ -110,7 +110,7 @@ class Simulated(Backend):
         slowdown: Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> None:
-        self.classes = _check_classes(classes)
+        self.classes = check_classes('Simulated', classes)
         self.seconds = _check_callable('seconds', seconds)
         self.overhead = _check_number('overhead', overhead)
         self.memory = None if memory is None else _check_callable('memory', memory)
@@ -356,25 +356,6 @@ class _Attempt:
     started: float
     seconds: float
     error: TrialError | None
-
-
-def _check_classes(classes: Any) -> list[ComputeClass]:
-    """Return the classes, refusing what is none or cannot be told apart."""
-    if isinstance(classes, (str, Mapping)) or not isinstance(classes, Iterable):
-        raise ConfigurationError(
-            f'Simulated(): classes must be a list of ComputeClass; got {classes!r} ({type(classes).__name__}). A single '
-            'one needs brackets too'
-        )
-    own = list(classes)
-    for item in own:
-        if not isinstance(item, ComputeClass):
-            raise ConfigurationError(
-                "Simulated(): each of classes must be a ComputeClass, such as ComputeClass('big', slots=20, "
-                f"hardware={{'cores': 16}}); got {item!r} ({type(item).__name__})"
-            )
-    if len({item.name for item in own}) < max(len(own), 1):
-        raise ConfigurationError('Simulated(): classes must be a list of at least one class, with different names')
-    return own
 
 
 def _check_callable(argument: str, given: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +11,7 @@ import attrs
 from shadho.errors import ConfigurationError
 from shadho.records import ComputeClass, Hardware, as_integer
 
-__all__ = ['DeclaredClass', 'check_resources', 'class_name', 'form_classes', 'slots']
+__all__ = ['DeclaredClass', 'check_classes', 'check_resources', 'class_name', 'form_classes', 'slots']
 
 
 @attrs.frozen
@@ -68,6 +68,25 @@ class DeclaredClass:
     def __str__(self) -> str:
         relation = '>=' if isinstance(self.value, (int, float)) else '='
         return f'{self.name!r} ({self.resource} {relation} {self.value})'
+
+
+def check_classes(backend: str, classes: Any) -> list[ComputeClass]:
+    """Return classes that a backend was given, refusing what is none or cannot be told apart."""
+    if isinstance(classes, (str, Mapping)) or not isinstance(classes, Iterable):
+        raise ConfigurationError(
+            f'{backend}(): classes must be a list of ComputeClass; got {classes!r} ({type(classes).__name__}). A single '
+            'one needs brackets too'
+        )
+    own = list(classes)
+    for item in own:
+        if not isinstance(item, ComputeClass):
+            raise ConfigurationError(
+                f"{backend}(): each of classes must be a ComputeClass, such as ComputeClass('big', slots=2, "
+                f"hardware={{'cores': 16}}, resources={{'cores': 4}}); got {item!r} ({type(item).__name__})"
+            )
+    if len({item.name for item in own}) < max(len(own), 1):
+        raise ConfigurationError(f'{backend}(): classes must be a list of at least one class, with different names')
+    return own
 
 
 def check_resources(resources: Mapping[str, Any] | None) -> dict[str, Any]:
