@@ -2,10 +2,10 @@
 
 One command, its tables and a picture, ``scheduling.png``::
 
-    python benchmarks/scheduling.py                  # about half an hour on two idle cores
+    python benchmarks/scheduling.py                  # about an hour on two cores, to judge by shorter runs
     python benchmarks/scheduling.py --quick          # a few minutes: fewer seeds, one cluster
     python benchmarks/scheduling.py --only target    # one section: hour, makespan, target, large, decision
-    python benchmarks/scheduling.py --record         # fit all recorded models anew first (about half an hour)
+    python benchmarks/scheduling.py --record         # fit all recorded models anew first (a quarter of an hour on two cores)
 
 No trial is run: the very driver of real searches runs on simulated clusters of three compute classes
 (`Simulated`), and a trial's loss and seconds are those of the nearest setting in a table of 5,120

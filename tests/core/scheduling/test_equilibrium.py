@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog, minimize
+from scipy.optimize import minimize
 
 from shadho.scheduling.equilibrium import equilibrium
 
@@ -191,22 +191,8 @@ def test_prices_are_what_one_more_slot_is_worth(seed):
 # --- quotas --------------------------------------------------------------------------------------
 
 
-def least_makespan(remaining, seconds, slots):
-    """Return the seconds in which so many trials of each tree can be run, at the very least."""
-    trees, classes = seconds.shape
-    load, each = np.zeros((classes, trees * classes + 1)), np.zeros((trees, trees * classes + 1))
-    for tree in range(trees):
-        for own in range(classes):
-            load[own, tree * classes + own] = seconds[tree, own]
-            each[tree, tree * classes + own] = 1
-    load[:, -1] = -slots
-    objective = np.zeros(trees * classes + 1)
-    objective[-1] = 1
-    return linprog(objective, load, np.zeros(classes), each, remaining).x[-1]
-
-
 @pytest.mark.parametrize('seed', range(20))
-def test_with_quotas_all_trees_finish_together_and_nearly_as_soon_as_can_be(seed):
+def test_with_quotas_all_trees_finish_together_and_nearly_as_soon_as_can_be(seed, least_makespan):
     rng = np.random.default_rng(seed)
     trees, classes = rng.integers(1, 13), rng.integers(1, 5)
     seconds = np.exp(rng.normal(0, 1, (trees, classes)))

@@ -8,7 +8,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 
 from shadho import ComputeClass, Search, Shadho, TrialState, hookimpl, spaces
 from shadho.backends import Simulated
@@ -510,21 +509,7 @@ def test_a_larger_number_lets_a_finished_search_go_on():
     assert per_tree(larger) == dict.fromkeys(range(3), 9)
 
 
-def least_makespan(trials, seconds, slots):
-    """Return the seconds in which so many trials of each tree can be run, at the very least."""
-    count, classes = seconds.shape
-    load, each = np.zeros((classes, count * classes + 1)), np.zeros((count, count * classes + 1))
-    for tree in range(count):
-        for own in range(classes):
-            load[own, tree * classes + own] = seconds[tree, own]
-            each[tree, tree * classes + own] = 1
-    load[:, -1] = -slots
-    objective = np.zeros(count * classes + 1)
-    objective[-1] = 1
-    return linprog(objective, load, np.zeros(classes), each, np.full(count, trials)).x[-1]
-
-
-def test_a_search_with_quotas_ends_nearly_as_soon_as_can_be():
+def test_a_search_with_quotas_ends_nearly_as_soon_as_can_be(least_makespan):
     names, slots = 'abc', np.array([4, 10, 20])
     classes = [ComputeClass(name, int(number), {'cores': 4}) for name, number in zip(names, slots)]
     ratios = {'market': [], 'fcfs': []}

@@ -30,6 +30,15 @@ Floats = npt.NDArray[np.float64]
 _SHOWN = 5
 """Trees of a class that a plan names."""
 
+_LARGE = 20_000
+"""Pairs of trees and classes above which a plan need not be as exact, as it takes milliseconds."""
+
+_EXPLORED = 0.02
+"""The share of every class's time in which all trees run there, whatever the market says."""
+
+_MOST_WITH_QUOTA = 4000
+"""Trees that are weighed at once when every tree is to have the same number of trials."""
+
 
 @attrs.frozen(eq=False)
 class Forecast:
@@ -52,16 +61,6 @@ class Forecast:
     seconds: Floats
     rates: Floats
     prices: Floats
-
-
-_LARGE = 20_000
-"""Pairs of trees and classes above which a plan need not be as exact, as it takes milliseconds."""
-
-_EXPLORED = 0.02
-"""The share of every class's time in which all trees run there, whatever the market says."""
-
-_MOST_WITH_QUOTA = 4000
-"""Trees that are weighed at once when every tree is to have the same number of trials."""
 
 
 class Market(Policy):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shadho.records import Trial
 from shadho.scheduling.hosts import HostWatch
 
-__all__ = ['INFEASIBLE', 'RuntimeModel']
+__all__ = ['INFEASIBLE', 'UNFIT', 'RuntimeModel']
 
 Floats = npt.NDArray[np.float64]
 
