@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from typing import IO, Any
 
 import shadho_worker
-from shadho.execution.objective import LOADING, Outcome, tail
+from shadho.execution.command import Outcome, tail
+from shadho.execution.objective import LOADING
 
 __all__ = ['main']
 

@@ -32,7 +32,8 @@ import cloudpickle
 
 import shadho_worker
 from shadho.errors import ConfigurationError
-from shadho.execution.objective import Objective, Outcome, describe_exit, is_outcome, tail
+from shadho.execution.command import Outcome, describe_exit, is_outcome, tail
+from shadho.execution.objective import Objective
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import kill_session
 
