@@ -25,7 +25,7 @@ class Threads(Backend):
     name = 'threads'
 
     def __init__(self, workers=None):
-        self.workers = workers or os.cpu_count() or 1
+        self._workers = workers or os.cpu_count() or 1
         self._pool = None
         self._futures: dict[int, Future] = {}
         self._results: queue.SimpleQueue = queue.SimpleQueue()
@@ -40,9 +40,9 @@ class Threads(Backend):
             raise ConfigurationError("backend='threads' runs functions, and cannot end a trial after trial_timeout")
         self._job = job
         self._results = queue.SimpleQueue()
-        self._pool = ThreadPoolExecutor(self.workers, 'shadho')
+        self._pool = ThreadPoolExecutor(self._workers, 'shadho')
         hardware = Hardware(cores=os.cpu_count() or 1)
-        self._classes = [ComputeClass('threads', self.workers, hardware, {'cores': 1, **job.resources})]
+        self._classes = [ComputeClass('threads', self._workers, hardware, {'cores': 1, **job.resources})]
 
     def close(self):
         if self._pool is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from shadho.backends import Backend, Job
+from shadho.cluster import ClusterNotes
 from shadho.errors import ConfigurationError, ShadhoError
 from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
@@ -306,6 +307,7 @@ class _Run:
         self.search = search
         self.storage = storage
         self.backend = backend
+        self.notes = ClusterNotes(storage, backend)
         self.registry = _with_display(shadho)
         self.origin = backend.now() - elapsed
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
@@ -371,6 +373,7 @@ class _Run:
             while self.unsent:
                 self.backend.submit(self.unsent[0])
                 self.registry.notify('shadho_trial_dispatched', trial=self.unsent.popleft())
+            self.notes.note_workers(self.measured)
             for result in self._poll():
                 self.storage.append(result)
                 finished += self._learn(result)
@@ -459,6 +462,7 @@ class _Run:
             for own in classes:
                 self.uses.setdefault(own.name, ClassUse(own)).compute_class = own
             self._tell_plan(anew=True)
+            self.notes.note_classes(classes, self.now())
 
     def _tell_plan(self, anew: bool = False) -> None:
         """Tell observers when the classes or the placement have changed."""
@@ -500,6 +504,7 @@ class _Run:
             self.search.cancel(trial)
         self.storage.flush()
         self.storage.update(elapsed=self.now())
+        self.notes.clear()
 
     def _result(self) -> SearchResult:
         search = self.search

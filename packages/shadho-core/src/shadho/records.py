@@ -23,6 +23,7 @@ __all__ = [
     'Trial',
     'TrialError',
     'TrialState',
+    'Worker',
     'as_integer',
     'from_json',
     'revive',
@@ -198,6 +199,32 @@ class ComputeClass:
     slots: int = attrs.field(default=1, converter=_slots)
     hardware: Hardware = attrs.field(factory=Hardware, converter=_hardware)
     resources: Mapping[str, Any] = attrs.field(factory=lambda: {'cores': 1}, converter=_resources)
+
+
+@attrs.frozen
+class Worker:
+    """One worker that is connected to a backend.
+
+    Attributes
+    ----------
+    name : str
+        Tells it from all other workers of the backend.
+    host : str
+    compute_class : str
+        The class that its slots count to.
+    hardware : Hardware
+    slots : int
+        Trials that it runs at once.
+    running : tuple of int
+        Ids of the trials that it runs now.
+    """
+
+    name: str
+    host: str
+    compute_class: str
+    hardware: Hardware
+    slots: int
+    running: tuple[int, ...] = attrs.field(default=(), converter=tuple)
 
 
 @attrs.frozen

@@ -56,7 +56,7 @@ class Local(Backend):
             )
         if pin is not None and not isinstance(pin, bool):
             raise ConfigurationError(f'Local(): pin must be True, False or None; got {pin!r}')
-        self.workers = as_integer(workers)
+        self._workers = as_integer(workers)
         self.classes = None if classes is None else check_classes('Local', classes)
         self.pin = pin
         self._reaper: Reaper | None = None
@@ -90,7 +90,7 @@ class Local(Backend):
             ]
         hardware = probe()
         (own,) = form_classes([hardware], job.classes, job.resources)
-        return [own if self.workers is None else attrs.evolve(own, slots=self.workers)]
+        return [own if self._workers is None else attrs.evolve(own, slots=self._workers)]
 
     def _start(self) -> None:
         """Start every slot, with its share of CPUs and GPUs."""

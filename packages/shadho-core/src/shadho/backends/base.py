@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from shadho.execution.classes import DeclaredClass
 from shadho.execution.objective import Command, Objective
-from shadho.records import ComputeClass, Result, Trial
+from shadho.records import ComputeClass, Result, Trial, Worker
 
 __all__ = ['Backend', 'Job']
 
@@ -96,6 +96,13 @@ class Backend(ABC):
 
         Times of the results are on the clock of `now`.
         """
+
+    def workers(self) -> Sequence[Worker]:
+        """Return the workers that are connected now, where the backend knows them one by one.
+
+        For people to look at: asked about once a second, and shown by ``shadho status``.
+        """
+        return ()
 
     def now(self) -> float:
         """Return the backend's clock in seconds, by which the search counts every time and timeout."""

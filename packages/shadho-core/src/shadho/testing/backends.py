@@ -20,7 +20,7 @@ from shadho.backends import Backend, Job
 from shadho.driver import Shadho
 from shadho.errors import ShadhoError
 from shadho.execution.objective import Command, Function, Objective
-from shadho.records import ComputeClass, Result, Trial, TrialState
+from shadho.records import ComputeClass, Result, Trial, TrialState, Worker
 from shadho.testing.spaces import SPACES
 
 __all__ = ['BackendSuite', 'ConcurrentBackendSuite', 'IsolatedBackendSuite']
@@ -169,6 +169,13 @@ class BackendSuite(ABC):
             assert len({own.name for own in classes}) == len(classes)
             assert sum(own.slots for own in classes) >= 1
             assert all(own.hardware.cores >= 1 for own in classes)
+
+    def test_workers_that_are_known_have_names_of_their_own_and_a_class(self) -> None:
+        with self._open(lambda params: 1.0) as run:
+            workers = run.backend.workers()
+            assert all(isinstance(own, Worker) for own in workers)
+            assert len({own.name for own in workers}) == len(workers)
+            assert {own.compute_class for own in workers} <= {own.name for own in run.backend.discover()}
 
     def test_a_trial_in_every_slot_of_every_class_is_evaluated(self) -> None:
         with self._open(lambda params: params['x']) as run:

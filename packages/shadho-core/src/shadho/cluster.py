@@ -1,0 +1,119 @@
+"""The cluster that a search runs on, noted in its storage for other processes to look at."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from shadho.backends import Backend
+from shadho.errors import ConfigurationError, StorageError
+from shadho.records import ComputeClass, Hardware, Worker, revive
+from shadho.storage import Storage
+from shadho_worker import jsonable
+
+__all__ = ['Cluster', 'ClusterNotes']
+
+_EVERY = 1.0
+"""Seconds between two looks at the workers."""
+
+
+class ClusterNotes:
+    """Keeps compute classes and workers in the metadata of a storage, as they are now.
+
+    Only what has changed is written: classes with every plan, workers about once a second at most,
+    however many trials there are.
+    """
+
+    def __init__(self, storage: Storage, backend: Backend) -> None:
+        self._storage = storage
+        self._backend = backend
+        self._written: dict[str, Any] = {}
+        self._next_look = -math.inf
+
+    def note_classes(self, classes: Sequence[ComputeClass], now: float) -> None:
+        """Note the classes, and which second of the search it is: a reader cannot ask the backend's clock."""
+        self._next_look = now + _EVERY
+        self._write(
+            classes=[jsonable(attrs.asdict(own)) for own in classes],
+            clock={'time': time.time(), 'seconds': now},
+            **self._look(),
+        )
+
+    def note_workers(self, now: float) -> None:
+        """Note which workers there are and what they run, unless that was done a moment ago."""
+        if now >= self._next_look:
+            self._next_look = now + _EVERY
+            self._write(**self._look())
+
+    def clear(self) -> None:
+        """Note that nothing runs any more; the classes stay as they were last."""
+        self._write(workers=[], running={})
+
+    def _look(self) -> dict[str, Any]:
+        workers = self._backend.workers()
+        # What changes with every trial is kept apart from what is long and rarely changes.
+        facts = [attrs.asdict(own, filter=lambda field, _: field.name != 'running') for own in workers]
+        return {
+            'workers': [jsonable(own) for own in facts],
+            'running': jsonable({own.name: list(own.running) for own in workers if own.running}),
+        }
+
+    def _write(self, **values: Any) -> None:
+        news = {key: value for key, value in values.items() if value != self._written.get(key)}
+        if news:
+            self._storage.update(**news)
+            self._written |= news
+
+
+@attrs.frozen
+class Cluster:
+    """What `ClusterNotes` left in a storage.
+
+    Attributes
+    ----------
+    classes : list of ComputeClass
+        Of the latest run, as they were last.
+    workers : list of Worker
+        Those of the run that goes on; those of a driver that was killed stay until the next run.
+    """
+
+    classes: list[ComputeClass] = attrs.field(factory=list)
+    workers: list[Worker] = attrs.field(factory=list)
+    _time: float = 0.0
+    _seconds: float = 0.0
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any]) -> Cluster:
+        """Read the metadata of a storage.
+
+        Raises
+        ------
+        StorageError
+            When they are not what was written.
+        """
+        clock = metadata.get('clock', {'time': 0.0, 'seconds': 0.0})
+        try:
+            running = revive(metadata.get('running', {}))
+            workers = revive(metadata.get('workers', []))
+            return cls(
+                [ComputeClass(**revive(own)) for own in metadata.get('classes', [])],
+                [_worker({**own, 'running': running.get(own['name'], ())}) for own in workers],
+                float(clock['time']),
+                float(clock['seconds']),
+            )
+        except (ConfigurationError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StorageError(
+                f'the notes about the cluster cannot be read ({type(error).__name__}: {error})'
+            ) from error
+
+    def seconds(self) -> float:
+        """Return the second of active search that it is now, if the search that noted this runs."""
+        return self._seconds + max(0.0, time.time() - self._time)
+
+
+def _worker(facts: Mapping[str, Any]) -> Worker:
+    return Worker(**{**facts, 'hardware': Hardware(**facts['hardware'])})
