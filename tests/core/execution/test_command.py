@@ -13,7 +13,7 @@ import pytest
 
 import shadho_worker
 from shadho.execution import command
-from shadho.execution.command import run_command, write_parameters
+from shadho.execution.command import parameters_text, run_command
 
 
 def test_what_the_command_leaves_is_an_outcome_with_its_seconds_and_its_output(tmp_path: Path) -> None:
@@ -36,25 +36,22 @@ def test_a_command_that_fails_is_an_outcome_with_the_end_of_its_output(tmp_path:
     assert outcome['output'] == 'why\n'
 
 
-def test_parameters_of_numpy_are_written_as_plain_json(tmp_path: Path) -> None:
-    write_parameters(tmp_path, {'x': np.float64(0.5), 'pair': (1, np.array([2, 3]))})
-    text = (tmp_path / shadho_worker.PARAMETERS_FILE).read_text()
+def test_parameters_of_numpy_are_written_as_plain_json() -> None:
+    text = parameters_text({'x': np.float64(0.5), 'pair': (1, np.array([2, 3]))})
     assert json.loads(text) == {'x': 0.5, 'pair': [1, [2, 3]]}
 
 
-def test_parameters_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
+def test_parameters_that_json_cannot_hold_are_refused() -> None:
     with pytest.raises(TypeError, match='cannot be written as JSON for a command; choose between names'):
-        write_parameters(tmp_path, {'x': object()})
+        parameters_text({'x': object()})
 
 
 def test_it_runs_where_there_is_no_shadho_beside_the_one_file_of_the_worker(tmp_path: Path) -> None:
     for module in (command, shadho_worker):
         shutil.copy(str(module.__file__), tmp_path)
     code = (
-        f'import sys; sys.path.insert(0, {str(tmp_path)!r}); import command; command.write_parameters(".", [1]); '
-        'print(command.run_command("cp hyperparameters.json x; echo 2 > result.json", ".")["loss"], '
-        '"shadho" in sys.modules)'
+        f'import sys; sys.path.insert(0, {str(tmp_path)!r}); import command; '
+        'print(command.parameters_text([1]), command.run_command("echo 2 > result.json", ".")["loss"], "shadho" in sys.modules)'
     )
     printed = subprocess.run([sys.executable, '-I', '-S', '-c', code], capture_output=True, text=True, cwd=tmp_path)
-    assert (printed.stdout, printed.stderr) == ('2.0 False\n', '')
-    assert json.loads((tmp_path / 'x').read_text()) == [1]
+    assert (printed.stdout, printed.stderr) == ('[1] 2.0 False\n', '')

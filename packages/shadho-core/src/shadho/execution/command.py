@@ -17,7 +17,7 @@ from typing import Any
 
 import shadho_worker
 
-__all__ = ['OUTPUT_LIMIT', 'Outcome', 'describe_exit', 'is_outcome', 'run_command', 'tail', 'write_parameters']
+__all__ = ['OUTPUT_LIMIT', 'Outcome', 'describe_exit', 'is_outcome', 'parameters_text', 'run_command', 'tail']
 
 Outcome = dict[str, Any]
 """As `shadho_worker.outcome` makes it, with ``seconds`` and, where it is captured, ``output``."""
@@ -26,16 +26,15 @@ OUTPUT_LIMIT = 20_000
 """Characters kept of what a trial prints: the last ones."""
 
 
-def write_parameters(folder: str | os.PathLike[str], params: Any) -> None:
-    """Write the parameters of a trial to ``hyperparameters.json``.
+def parameters_text(params: Any) -> str:
+    """Return the parameters of a trial as they are written to ``hyperparameters.json``: in ASCII.
 
     Raises
     ------
     TypeError, ValueError
         When a parameter cannot be written as JSON.
     """
-    text = json.dumps(params, default=_plain)
-    (Path(folder) / shadho_worker.PARAMETERS_FILE).write_text(text, encoding='utf-8')
+    return json.dumps(params, default=_plain)
 
 
 def run_command(command: str, folder: str | os.PathLike[str], loss_key: str = 'loss') -> Outcome:

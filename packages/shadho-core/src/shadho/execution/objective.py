@@ -14,7 +14,7 @@ import attrs
 
 import shadho_worker
 from shadho.errors import ConfigurationError
-from shadho.execution.command import Outcome, run_command, write_parameters
+from shadho.execution.command import Outcome, parameters_text, run_command
 
 __all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file']
 
@@ -94,7 +94,7 @@ class Command:
             else:
                 shutil.copy2(source, folder / source.name)
         shutil.copy2(shadho_worker.__file__, folder / 'shadho_worker.py')
-        write_parameters(folder, params)
+        (folder / shadho_worker.PARAMETERS_FILE).write_text(parameters_text(params), encoding='ascii')
 
     def _bring_back(self, folder: Path, trial: int) -> list[str]:
         """Move the output files out of the folder; return the names of those that are missing."""
