@@ -1,0 +1,541 @@
+"""The Work Queue backend: trials on every worker that can reach the driver."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import socket
+import sys
+import sysconfig
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import cloudpickle
+
+import shadho_worker
+from shadho import ComputeClass, Trial
+from shadho.backends import Backend, Job
+from shadho.errors import BackendError, ConfigurationError
+from shadho.execution import command, reaper
+from shadho.execution.classes import form_classes, slots
+from shadho.execution.command import is_outcome, parameters_text
+from shadho.execution.objective import Command
+from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective
+from shadho.records import Hardware, Result, TrialError, TrialState, Worker, as_integer
+from shadho_workqueue.engine import Engine
+from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
+from shadho_workqueue.meeting import Meeting, new_password, read, read_password
+from shadho_workqueue.roster import Connected, Roster, read_workers, trial_mark
+from shadho_workqueue.warm import PARAMS, REQUEST, shell_command
+
+__all__ = ['WorkQueue']
+
+log = logging.getLogger('shadho')
+
+_PATIENCE = 5.0
+"""Seconds without any worker, after which it is said how to start one."""
+
+_SLACK = 60
+"""Seconds past a trial's time after which the engine ends it, should its worker have failed to."""
+
+_MISSING_INPUT, _MISSING_OUTPUT = 1, 2  # results of the engine's tasks
+
+
+@attrs.define
+class _Group:
+    """Workers with the same hardware: what the engine is told to give a trial to.
+
+    Attributes
+    ----------
+    compute_class : ComputeClass
+        Of one such worker.
+    feature : str or None
+        None for plain workers, which are told apart by their resources only.
+    slots : int
+        Of all its workers.
+    share : dict
+        Memory and disk (MiB) of one slot.
+    """
+
+    compute_class: ComputeClass
+    feature: str | None
+    slots: int = 0
+    busy: int = 0
+    share: dict[str, int] = attrs.field(factory=dict)
+
+
+@attrs.define
+class _Task:
+    """A trial that the backend has: in the engine with a group, or waiting without."""
+
+    trial: Trial
+    submitted: float
+    params: str = ''
+    group: _Group | None = None
+
+
+class WorkQueue(Backend):
+    """Runs trials on workers of CCTools Work Queue, on any machines that can reach the driver.
+
+    Workers are started with ``python3 -m shadho.workers.workqueue -M <exp_key>`` in any number, before
+    or while the search runs. On the driver's machine, and on those that share the user's home with it, they
+    find the driver by the name of the search; elsewhere by ``--host HOST:PORT --password-file FILE``.
+
+    Parameters
+    ----------
+    port : int or pair of int, default 0
+        Where to listen: a port, the ends of a range, or 0 for any.
+    password_file : path, optional
+        Holds the password that workers must know; by default one is made up and left where only the
+        user's own workers find it.
+    host : str, optional
+        Name or address of this machine as workers reach it; by default its host name.
+    catalog : str, optional
+        ``host:port`` of a catalog server that workers find the driver by; none by default.
+    keep_workers : bool, default False
+        Whether workers stay, waiting for the next search of the same key, when this one ends.
+    debug_log : path, optional
+        Where the engine writes its debugging log.
+    """
+
+    name = 'workqueue'
+    queues_ahead = True
+
+    def __init__(
+        self,
+        port: int | tuple[int, int] = 0,
+        *,
+        password_file: str | os.PathLike[str] | None = None,
+        host: str | None = None,
+        catalog: str | None = None,
+        keep_workers: bool = False,
+        debug_log: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.port = _check_port(port)
+        if catalog is not None and not re.fullmatch(r'[^:\s]+(:\d+)?', catalog):
+            raise ConfigurationError(f"WorkQueue(): catalog must be 'host' or 'host:port'; got {catalog!r}")
+        self.password_file = password_file
+        self.host = host or socket.gethostname()
+        self.catalog = catalog
+        self.keep_workers = keep_workers
+        self.debug_log = debug_log
+        self._engine: Engine | None = None
+        self._roster: Roster | None = None
+
+    @classmethod
+    def affinity(cls, job: Job) -> int:
+        if not is_likely():
+            return -1
+        return 2 if job.is_command else 0
+
+    # --- begin and end -----------------------------------------------------------------------
+
+    def open(self, job: Job) -> None:
+        self._job = job
+        self._function = None if isinstance(job.objective, Command) else _pickle(job)
+        before = self._take_over(job.exp_key)
+        password = read_password(self.password_file) if self.password_file else before.password or new_password()
+        self._spool = tempfile.TemporaryDirectory(prefix='shadho-workqueue-', ignore_cleanup_errors=True)
+        self._engine = self._start_engine(job, before.port, password)
+        self._meeting = Meeting(
+            job.exp_key, self.host, self._engine.port, password, os.getpid(), self._engine.ssl, _program_version()
+        )
+        self._meeting.write()
+        self._roster = None if self._engine.reports_workers else Roster(self._engine.port, password)
+        self._workers: list[Connected] = []
+        self._groups: dict[str | Hardware, _Group] = {}
+        self._classes: list[ComputeClass] = []
+        self._tasks: dict[int, _Task] = {}
+        self._waiting: dict[str, deque[int]] = {}
+        self._inside: Counter[str] = Counter()
+        self._failed: list[Result] = []
+        self._told: dict[str, float] = {}
+        self._alone_since = time.monotonic()
+        self._inputs = self._input_files(job)
+        log.info('Work Queue listens on port %d of %s', self._engine.port, self.host)
+
+    def _take_over(self, exp_key: str) -> Meeting:
+        """Return where the last driver of this search was, whose workers may be waiting for this one."""
+        before = read(exp_key)
+        if before is None or not before.is_here:
+            return Meeting(exp_key, self.host, 0, '', 0)
+        if before.is_alive:
+            raise BackendError(
+                f'a search {exp_key!r} is running on this machine already (process {before.pid}), and its workers could '
+                'not tell the two apart; give this one another exp_key'
+            )
+        return before
+
+    def _start_engine(self, job: Job, last_port: int, password: str) -> Engine:
+        password_file = Path(self._spool.name) / 'password'
+        password_file.touch(mode=0o600)
+        password_file.write_text(password, encoding='utf-8')
+        options = {
+            'password_file': str(password_file),
+            'keepalive': (20, 15),  # a worker that hangs is noticed within a minute, however busy the manager is
+            'catalog': self.catalog,
+            'name': job.exp_key,
+            'debug_log': None if self.debug_log is None else str(self.debug_log),
+        }
+        if last_port and not self.port:
+            try:
+                return Engine(port=last_port, **options)
+            except BackendError:
+                log.warning(
+                    'port %d of the last run is taken now: workers that wait there will not come back', last_port
+                )
+        return Engine(port=list(self.port) if isinstance(self.port, tuple) else self.port, **options)
+
+    def _input_files(self, job: Job) -> list[tuple[str, str]]:
+        """Return the files that go with every trial: local path and name in the folder of the trial."""
+        if isinstance(job.objective, Command):
+            own = [(str(path), path.name) for path in job.objective.inputs]
+            return [*own, (shadho_worker.__file__, 'shadho_worker.py')]
+        assert self._function is not None
+        name = f'.objective-{hashlib.sha256(self._function).hexdigest()[:16]}'
+        path = Path(self._spool.name) / name
+        path.write_bytes(self._function)
+        return [(str(path), name)]
+
+    def close(self) -> None:
+        if self._roster is not None:
+            self._roster.close()
+            self._roster = None
+        if self._engine is not None:
+            self._engine.close(shutdown=not self.keep_workers)
+            self._engine = None
+            if not self.keep_workers:
+                self._meeting.remove()
+            self._spool.cleanup()
+
+    # --- workers and classes -----------------------------------------------------------------
+
+    def discover(self) -> Sequence[ComputeClass]:
+        if self._roster is not None and self._roster.workers is not self._workers:
+            self._regroup(self._roster.workers)
+        self._tell_notices()
+        return self._classes
+
+    def workers(self) -> Sequence[Worker]:
+        found = []
+        for worker in self._workers:
+            own = self._class_of(worker.hardware)
+            free = slots(worker.hardware, own.resources) if self._can_serve(worker) else 0
+            found.append(Worker(worker.name, worker.host, own.name, worker.hardware, free, worker.running))
+        return found
+
+    def _regroup(self, workers: list[Connected]) -> None:
+        """Take in which workers are connected; trials that wait for those that have gone are lost."""
+        changed = workers != self._workers
+        self._workers = workers
+        if workers or not self._alone_since:
+            self._alone_since = 0.0 if workers else time.monotonic()
+        if not changed:
+            return
+        groups: dict[str | Hardware, _Group] = {}
+        for worker in workers:
+            if not self._can_serve(worker):
+                continue
+            key: str | Hardware = worker.hardware if worker.card is None else worker.card.feature
+            if key not in groups:
+                groups[key] = self._new_group(worker, key)
+            groups[key].slots += slots(worker.hardware, groups[key].compute_class.resources)
+        gone = [group for key, group in self._groups.items() if key not in groups]
+        self._groups = groups
+        serving = [worker.hardware for worker in workers if self._can_serve(worker)]
+        self._classes = form_classes(serving, self._job.classes, self._job.resources)
+        assert self._engine is not None
+        for group in gone:
+            if group.feature is not None:
+                self._engine.send(do='gone', feature=group.feature)
+        self._fill_engine()
+
+    def _new_group(self, worker: Connected, key: str | Hardware) -> _Group:
+        own = self._class_of(worker.hardware)
+        fits = max(1, slots(worker.hardware, own.resources))
+        # Free disk shrinks while a worker runs, and a trial that asks for more than is left would wait for ever.
+        share = {'memory': max(1, worker.memory // fits), 'disk': max(1, worker.disk // (2 * fits))}
+        before = self._groups.get(key)
+        feature = None if worker.card is None else worker.card.feature
+        return _Group(own, feature, busy=before.busy if before is not None else 0, share=share)
+
+    def _class_of(self, hardware: Hardware) -> ComputeClass:
+        return form_classes([hardware], self._job.classes, self._job.resources)[0]
+
+    def _can_serve(self, worker: Connected) -> bool:
+        """Whether a worker can run the objective: commands always, functions with the same Python only."""
+        if self._function is None:
+            return True
+        own = f'{sys.version_info.major}.{sys.version_info.minor}'
+        if worker.card is not None and worker.card.python == own:
+            return True
+        has = 'is a plain work_queue_worker' if worker.card is None else f'runs Python {worker.card.python}'
+        self._warn(
+            f'{worker.name} cannot serve',
+            f'the worker {worker.name} {has}, and this search evaluates a function of Python {own}, which needs the same '
+            'Python there: start it with "python3 -m shadho.workers.workqueue" of such a Python, or make the objective '
+            'a command',
+        )
+        return False
+
+    def _warn(self, subject: str, message: str, pause: float = math.inf) -> None:
+        """Log a warning, once in so many seconds for each subject."""
+        if time.monotonic() - self._told.get(subject, -math.inf) >= pause or subject not in self._told:
+            self._told[subject] = time.monotonic()
+            log.warning('%s', message)
+
+    def _tell_notices(self) -> None:
+        """Say what is wrong with workers that do not get in."""
+        assert self._engine is not None
+        if self._alone_since and time.monotonic() - self._alone_since > _PATIENCE:
+            self._warn(
+                'alone',
+                f'no worker is connected; start some, on any machine: python3 -m shadho.workers.workqueue -M '
+                f'{self._job.exp_key}   (on machines that do not share {Path.home()} with this one: --host '
+                f'{self.host}:{self._engine.port} --password-file FILE, see WorkQueue(password_file=))',
+            )
+        for line in self._engine.notices():
+            refused = re.search(r'worker (\S+?)(:\d+)? presented the wrong password', line)
+            foreign = re.search(
+                r'worker \((\S+?)\) is using work queue protocol (\d+), but I am using protocol (\d+)', line
+            )
+            if refused:
+                message = f'a worker on {refused[1]} was refused, as it does not know the password of this search'
+                self._warn(f'refused {refused[1]}', message, 60.0)
+            elif foreign:
+                message = (
+                    f'a worker on {foreign[1]} was refused: it speaks protocol {foreign[2]} of Work Queue, and the driver '
+                    f'{foreign[3]}; install the same release of CCTools on both'
+                )
+                self._warn(f'foreign {foreign[1]}', message, 60.0)
+            else:
+                log.info('Work Queue: %s', line)
+
+    # --- trials ------------------------------------------------------------------------------
+
+    def submit(self, trial: Trial) -> None:
+        self._tasks[trial.id] = _Task(trial, self.now())
+        try:
+            self._tasks[trial.id].params = self._sendable(trial.params)
+        except (TypeError, ValueError) as error:
+            failed = TrialError('exception', f'the folder of the trial could not be filled: {error}')
+            self._failed.append(self._ended(trial.id, TrialState.FAILED, '', failed))
+            return
+        self._waiting.setdefault(trial.compute_class, deque()).append(trial.id)
+        self._fill_engine()
+
+    def _sendable(self, params: Any) -> str:
+        """Write parameters as text: JSON for a command, pickled for a function."""
+        return parameters_text(params) if self._function is None else _pickle_params(params).hex()
+
+    def _fill_engine(self) -> None:
+        """Give the engine as many waiting trials as their classes have slots, and one more for each."""
+        known = {own.name: own for own in self._classes}
+        for name, waiting in self._waiting.items():
+            groups = [group for group in self._groups.values() if group.compute_class.name == name]
+            total = sum(group.slots for group in groups)
+            own = known.get(name)
+            limit = 0 if own is None else own.slots if own.slots < total else 2 * total
+            while waiting and self._inside[name] < limit:
+                self._send(self._tasks[waiting.popleft()], max(groups, key=lambda group: group.slots - group.busy))
+            while waiting and own is None:
+                self._failed.append(self._lost(waiting.popleft(), ''))
+
+    def _send(self, own: _Task, group: _Group) -> None:
+        assert self._engine is not None
+        trial = own.trial
+        own.group = group
+        group.busy += 1
+        self._inside[trial.compute_class] += 1
+        asked = {
+            'cores': 1,
+            'gpus': 0,
+            **group.share,
+            **{name: amount for name, amount in trial.resources.items() if amount},
+        }
+        timeout = self._job.trial_timeout
+        objective = self._job.objective
+        is_command = isinstance(objective, Command)
+        request = {
+            'trial': trial.id,
+            'command': objective.command if is_command else None,
+            'loss_key': objective.loss_key,
+            'objective': None if is_command else self._inputs[0][1],
+            'timeout': timeout,
+            'resources': dict(trial.resources),
+        }
+        params = shadho_worker.PARAMETERS_FILE if is_command else PARAMS
+        folder = objective.output_folder / str(trial.id) if is_command else Path()
+        self._engine.send(
+            do='submit',
+            trial=trial.id,
+            command=shell_command(trial_mark(trial.id)),
+            feature=group.feature,
+            resources={name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
+            files=[*self._inputs, *(_RUNNER if group.feature is None else ())],
+            buffers=[(json.dumps(request), REQUEST), (own.params, params)],
+            outputs=[(str(folder / name), name) for name in objective.outputs] if is_command else [],
+            seconds=None if timeout is None else math.ceil(max(timeout, LOADING_SECONDS) + timeout + _SLACK),
+        )
+
+    def cancel(self, trial: Trial) -> None:
+        if trial.id not in self._tasks:
+            return
+        if self._tasks[trial.id].group is None:
+            self._waiting[trial.compute_class].remove(trial.id)
+        elif self._engine is not None:
+            self._engine.send(do='cancel', trial=trial.id)
+        self._forget(trial.id)
+
+    def _forget(self, trial: int) -> _Task:
+        """Take a trial off the books."""
+        own = self._tasks.pop(trial)
+        if own.group is not None:
+            self._inside[own.trial.compute_class] -= 1
+            own.group.busy -= 1
+        return own
+
+    def poll(self, timeout: float | None) -> Sequence[Result]:
+        assert self._engine is not None
+        results, self._failed = self._failed, []
+        for message in self._engine.wait(0.0 if results else timeout):
+            if message['say'] == 'workers':
+                self._regroup(read_workers(message['workers']))
+            elif message['trial'] in self._tasks:
+                results.append(self._result(message))
+        self._fill_engine()
+        return results
+
+    def _result(self, message: Mapping[str, Any]) -> Result:
+        trial, host = message['trial'], message['host']
+        if message['say'] == 'lost':
+            return self._lost(trial, host)
+        outcome = _outcome(message['text'], trial)
+        if outcome is None:
+            return self._without_outcome(trial, message)
+        if message['result'] == _MISSING_OUTPUT and outcome['state'] == 'done':
+            missing = self._missing_output(trial)
+            failed = shadho_worker.failed(
+                'result', f'the command left no {missing}', outcome['output'], outcome['results']
+            )
+            outcome = {**outcome, **failed}
+        own = self._forget(trial)
+        now = self.now()
+        when = {'started': max(own.submitted, now - outcome['seconds']), 'finished': now, 'seconds': outcome['seconds']}
+        return Result.of(trial, outcome, **when, host=str(outcome.get('worker', host)), output=outcome['output'])
+
+    def _without_outcome(self, trial: int, message: Mapping[str, Any]) -> Result:
+        """A task that ended without an outcome: something is wrong with its worker, or with an input file."""
+        if message['result'] == _MISSING_INPUT:
+            gone = ', '.join(local for local, _ in self._inputs if not Path(local).exists()) or 'an input file'
+            text = f'{gone} could not be sent to the worker: was it removed?'
+            return self._ended(trial, TrialState.FAILED, message['host'], TrialError('exception', text))
+        words = message['text'].strip()[-500:]
+        log.warning(
+            'trial %d came back without a result from the worker on %s (result %d of Work Queue): %s',
+            trial, message['host'] or 'an unknown host', message['result'], words or 'it said nothing',
+        )  # fmt: skip
+        return self._lost(trial, message['host'])
+
+    def _missing_output(self, trial: int) -> str:
+        assert isinstance(self._job.objective, Command)
+        folder = self._job.objective.output_folder / str(trial)
+        return next((name for name in self._job.objective.outputs if not (folder / name).exists()), 'output file')
+
+    def _lost(self, trial: int, host: str) -> Result:
+        return self._ended(trial, TrialState.LOST, host)
+
+    def _ended(self, trial: int, state: TrialState, host: str, error: TrialError | None = None) -> Result:
+        own = self._forget(trial)
+        return Result(trial, state, error=error, started=own.submitted, finished=self.now(), host=host)
+
+
+_RUNNER = tuple(
+    (str(path), f'.shadho/{path.name}')
+    for path in (
+        Path(__file__).with_name('task.py'), Path(command.__file__), Path(reaper.__file__), Path(shadho_worker.__file__),
+    )
+)  # fmt: skip
+"""What plain workers need to run a trial."""
+
+
+def _check_port(port: Any) -> int | tuple[int, int]:
+    numbers = [as_integer(number) for number in (port if isinstance(port, (tuple, list)) else (port,))]
+    if len(numbers) > 2 or any(number is None or not 0 <= number < 2**16 for number in numbers):
+        raise ConfigurationError(
+            f'WorkQueue(): port must be a number below 65536, the two ends of a range, or 0 for any; got {port!r}'
+        )
+    first, last = int(numbers[0] or 0), int(numbers[-1] or 0)
+    return first if len(numbers) == 1 else (first, last)
+
+
+def _program_version() -> str:
+    program = find_program('work_queue_worker')
+    return version_of(program) if program is not None else ''
+
+
+def _pickle(job: Job) -> bytes:
+    """Pickle a function together with the modules beside it, which workers do not have."""
+    with _by_value(_own_modules()):
+        return pickle_objective(job.objective)
+
+
+def _pickle_params(params: Any) -> bytes:
+    try:
+        with _by_value(_own_modules()):
+            return bytes(cloudpickle.dumps(params))
+    except Exception as error:
+        raise ConfigurationError(f'the parameters {params!r} cannot be sent to a worker: {error}') from error
+
+
+def _own_modules() -> list[ModuleType]:
+    """Return the modules that were loaded from the user's own folders, not from installed packages."""
+    places = [sysconfig.get_paths()[name] for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
+    roots = {str(Path(entry or os.getcwd()).resolve()) for entry in [sys.path[0], ''] if 'site-packages' not in entry}
+    own = []
+    for module in list(sys.modules.values()):
+        path = getattr(module, '__file__', None)
+        if not path or module.__name__ == '__main__':
+            continue
+        real = str(Path(path).resolve())
+        if any(real.startswith(root + os.sep) for root in roots) and not any(
+            real.startswith(place) for place in places
+        ):
+            own.append(module)
+    return own
+
+
+@contextmanager
+def _by_value(modules: Sequence[ModuleType]) -> Iterator[None]:
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _outcome(text: str, trial: int) -> dict[str, Any] | None:
+    """Return the outcome that a task printed; None when it printed something else."""
+    try:
+        outcome = json.loads(text.strip().rpartition('\n')[2])
+    except (ValueError, RecursionError):
+        return None
+    if not is_outcome(outcome) or outcome.get('trial', trial) != trial:
+        return None
+    seconds, printed = outcome.get('seconds', 0.0), outcome.get('output', '')
+    if not isinstance(seconds, (int, float)) or not isinstance(printed, str):
+        return None
+    return {**outcome, 'seconds': float(seconds), 'output': printed}

@@ -1,0 +1,132 @@
+"""The commands that this backend adds to ``shadho``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from shadho.errors import ShadhoError
+from shadho_workqueue.factory import BATCH_SYSTEMS, Pool, run_pool
+from shadho_workqueue.meeting import read_password, wait_for
+from shadho_workqueue.worker import become_worker, detect, worker_program
+
+__all__ = ['worker']
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except ShadhoError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command('workqueue', context_settings={'help_option_names': ['-h', '--help']})
+@click.option('-M', '--exp-key', metavar='KEY', help='Name of the search to work for.')
+@click.option('--host', metavar='HOST:PORT', help='Where the driver listens, when the name alone does not find it.')
+@click.option('--password-file', type=click.Path(), help='Holds the password that the driver was given.')
+@click.option(
+    '--catalog', metavar='HOST:PORT', help='Find the driver by this catalog server, as the driver was told too.'
+)
+@click.option('--ssl', is_flag=True, help='Speak through SSL, as newer engines can; found by itself with -M.')
+@click.option(
+    '--wait', default=900.0, show_default=True, metavar='SECONDS', help='How long to wait for the driver to start.'
+)
+@click.option('--idle-timeout', type=click.IntRange(1), default=900, show_default=True, metavar='SECONDS',
+              help='End after so long without a trial, or without a driver.')  # fmt: skip
+@click.option('--cores', type=click.IntRange(1), help='Cores to offer; by default those that this process may use.')
+@click.option('--memory', type=click.IntRange(1), metavar='MIB', help='Memory to offer.')
+@click.option('--gpus', metavar='N|MODEL,MODEL', help='GPUs to offer, as a number or as models.')
+@click.option(
+    '--feature', 'features', multiple=True, metavar='NAME=VALUE', help='Something else that compute classes ask for.'
+)
+@click.option('--name', help='What to call this worker; by default its host name.')
+@click.option(
+    '--batch', type=click.Choice(BATCH_SYSTEMS), help='Start workers as jobs of a batch system instead of here.'
+)
+@click.option('--count', type=click.IntRange(1), help='How many, with --batch.')
+@click.option('--min', 'least', type=click.IntRange(0), help='With --batch: never fewer.')
+@click.option(
+    '--max',
+    'most',
+    type=click.IntRange(1),
+    help='With --batch: never more; between them, as many as there is work for.',
+)
+@click.option('--batch-options', default='', help='For the batch system, such as "--partition=gpu --time=4:00:00".')
+def worker(
+    exp_key: str | None, host: str | None, password_file: str | None, catalog: str | None, ssl: bool, wait: float,
+    idle_timeout: int, cores: int | None, memory: int | None, gpus: str | None, features: tuple[str, ...], name: str | None,
+    batch: str | None, count: int | None, least: int | None, most: int | None, batch_options: str,
+) -> None:  # fmt: skip
+    """Serve trials of a distributed search by Work Queue.
+
+    The driver is found by the name of the search (-M) on its own machine and on those that share the
+    home folder with it, also when it starts later; elsewhere by --host and --password-file. One worker
+    offers all of its machine: it runs as many trials at once as fit.
+    """
+    if exp_key is None and host is None:
+        raise click.UsageError('give -M KEY, the name of the search, or --host HOST:PORT')
+    if catalog is not None and exp_key is None:
+        raise click.UsageError('--catalog finds a search by its name: give -M KEY too')
+    if batch is None and (count or least is not None or most or batch_options):
+        raise click.UsageError('--count, --min, --max and --batch-options are for --batch')
+    with _errors():
+        worker_program()
+        password = None if password_file is None else read_password(password_file)
+        if catalog is not None:
+            address = ['-C', catalog, '-M', str(exp_key)]
+        elif host is not None:
+            address = list(_split(host))
+            if password is None:
+                raise click.UsageError('--host needs --password-file too: every search has a password')
+        else:
+            click.echo(f'looking for the driver of the search {exp_key} ...', err=True)
+            meeting = wait_for(str(exp_key), wait)
+            address, password, ssl = (
+                [meeting.address, str(meeting.port)],
+                password or meeting.password,
+                ssl or meeting.ssl,
+            )
+        options = ['-t', str(idle_timeout), '-i', '1', '-b', '5', *(['--ssl'] if ssl else [])]
+        found = _gpus(gpus)
+        if batch is not None:
+            pool = Pool(batch, least if least is not None else count or 1, most or count or least or 1, batch_options,
+                        cores, memory, found, _features(features))  # fmt: skip
+            run_pool(pool, address, options, password)
+        hardware = detect(cores, memory, found, _features(features))
+        become_worker([*address, *options], hardware, name or socket.gethostname(), password)
+
+
+def _split(host: str) -> tuple[str, str]:
+    name, _, port = host.rpartition(':')
+    if not name or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise click.UsageError(f'--host must be HOST:PORT, as the driver says; got {host!r}')
+    return name, port
+
+
+def _gpus(given: str | None) -> list[str] | None:
+    if given is None:
+        return None
+    if given.isdigit():
+        return ['gpu'] * int(given)
+    return [model.strip() for model in given.split(',')]
+
+
+def _features(given: tuple[str, ...]) -> Mapping[str, Any]:
+    """Read NAME=VALUE; numbers are numbers, as compute classes compare them."""
+    features = {}
+    for feature in given:
+        name, _, value = feature.partition('=')
+        if not name or not value:
+            raise click.UsageError(f'--feature must be NAME=VALUE; got {feature!r}')
+        try:
+            number = json.loads(value)
+        except ValueError:
+            number = value
+        features[name] = number if isinstance(number, (int, float, bool)) else value
+    return features

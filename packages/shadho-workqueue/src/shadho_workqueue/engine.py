@@ -1,0 +1,141 @@
+"""The driver's side of the engine: a manager in a process of its own, spoken to in lines of JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from shadho.errors import BackendError
+from shadho.execution.command import describe_exit, tail
+from shadho_workqueue import manager
+from shadho_workqueue.installation import HELP, find_bindings
+
+__all__ = ['Engine']
+
+_START = 60.0
+_CHUNK = 2**16
+
+
+class Engine:
+    """A running manager.
+
+    Parameters
+    ----------
+    **options : Any
+        What `manager.Manager.create` wants.
+
+    Attributes
+    ----------
+    port : int
+        Where it listens.
+    ssl : bool
+    reports_workers : bool
+        Whether it tells of the connected workers by itself.
+
+    Raises
+    ------
+    BackendError
+        When there are no bindings of the engine, or the manager cannot start.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        bindings = find_bindings()
+        if bindings is None:
+            raise BackendError(f'no Python here can load the bindings of Work Queue; {HELP}')
+        self._log = tempfile.TemporaryFile()
+        self._read = 0
+        self._seen = 0
+        self._received = b''
+        self._news: deque[dict[str, Any]] = deque()
+        self._process = subprocess.Popen(
+            [bindings.python, manager.__file__, json.dumps(options)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            start_new_session=True,  # Ctrl-C is the driver's to handle
+        )  # fmt: skip
+        answer = self._next(_START)
+        if answer is None or answer['say'] != 'ready':
+            self.kill()
+            said = answer['message'] if answer else f'it did not start within {_START:g} s'
+            raise BackendError(f'the Work Queue manager could not start: {said}{self._hint(options, said)}')
+        self.port: int = answer['port']
+        self.ssl: bool = answer['ssl']
+        self.reports_workers: bool = answer['reports']
+
+    def _hint(self, options: dict[str, Any], said: str) -> str:
+        if options['port'] and 'port' in said:
+            return f'. Is port {options["port"]} taken, by another search perhaps? Give another one, or 0 for any'
+        return ''
+
+    def send(self, **message: Any) -> None:
+        """Send a command to the manager."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b'\n')
+        except OSError:
+            self._fail()
+
+    def wait(self, timeout: float | None) -> Iterator[dict[str, Any]]:
+        """Yield news as soon as there is any, after at most so many seconds (None: no limit)."""
+        self.send(do='wait', seen=self._seen)
+        message = self._next(timeout)
+        while message is not None:
+            self._seen += message['say'] in ('done', 'lost')
+            yield message
+            message = self._next(0.0)
+
+    def _next(self, timeout: float | None) -> dict[str, Any] | None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.flush()
+        except OSError:
+            self._fail()
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._news:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([self._process.stdout], [], [], left)[0]:
+                return None
+            received = os.read(self._process.stdout.fileno(), _CHUNK)
+            if not received:
+                self._fail()
+            *lines, self._received = (self._received + received).split(b'\n')
+            self._news.extend(map(json.loads, lines))
+        return self._news.popleft()
+
+    def _fail(self) -> None:
+        status = self._process.wait()
+        raise BackendError(
+            f'the Work Queue manager ended unexpectedly ({describe_exit(status)}); its last words: '
+            f'{tail(self._log.fileno()).strip() or "none"}. All that was recorded is kept: run the script again, and the search goes on'
+        )
+
+    def notices(self) -> list[str]:
+        """Return what the manager has printed since the last call, line by line."""
+        whole, newline, _ = os.pread(self._log.fileno(), 2**20, self._read).rpartition(b'\n')
+        self._read += len(whole + newline)
+        return whole.decode('utf-8', 'replace').splitlines()
+
+    def close(self, shutdown: bool) -> None:
+        """End the manager; with `shutdown`, its workers too. Harmless when it has ended."""
+        if self._process.poll() is None:
+            with contextlib.suppress(BackendError, subprocess.TimeoutExpired):
+                self.send(do='close', shutdown=shutdown)
+                self._process.communicate(timeout=20.0)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the manager at once."""
+        self._process.kill()
+        self._process.wait()
+        for file in (self._process.stdin, self._process.stdout, self._log):
+            assert file is not None
+            with contextlib.suppress(OSError):
+                file.close()

@@ -1,0 +1,203 @@
+"""The engine's manager, in a process of its own: lines of JSON in, lines of JSON out.
+
+It runs under whichever Python has the engine's bindings, which may be an older one than the driver's
+and have none of its packages: so this file needs nothing else. The bindings hold Python's lock
+while they wait, and wait in whole seconds; so the driver and the engine take turns, and only the
+engine's turns wait.
+"""
+
+import inspect
+import json
+import os
+import select
+import sys
+import time
+
+TURN = 0.25
+"""Seconds that the driver has after a result, for its answer, before the engine goes on without it."""
+
+PAUSE = 0.02
+"""Seconds between looks at an empty queue, whose wait returns at once."""
+
+LOST = (40, 48)  # forsaken; more attempts than were allowed
+
+
+def load():
+    """Return the engine's bindings, by their new name or their old one."""
+    try:
+        import ndcctools.work_queue as work_queue
+    except ImportError:
+        import work_queue
+    return work_queue
+
+
+class Manager:
+    """The queue, the tasks in it, and the driver at the other end of two pipes."""
+
+    def __init__(self, options, inbox, outbox):
+        self.inbox = inbox
+        self.outbox = outbox
+        self.wq = load()
+        self.tasks = {}  # by the driver's number of the trial
+        self.trials = {}  # the other way round: by the engine's number of the task
+        self.told = 0  # news of tasks, so far
+        self.seen = 0  # news that the driver has answered
+        self.removed = 0  # workers that have gone, so far
+        self.looked = 0.0
+        self.received = b''
+        self.queue = self.create(options)
+        self.reports = hasattr(self.queue, 'status')
+        self.say(say='ready', port=self.queue.port, ssl=self.ssl, reports=self.reports)
+
+    def create(self, options):
+        arguments = {'port': tuple(options['port']) if isinstance(options['port'], list) else options['port']}
+        self.ssl = 'ssl' in inspect.signature(self.wq.WorkQueue.__init__).parameters
+        if self.ssl:
+            arguments['ssl'] = True
+        if options['debug_log']:
+            arguments['debug_log'] = options['debug_log']
+        queue = self.wq.WorkQueue(**arguments)
+        if options['password_file'] and not queue.specify_password_file(options['password_file']):
+            raise OSError('the password file %s cannot be read' % options['password_file'])
+        queue.specify_keepalive_interval(options['keepalive'][0])
+        queue.specify_keepalive_timeout(options['keepalive'][1])
+        if options['catalog']:  # without one, no name: a named queue tells a public catalog of itself
+            host, _, port = options['catalog'].partition(':')
+            queue.specify_catalog_server(host, int(port or 9097))
+            queue.specify_name(options['name'])
+        return queue
+
+    def say(self, **message):
+        self.outbox.write(json.dumps(message).encode() + b'\n')
+        self.outbox.flush()
+
+    def tell(self, **news):
+        self.told += 1
+        self.say(**news)
+
+    def run(self):
+        while True:
+            self.obey()
+            self.look()
+
+    def look(self):
+        """Let the engine work until there is news, a second at most."""
+        task = self.queue.wait(1)
+        if task is not None:
+            self.finished(task)
+        elif self.queue.empty():
+            select.select([self.inbox], [], [], PAUSE)
+        self.take_lost()
+        self.tell_workers()
+
+    def obey(self):
+        """Do what the driver says; after news, wait a little for its answer."""
+        until = time.monotonic() + TURN
+        while True:
+            left = max(0.0, until - time.monotonic()) if self.seen < self.told else 0.0
+            if not select.select([self.inbox], [], [], left)[0]:
+                return
+            received = os.read(self.inbox, 2**16)
+            if not received:
+                os._exit(0)  # the driver is gone; its workers wait for the next one
+            *lines, self.received = (self.received + received).split(b'\n')
+            for line in lines:
+                message = json.loads(line.decode())
+                getattr(self, 'do_' + message.pop('do'))(**message)
+
+    def do_wait(self, seen):
+        """The driver knows so much of the news, and has nothing more to say."""
+        self.seen = seen
+
+    def do_submit(self, trial, command, feature, resources, files, buffers, outputs, seconds):
+        task = self.wq.Task(command)
+        if feature:
+            task.specify_feature(feature)
+        task.specify_cores(resources['cores'])
+        task.specify_memory(resources['memory'])
+        task.specify_disk(resources['disk'])
+        task.specify_gpus(resources['gpus'])
+        for local, remote in files:
+            task.specify_file(local, remote, type=self.wq.WORK_QUEUE_INPUT, cache=True)
+        for text, remote in buffers:
+            task.specify_buffer(text, remote, cache=False)
+        for local, remote in outputs:
+            task.specify_file(local, remote, type=self.wq.WORK_QUEUE_OUTPUT, cache=False)
+        if seconds:
+            task.specify_running_time_max(seconds)
+        task.specify_max_retries(1)
+        self.tasks[trial] = (task, self.queue.submit(task), feature)
+        self.trials[self.tasks[trial][1]] = trial
+
+    def do_cancel(self, trial):
+        if trial in self.tasks:
+            _, number, _ = self.tasks.pop(trial)
+            del self.trials[number]
+            self.queue.cancel_by_taskid(number)
+
+    def do_gone(self, feature):
+        """No worker with this feature is left: what waits for one is lost."""
+        for trial, (_, number, wanted) in list(self.tasks.items()):
+            if wanted == feature and self.is_waiting(number):
+                self.lose(trial, '')
+
+    def do_close(self, shutdown):
+        for trial in list(self.tasks):
+            self.do_cancel(trial)
+        if shutdown:
+            self.queue.shutdown_workers(0)
+        self.say(say='closed')
+        os._exit(0)  # deleting the queue closes connections, which the end of the process does too
+
+    def finished(self, task):
+        trial = self.trials.pop(task.id)
+        del self.tasks[trial]
+        if task.result in LOST:
+            self.tell(say='lost', trial=trial, host=task.hostname or '')
+        else:
+            self.tell(say='done', trial=trial, result=task.result, text=task.output or '', host=task.hostname or '')
+
+    def take_lost(self):
+        """Report the tasks whose worker has gone, instead of trying them silently once more."""
+        removed = self.queue.stats.workers_removed
+        if removed == self.removed:
+            return
+        self.removed = removed
+        lost = [
+            (trial, task)
+            for trial, (task, number, _) in self.tasks.items()
+            if task._task.try_count and self.is_waiting(number)
+        ]
+        for trial, task in lost:
+            self.lose(trial, task.hostname or '')
+
+    def is_waiting(self, number):
+        return self.queue.task_state(number) == self.wq.WORK_QUEUE_TASK_READY
+
+    def lose(self, trial, host):
+        self.do_cancel(trial)
+        self.tell(say='lost', trial=trial, host=host)
+
+    def tell_workers(self):
+        """Tell of connected workers, where the bindings can; else the driver asks through the manager's port."""
+        if self.reports and time.monotonic() > self.looked + 1.0:
+            self.say(say='workers', workers=self.queue.status('workers'))
+            self.looked = time.monotonic()
+
+
+def main():
+    """Serve the driver until it closes its pipe."""
+    outbox = os.fdopen(os.dup(1), 'wb')
+    os.dup2(2, 1)  # whatever the engine prints is no message
+    try:
+        manager = Manager(json.loads(sys.argv[1]), 0, outbox)
+    except Exception as error:
+        outbox.write(json.dumps({'say': 'failed', 'message': str(error)}).encode() + b'\n')
+        outbox.flush()
+        sys.exit(1)
+    manager.run()
+
+
+if __name__ == '__main__':
+    del sys.path[0]  # this file's folder, where names of other modules may be those of standard ones
+    main()

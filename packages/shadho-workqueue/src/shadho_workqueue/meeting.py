@@ -1,0 +1,162 @@
+"""How workers find their manager without a public catalog: a file in the user's own state directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import attrs
+
+from shadho.errors import BackendError
+
+__all__ = ['Meeting', 'keep_private', 'meeting_file', 'new_password', 'read_password', 'state_folder']
+
+
+@attrs.frozen
+class Meeting:
+    """Where the manager of a search is.
+
+    Attributes
+    ----------
+    exp_key : str
+    host : str
+        Name of the driver's machine, as other machines reach it.
+    port : int
+    password : str
+    pid : int
+        The driver's process.
+    ssl : bool
+        Whether the manager speaks through SSL.
+    version : str
+        Of the engine's programs beside the manager; may be empty.
+    """
+
+    exp_key: str
+    host: str
+    port: int
+    password: str = attrs.field(repr=False)
+    pid: int
+    ssl: bool = False
+    version: str = ''
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the driver was started on this machine."""
+        return self.host == socket.gethostname()
+
+    @property
+    def address(self) -> str:
+        """Host to connect to: the loopback when the driver is on this machine."""
+        return '127.0.0.1' if self.is_here else self.host
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the driver still runs, as far as can be told from this machine."""
+        if not self.is_here:
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return self.pid != os.getpid()
+
+    def write(self) -> None:
+        """Leave this for workers to find; only the user may read it."""
+        keep_private(meeting_file(self.exp_key), json.dumps(attrs.asdict(self)))
+
+    def remove(self) -> None:
+        """Take the file away, unless another search has replaced it."""
+        if read(self.exp_key) == self:
+            meeting_file(self.exp_key).unlink(missing_ok=True)
+
+
+def read(exp_key: str) -> Meeting | None:
+    """Return where the manager of a search is; None when nobody has said so."""
+    path = meeting_file(exp_key)
+    try:
+        text = path.read_text(encoding='utf-8')
+    except FileNotFoundError:
+        return None
+    try:
+        return Meeting(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise BackendError(f'{path} is damaged ({error}); remove it and start the driver again') from None
+
+
+def wait_for(exp_key: str, timeout: float) -> Meeting:
+    """Return where the manager of a search is, as soon as its driver has started.
+
+    Raises
+    ------
+    BackendError
+        When nobody has said so within `timeout` seconds.
+    """
+    until = time.monotonic() + timeout
+    while True:
+        meeting = read(exp_key)
+        if meeting is not None and meeting.is_alive:
+            return meeting
+        if time.monotonic() >= until:
+            others = sorted(path.stem for path in state_folder().glob('*.json'))
+            raise BackendError(
+                f'no search {exp_key!r} was found within {timeout:g} s in {state_folder()}. Start its driver; on a '
+                'machine that does not share this folder with it, give --host HOST:PORT --password-file FILE. '
+                f'Searches found: {", ".join(others) or "none"}'
+            )
+        time.sleep(0.2)
+
+
+def state_folder() -> Path:
+    """Return the folder of meetings: below the user's state directory."""
+    base = os.environ.get('XDG_STATE_HOME')
+    return (Path(base) if base else Path.home() / '.local' / 'state') / 'shadho' / 'workqueue'
+
+
+def meeting_file(exp_key: str) -> Path:
+    """Return where the manager of a search is told of."""
+    return state_folder() / (re.sub(r'[^\w.-]', '_', exp_key) + '.json')
+
+
+def new_password() -> str:
+    """Make up a password."""
+    return secrets.token_urlsafe(32)
+
+
+def read_password(path: str | os.PathLike[str]) -> str:
+    """Return the password that a file holds, refusing one that is empty.
+
+    Raises
+    ------
+    BackendError
+        When there is none to be read.
+    """
+    try:
+        password = Path(path).read_text(encoding='utf-8').strip()
+    except (OSError, ValueError) as error:
+        raise BackendError(f'the password file {str(path)!r} cannot be read: {error}') from None
+    if not password:
+        raise BackendError(f'the password file {str(path)!r} is empty')
+    return password
+
+
+def keep_private(path: Path, text: str) -> None:
+    """Write a file that only the user may read, all at once."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')  # mode 0600
+    try:
+        with os.fdopen(handle, 'w', encoding='utf-8') as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

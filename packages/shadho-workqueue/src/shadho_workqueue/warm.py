@@ -1,0 +1,284 @@
+"""The process beside a worker of the engine that runs its trials: each slot a sandbox, kept from trial to trial.
+
+The engine starts a few lines of shell for each task. They connect to this process, say which folder
+the task is in, and pass on the outcome that comes back. So no interpreter starts for a trial, and what
+the objective imports is imported once for each slot. When the shell is killed, its connection ends,
+and so does the trial; when the worker goes, or this process, all that they started goes with them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import select
+import signal
+import socket
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+import click
+import cloudpickle
+
+import shadho_worker
+from shadho.execution.command import Outcome, run_command
+from shadho.execution.hardware import visible_gpus
+from shadho.execution.sandbox import Sandbox
+from shadho.execution.sessions import Reaper
+
+__all__ = ['PARAMS', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Params', 'main', 'shell_command']
+
+REQUEST = '.shadho.json'
+"""Name of the file that says what a task is to do."""
+
+PARAMS = '.shadho-params'
+"""Name of the file that holds a function's parameters: pickled, as hexadecimal digits."""
+
+VARIABLE = 'SHADHO_WORKER'
+"""In the environment of a worker's tasks: port and token of the process beside it."""
+
+_LOOK = 0.5
+_LONGEST_REQUEST = 2**13
+
+
+def shell_command(mark: str) -> str:
+    """Return what the engine runs for a trial, under workers of ours and plain ones.
+
+    Parameters
+    ----------
+    mark : str
+        A setting of a variable, by which the trial is found among the tasks of a worker.
+    """
+    # No double quotes and no backslashes, which would have to be escaped in the manager's reports.
+    connect = f'IFS=; set -f; exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && exec cat <&3'
+    return f"export {mark}; if [ ${VARIABLE} ]; then exec bash -c '{connect}'; else exec python3 .shadho/task.py; fi"
+
+
+@attrs.frozen
+class FolderCommand:
+    """A command as the objective of a sandbox: its parameters are in its folder."""
+
+    command: str
+    loss_key: str
+
+    def evaluate(self, folder: str, trial: int) -> Outcome:
+        """Run the command once, in the folder of its task."""
+        return run_command(self.command, folder, self.loss_key)
+
+
+class Params:
+    """Pickled parameters, which only the process of the trial unpickles."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self.pickled = pickled
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (self.pickled,)
+
+
+@attrs.define(eq=False)
+class _Slot:
+    """A sandbox, what it was made for, and the trial that is in it."""
+
+    sandbox: Sandbox
+    purpose: tuple[Any, ...]
+    gpus: list[str]
+    link: socket.socket | None = None
+    trial: int = -1
+
+
+class _Server:
+    def __init__(self, name: str, listener: socket.socket, token: str, folder: Path, words: int) -> None:
+        self.name = name
+        self.listener = listener
+        self.token = token
+        self.folder = folder
+        self.gpus = [device for device, _ in visible_gpus()]
+        self.asking: dict[socket.socket, bytes] = {}
+        self.slots: list[_Slot] = []
+        self.objectives: dict[str, IO[bytes]] = {}
+        self.words = words
+        self.heard = b''
+        self.number = 0
+        self.served = 0
+
+    def run(self, parent: int) -> None:
+        while os.getppid() == parent:
+            poller = select.poll()
+            for file in [self.listener, self.words, *self.asking, *[slot.link for slot in self.slots if slot.link]]:
+                poller.register(file, select.POLLIN)
+            for slot in self.slots:
+                for number in slot.sandbox.files():
+                    poller.register(number, select.POLLIN)
+            patience = max(0.0, min([_LOOK, *[slot.sandbox.patience for slot in self.slots]]))
+            ready = {number for number, _ in poller.poll(patience * 1000)}
+            self.look(ready)
+
+    def look(self, ready: set[int]) -> None:
+        if self.words in ready and not self.listen_to_engine():
+            ready.discard(self.words)
+        for slot in self.slots:
+            if slot.link is not None and slot.link.fileno() in ready:
+                self.cancel(slot)  # nothing is sent while a trial runs: the connection has ended
+            for ended in slot.sandbox.news(ready):
+                self.answer(slot, {**ended.outcome, 'trial': ended.trial, 'worker': self.name})
+        for link in [link for link in self.asking if link.fileno() in ready]:
+            self.hear(link)
+        if self.listener.fileno() in ready:
+            link, _ = self.listener.accept()
+            link.setblocking(False)
+            self.asking[link] = b''
+
+    def hear(self, link: socket.socket) -> None:
+        """Take in a request: the token and the folder of a task."""
+        try:
+            received = link.recv(_LONGEST_REQUEST)
+        except OSError:
+            received = b''
+        line = self.asking[link] + received
+        if received and b'\n' not in line and len(line) < _LONGEST_REQUEST:
+            self.asking[link] = line
+            return
+        del self.asking[link]
+        token, _, folder = line.rstrip(b'\n').decode('utf-8', 'surrogateescape').partition(' ')
+        if token.partition(':')[2] != self.token or not folder:
+            link.close()  # not from a task of this worker
+            return
+        link.setblocking(True)
+        try:
+            self.start(link, Path(folder))
+        except Exception as error:
+            self.send(link, {**shadho_worker.failure(error), 'seconds': 0.0, 'output': ''})
+
+    def start(self, link: socket.socket, folder: Path) -> None:
+        request = json.loads((folder / REQUEST).read_text(encoding='utf-8'))
+        if request['command'] is None:
+            name = request['objective']
+            pickled = (folder / name).read_bytes() if name not in self.objectives else b''
+            params: Any = Params(bytes.fromhex((folder / PARAMS).read_text()))
+        else:
+            name = json.dumps([request['command'], request['loss_key']])
+            pickled = cloudpickle.dumps(FolderCommand(request['command'], request['loss_key']))
+            params = str(folder)
+        if name not in self.objectives:
+            self.objectives[name] = file = tempfile.TemporaryFile()
+            file.write(pickled)
+            file.flush()
+        slot = self.slot_for(name, request['resources'])
+        slot.link, slot.trial = link, request['trial']
+        slot.sandbox.submit(slot.trial, params, request['timeout'])
+
+    def slot_for(self, objective: str, resources: Mapping[str, Any]) -> _Slot:
+        """Return an idle slot for this objective and these resources, or make one."""
+        cores, gpus = max(1, int(resources.get('cores', 1))), resources.get('gpus')
+        purpose = (objective, cores, gpus)
+        idle = [slot for slot in self.slots if slot.link is None]
+        for slot in idle:
+            if slot.purpose == purpose:
+                return slot
+        for slot in idle:  # of another search, or of another class of this one
+            slot.sandbox.close()
+            self.slots.remove(slot)
+        devices = self.least_used(1 if gpus is None else int(gpus))
+        environment = {'CUDA_VISIBLE_DEVICES': ','.join(devices)} if devices or gpus == 0 else {}
+        self.number += 1
+        place = self.folder / f'slot-{self.number}'
+        sandbox = Sandbox(self.objectives[objective], place, threads=cores, environment=environment)
+        self.slots.append(_Slot(sandbox, purpose, devices))
+        return self.slots[-1]
+
+    def least_used(self, count: int) -> list[str]:
+        uses = Counter(gpu for slot in self.slots for gpu in slot.gpus)
+        return sorted(self.gpus, key=lambda gpu: uses[gpu])[:count]
+
+    def answer(self, slot: _Slot, outcome: Outcome) -> None:
+        link, slot.link = slot.link, None
+        self.served += 1
+        if link is not None:
+            self.send(link, outcome)
+
+    def send(self, link: socket.socket, outcome: Outcome) -> None:
+        try:
+            link.sendall(json.dumps(outcome).encode() + b'\n')
+        except OSError:
+            pass  # the task was cancelled
+        finally:
+            link.close()
+
+    def cancel(self, slot: _Slot) -> None:
+        assert slot.link is not None
+        slot.link.close()
+        slot.link = None
+        slot.sandbox.cancel(slot.trial)
+
+    def listen_to_engine(self) -> bool:
+        """Pass on what the engine's worker says, in words that help; return whether it still speaks."""
+        received = os.read(self.words, 2**16)
+        *lines, self.heard = (self.heard + received).split(b'\n')
+        for line in lines:
+            said = rephrase(line.decode('utf-8', 'replace'))
+            if said:
+                click.echo(said, err=True)
+        return bool(received)
+
+    def close(self) -> None:
+        for slot in self.slots:
+            slot.sandbox.close()
+
+
+_PHRASES: Sequence[tuple[str, str]] = (
+    (r'connected to manager (\S+) via', r'connected to the driver at \1; Ctrl-C ends this worker'),
+    (r'disconnected from manager (\S+)', r'the driver at \1 has gone, or let this worker go'),
+    (
+        r'wrong password for manager (\S+)',
+        r'the driver at \1 has another password: this worker was started with the password of another search. Give the '
+        'file that the driver was given (--password-file), or none, to find it by the name of the search',
+    ),
+    (
+        r'this manager requires a password',
+        'the driver wants a password: give the same --password-file as the driver, or only -M, the name of the search',
+    ),
+    (r'stopping: abort signal received', 'this worker ends'),
+    (r'stopping: no other managers available', 'no driver to work for any more; this worker ends'),
+    (r'stopping: (.*)', r'this worker ends: \1'),
+    (r'(creating|deleting) workspace', ''),
+    (r'using \d+ cores', ''),
+)
+
+
+def rephrase(line: str) -> str:
+    """Say what the engine's worker says in words that tell what to do; empty for what nobody needs."""
+    for pattern, phrase in _PHRASES:
+        match = re.search(pattern, line)
+        if match:
+            return match.expand(phrase) if phrase else ''
+    return line.strip()
+
+
+def main() -> None:
+    """Serve tasks until the worker, which is the parent of this process, is gone."""
+    setup = json.loads(sys.argv[1])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the worker's to handle, whose end is the end of this process too
+    reaper = Reaper()
+    for number in (setup['listener'], setup['words']):
+        os.set_inheritable(number, False)
+    os.write(setup['tell'], str(reaper.folder).encode() + b'\n')
+    os.close(setup['tell'])
+    server = _Server(
+        setup['name'], socket.socket(fileno=setup['listener']), setup['token'], reaper.folder, setup['words']
+    )
+    try:
+        server.run(setup['parent'])
+    finally:
+        while server.listen_to_engine():
+            pass
+        server.close()
+        reaper.close()
+        click.echo(f'{server.served} trials were run here', err=True)
