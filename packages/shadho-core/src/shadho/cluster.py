@@ -15,7 +15,7 @@ from shadho.records import ComputeClass, Hardware, Worker, revive
 from shadho.storage import Storage
 from shadho_worker import jsonable
 
-__all__ = ['Cluster', 'ClusterNotes']
+__all__ = ['Cluster', 'ClusterNotes', 'plain']
 
 _EVERY = 1.0
 """Seconds between two looks at the workers."""
@@ -26,11 +26,19 @@ class ClusterNotes:
 
     Only what has changed is written: classes with every plan, workers about once a second at most,
     however many trials there are.
+
+    Parameters
+    ----------
+    storage : Storage
+    backend : Backend
+    began : float
+        Second of active search at which this run began.
     """
 
-    def __init__(self, storage: Storage, backend: Backend) -> None:
+    def __init__(self, storage: Storage, backend: Backend, began: float) -> None:
         self._storage = storage
         self._backend = backend
+        self._began = began
         self._written: dict[str, Any] = {}
         self._next_look = -math.inf
 
@@ -38,8 +46,8 @@ class ClusterNotes:
         """Note the classes, and which second of the search it is: a reader cannot ask the backend's clock."""
         self._next_look = now + _EVERY
         self._write(
-            classes=[jsonable(attrs.asdict(own)) for own in classes],
-            clock={'time': time.time(), 'seconds': now},
+            classes=[plain(own) for own in classes],
+            clock={'began': self._began, 'time': time.time(), 'seconds': now},
             **self._look(),
         )
 
@@ -56,9 +64,9 @@ class ClusterNotes:
     def _look(self) -> dict[str, Any]:
         workers = self._backend.workers()
         # What changes with every trial is kept apart from what is long and rarely changes.
-        facts = [attrs.asdict(own, filter=lambda field, _: field.name != 'running') for own in workers]
+        facts = [plain(own) for own in workers]
         return {
-            'workers': [jsonable(own) for own in facts],
+            'workers': [{key: value for key, value in own.items() if key != 'running'} for own in facts],
             'running': jsonable({own.name: list(own.running) for own in workers if own.running}),
         }
 
@@ -79,10 +87,13 @@ class Cluster:
         Of the latest run, as they were last.
     workers : list of Worker
         Those of the run that goes on; those of a driver that was killed stay until the next run.
+    began : float
+        Second of active search at which the latest run began.
     """
 
     classes: list[ComputeClass] = attrs.field(factory=list)
     workers: list[Worker] = attrs.field(factory=list)
+    began: float = 0.0
     _time: float = 0.0
     _seconds: float = 0.0
 
@@ -95,13 +106,14 @@ class Cluster:
         StorageError
             When they are not what was written.
         """
-        clock = metadata.get('clock', {'time': 0.0, 'seconds': 0.0})
+        clock = metadata.get('clock', {'began': 0.0, 'time': 0.0, 'seconds': 0.0})
         try:
             running = revive(metadata.get('running', {}))
             workers = revive(metadata.get('workers', []))
             return cls(
                 [ComputeClass(**revive(own)) for own in metadata.get('classes', [])],
                 [_worker({**own, 'running': running.get(own['name'], ())}) for own in workers],
+                float(clock['began']),
                 float(clock['time']),
                 float(clock['seconds']),
             )
@@ -113,6 +125,17 @@ class Cluster:
     def seconds(self) -> float:
         """Return the second of active search that it is now, if the search that noted this runs."""
         return self._seconds + max(0.0, time.time() - self._time)
+
+
+def plain(record: ComputeClass | Worker) -> dict[str, Any]:
+    """Write a record as plain data, for JSON."""
+    data: dict[str, Any] = jsonable(attrs.asdict(record, value_serializer=_serialize))
+    return data
+
+
+def _serialize(_: Any, field: Any, value: Any) -> Any:
+    """Make a list of a field that is a tuple; what is within features keeps its type."""
+    return list(value) if field is not None and isinstance(value, tuple) else value
 
 
 def _worker(facts: Mapping[str, Any]) -> Worker:

@@ -307,7 +307,7 @@ class _Run:
         self.search = search
         self.storage = storage
         self.backend = backend
-        self.notes = ClusterNotes(storage, backend)
+        self.notes = ClusterNotes(storage, backend, elapsed)
         self.registry = _with_display(shadho)
         self.origin = backend.now() - elapsed
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout

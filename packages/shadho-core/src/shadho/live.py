@@ -17,7 +17,8 @@ from shadho.records import ComputeClass, Trial, TrialState
 from shadho.result import (
     SearchInfo,
     SearchResult,
-    format_params,
+    format_best,
+    format_counts,
     format_price,
     format_request,
     format_seconds,
@@ -126,9 +127,8 @@ class PlainDisplay:
     def counts(self) -> str:
         """Say how many trials are finished, failed and running; those of earlier runs count as finished."""
         total = self.recorded + sum(self.finished.values())
-        limit = f'/{self.info.limit:,}' if self.info.limit is not None else ''
         failed = self.info.failed + self.finished[TrialState.FAILED]
-        return f'{total:,}{limit} trials, {failed:,} failed, {sum(self.running.values()):,} running'
+        return format_counts(total, failed, sum(self.running.values()), self.info.limit)
 
     def rate(self) -> float:
         """Return trials per second, of late."""
@@ -147,10 +147,7 @@ class PlainDisplay:
 
     def best_line(self, limit: int = 200) -> str:
         """Say which trial is best, with its parameters in at most `limit` characters."""
-        if self.best is None:
-            return 'no trial is done yet'
-        params = _shorten(', '.join(f'{name}={value}' for name, value in format_params(self.best.params)), limit)
-        return f'best loss {self.best.loss:.6g} (trial {self.best.id}: {params})'
+        return format_best(self.best, limit)
 
     # --- plain lines -------------------------------------------------------------------------------
 
@@ -349,7 +346,3 @@ def _rate(rate: float) -> str:
     if rate >= 100:
         return f'{rate:,.0f} trials/s'
     return f'{rate:.3g} trials/s' if rate >= 1 or rate == 0 else f'{rate * 60:.3g} trials/min'
-
-
-def _shorten(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: max(limit - 1, 0)] + '…'

@@ -24,10 +24,14 @@ __all__ = [
     'SearchInfo',
     'SearchResult',
     'finished_trials',
+    'format_best',
+    'format_counts',
     'format_params',
     'format_price',
     'format_request',
+    'format_seconds',
     'format_shares',
+    'shorten',
 ]
 
 
@@ -281,6 +285,37 @@ def finished_trials(storage: Storage) -> Iterator[Trial]:
             trial = running.pop(record.trial, None)
             if trial is not None:
                 yield trial.with_result(record)
+
+
+def format_counts(finished: int, failed: int, running: int, limit: int | None = None) -> str:
+    """Say how many trials are finished, how many of these failed, and how many are running.
+
+    Examples
+    --------
+    >>> format_counts(1500, 2, 4, limit=2000)
+    '1,500/2,000 trials, 2 failed, 4 running'
+    """
+    of = f'/{limit:,}' if limit is not None else ''
+    return f'{finished:,}{of} trials, {failed:,} failed, {running:,} running'
+
+
+def format_best(best: Trial | None, limit: int = 200) -> str:
+    """Say which trial is best, with its parameters in at most `limit` characters."""
+    if best is None:
+        return 'no trial is done yet'
+    params = shorten(', '.join(f'{name}={value}' for name, value in format_params(best.params)), limit)
+    return f'best loss {best.loss:.6g} (trial {best.id}: {params})'
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text that is longer than `limit` characters.
+
+    Examples
+    --------
+    >>> shorten('gradient', 5)
+    'grad…'
+    """
+    return text if len(text) <= limit else text[: max(limit - 1, 0)] + '…'
 
 
 def format_params(params: Any) -> list[tuple[str, str]]:

@@ -64,6 +64,24 @@ def plan(storage: str, cluster: str, fairness: float | None, as_json: bool) -> N
     click.echo(json.dumps(forecast.to_dict(), indent=2) if as_json else forecast.to_table())
 
 
+@cli.command('status')
+@click.argument('storage')
+@click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
+def status(storage: str, as_json: bool) -> None:
+    """Say what a search does now, or has done.
+
+    STORAGE is the file of a search that is running, or has run, such as svm.db: which trials and
+    workers there are, how many slots are busy, and the best loss so far.
+    """
+    from shadho.report.status import look_at
+
+    try:
+        found = look_at(open_recorded(storage))
+    except ShadhoError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_table())
+
+
 def open_recorded(path: str) -> Storage:
     """Return the storage of a search that has run; it need not be opened to be read.
 

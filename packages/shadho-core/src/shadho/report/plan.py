@@ -13,6 +13,7 @@ import numpy.typing as npt
 from shadho.errors import ConfigurationError, StorageError
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Result, Trial
+from shadho.report.recorded import columns, known_search, printable
 from shadho.result import format_price
 from shadho.scheduling.market import Forecast, Market
 from shadho.search import Search
@@ -108,16 +109,14 @@ class ClusterPlan:
             f'{self.exp_key}: forecast from {self.trials} trials, for '
             + ', '.join(f'{own.slots} x {own.name}' for own in self.classes),
             '',
-            *_columns(['trials per hour', 'all', *names], rows),
+            *columns(['trials per hour', 'all', *names], rows),
             '',
         ]
         prices = [
             [own.name, str(own.slots), format_price(price), f'{more:+.3g}']
             for own, price, more in zip(self.classes, self.prices, self.one_more)
         ]
-        lines += _columns(
-            ['compute class', 'slots', 'one more slot speeds the search up by', 'trials per hour'], prices
-        )
+        lines += columns(['compute class', 'slots', 'one more slot speeds the search up by', 'trials per hour'], prices)
         lines.append(f'bottleneck: {self.bottleneck}')
         lines += [
             f'note: no trial ever ran in {name}, which is taken to be as fast as the others on average'
@@ -166,9 +165,7 @@ def plan_cluster(storage: Storage, classes: Sequence[ComputeClass], **options: A
     StorageError
         When nothing is recorded.
     """
-    known = storage.metadata()
-    if not {'outline', 'seed', 'direction', 'exp_key'} <= set(known):
-        raise StorageError(f'{storage} holds no search; give the file of one that has run, such as svm.db')
+    known = known_search(storage)
     search = Search(
         Forest(spec.from_outline(known['outline'])), policy='market', seed=known['seed'], direction=known['direction'],
         policy_options=options,
@@ -187,11 +184,11 @@ def plan_cluster(storage: Storage, classes: Sequence[ComputeClass], **options: A
     now = max(times)
     forecast = search.policy.forecast(classes, now)
     return ClusterPlan(
-        exp_key=_printable(known['exp_key']),
+        exp_key=printable(known['exp_key']),
         trials=len(search.history),
         classes=list(classes),
         unseen=[own.name for own in classes if own.name not in search.history.classes],
-        trees=[_printable(tree.label) for tree in forecast.trees],
+        trees=[printable(tree.label) for tree in forecast.trees],
         trials_per_hour=_HOUR * forecast.rates,
         seconds=forecast.seconds,
         prices=forecast.prices,
@@ -207,22 +204,8 @@ def _gain(market: Market, forecast: Forecast, classes: Sequence[ComputeClass], c
     return float(market.forecast(more, now).rates.sum() - forecast.rates.sum()) / few
 
 
-def _printable(text: object) -> str:
-    """Replace what could steer a terminal: the file may be anybody's."""
-    return ''.join(letter if letter.isprintable() else '?' for letter in str(text))
-
-
 def _number(value: float, total: float) -> str:
     """Write a number for people; next to nothing of the whole is a dash."""
     if value < 0.001 * total:
         return '-'
     return f'{value:,.0f}' if value >= 100 else f'{value:.3g}'
-
-
-def _columns(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Set rows below their titles: the first column to the left, the others to the right."""
-    widths = [max(len(row[place]) for row in [titles, *rows]) for place in range(len(titles))]
-    return [
-        '  '.join([row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:]))]).rstrip()
-        for row in [titles, *rows]
-    ]

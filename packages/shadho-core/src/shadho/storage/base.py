@@ -15,6 +15,7 @@ from typing_extensions import Self
 import shadho_worker
 from shadho.errors import ConfigurationError, StorageError
 from shadho.records import Result, Trial, TrialError, TrialState, from_json, to_json
+from shadho.storage.lock import WriterLock
 
 __all__ = ['FileStorage', 'Metadata', 'Record', 'Storage', 'result_row', 'row_result', 'row_trial', 'trial_row']
 
@@ -73,6 +74,10 @@ class Storage(ABC):
     def update(self, **values: Any) -> None:
         """Store metadata; durable at once."""
 
+    def writer(self) -> str | None:
+        """Say which process writes now, as in 'process 12 on node7'; None when nobody does, or it is not known."""
+        return None
+
     def __enter__(self) -> Self:
         self.open()
         return self
@@ -96,6 +101,10 @@ class FileStorage(Storage):
     durability : {'normal', 'full'}, default 'normal'
         With 'normal', a killed process loses nothing that was flushed, and a power cut may lose the
         last moments; with 'full' it does not, at the cost of one disk sync for each step.
+
+    Notes
+    -----
+    A storage that holds ``WriterLock(path)`` while it is open can say who its `writer` is.
     """
 
     def __init__(self, path: str | Path, *, durability: str = 'normal') -> None:
@@ -103,6 +112,9 @@ class FileStorage(Storage):
             raise ConfigurationError(f"durability must be 'normal' or 'full'; got {durability!r}")
         self.path = Path(path)
         self.durability = durability
+
+    def writer(self) -> str | None:
+        return WriterLock(self.path).holder()
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {str(self.path)!r}>'

@@ -33,8 +33,10 @@ class WriterLock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                holder = self._holder(file)
+                holder = self._holder(file) if self._is_taken(file) else None
                 os.close(file)
+                if holder is None:  # somebody only asked, and holds nothing any more
+                    continue
                 raise StorageError(
                     f'{self.path.name[:-5]} is in use by {holder}: two searches cannot write to one storage. Wait for that '
                     'one to end, or give this search another exp_key or storage'
@@ -52,6 +54,29 @@ class WriterLock:
             self.path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = None
+
+    def holder(self) -> str | None:
+        """Say which process holds the lock, as in 'process 12 on node7'; None when nobody does."""
+        try:
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return 'another process'
+        try:
+            return self._holder(file) if self._is_taken(file) else None
+        finally:
+            os.close(file)
+
+    def _is_taken(self, file: int) -> bool:
+        """Whether a writer holds the lock; those who ask share it for a moment, and do not hinder one another."""
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
 
     def _is_current(self, file: int) -> bool:
         try:

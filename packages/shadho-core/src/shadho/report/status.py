@@ -1,0 +1,233 @@
+"""What a search does now, or has done, from what its storage holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from shadho.cluster import Cluster, plain
+from shadho.forest import Forest
+from shadho.records import ComputeClass, Trial, TrialState, Worker
+from shadho.report.recorded import columns, known_search, printable
+from shadho.result import format_best, format_counts, format_seconds, shorten
+from shadho.spaces import spec
+from shadho.storage import Storage
+from shadho_worker import jsonable
+
+__all__ = ['Status', 'look_at']
+
+
+@attrs.frozen(eq=False)
+class Status:
+    """What a search does now.
+
+    Attributes
+    ----------
+    exp_key : str
+    writer : str or None
+        The process that runs the search; None when none does.
+    seconds : float
+        Of active search, all runs together.
+    finished, failed : int
+        Trials; those that failed are finished too.
+    best : Trial or None
+    classes : list of ComputeClass
+        Of the latest run, as they were last.
+    workers : list of Worker
+        Those that are connected now, where the backend knows them one by one.
+    running : list of Trial
+        Those that run now, the first to start first.
+    waiting : list of Trial
+        Those that ran and did not finish, and are to run again first: they were cancelled, their
+        worker vanished, or the process that ran the search did.
+    forest : Forest
+    """
+
+    exp_key: str
+    writer: str | None
+    seconds: float
+    finished: int
+    failed: int
+    best: Trial | None
+    classes: list[ComputeClass]
+    workers: list[Worker]
+    running: list[Trial]
+    waiting: list[Trial]
+    forest: Forest
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process runs the search."""
+        return self.writer is not None
+
+    def busy(self) -> Counter[str]:
+        """Return how many slots of each class have a trial now."""
+        return Counter(trial.compute_class for trial in self.running)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all as plain data, for JSON."""
+        busy, places, best = self.busy(), self._places(), self.best
+        return {
+            'exp_key': self.exp_key,
+            'writer': self.writer,
+            'seconds': self.seconds,
+            'finished': self.finished,
+            'failed': self.failed,
+            'running': len(self.running),
+            'waiting': len(self.waiting),
+            'best': None if best is None else jsonable({'trial': best.id, 'loss': best.loss, 'params': best.params}),
+            'classes': [{**plain(own), 'busy': min(busy[own.name], own.slots)} for own in self.classes],
+            'workers': [plain(own) for own in self.workers],
+            'trials': [
+                {
+                    'trial': trial.id,
+                    'tree': self._label(trial),
+                    'compute_class': trial.compute_class,
+                    'worker': places.get(trial.id),
+                    'seconds': self._age(trial),
+                }
+                for trial in self.running
+            ],
+        }
+
+    def to_table(self, limit: int = 50) -> str:
+        """Return a text for people, with at most `limit` rows in each table."""
+        blocks = [self._head(), self._class_table(limit), self._worker_table(limit), self._trial_table(limit)]
+        return '\n\n'.join('\n'.join(map(printable, block)) for block in blocks if block)
+
+    def _head(self) -> list[str]:
+        state = f'running ({self.writer})' if self.is_running else 'not running'
+        lines = [
+            f'{self.exp_key}: {state}, {format_seconds(self.seconds)} of search',
+            format_counts(self.finished, self.failed, len(self.running)),
+            format_best(self.best),
+        ]
+        if self.waiting:
+            some = f'{len(self.waiting):,} trial{"s" if len(self.waiting) != 1 else ""}'
+            when = 'as soon as there is a slot' if self.is_running else 'first when the search goes on'
+            lines.append(f'{some} did not finish, and will run again {when}')
+        if self.is_running and not self.classes:
+            lines.append('no workers yet')
+        return lines
+
+    def _class_table(self, limit: int) -> list[str]:
+        busy = self.busy()
+        rows = [
+            {
+                'compute class': own.name,
+                'slots': str(own.slots),
+                **({'busy': str(min(busy[own.name], own.slots))} if self.is_running else {}),
+                'hardware': str(own.hardware),
+            }
+            for own in self.classes
+        ]
+        return _table(rows, limit)
+
+    def _worker_table(self, limit: int) -> list[str]:
+        rows = [
+            {
+                'worker': own.name,
+                'host': own.host,
+                'compute class': own.compute_class,
+                'slots': str(own.slots),
+                'runs trials': shorten(', '.join(map(str, own.running)), 40),
+            }
+            for own in self.workers
+        ]
+        return _table(rows, limit)
+
+    def _trial_table(self, limit: int) -> list[str]:
+        places = self._places()
+        rows = [
+            {
+                'trial': str(trial.id),
+                'tree': shorten(self._label(trial), 60),
+                'compute class': trial.compute_class,
+                **({'worker': places.get(trial.id, '')} if places else {}),
+                'for': format_seconds(self._age(trial)),
+            }
+            for trial in self.running
+        ]
+        return _table(rows, limit)
+
+    def _places(self) -> dict[int, str]:
+        """Return on which worker each trial runs, as far as that is known."""
+        return {trial: own.name for own in self.workers for trial in own.running}
+
+    def _label(self, trial: Trial) -> str:
+        return self.forest.tree(trial.tree).label
+
+    def _age(self, trial: Trial) -> float:
+        return max(0.0, self.seconds - (trial.started or 0.0))
+
+
+def look_at(storage: Storage) -> Status:
+    """Say what a search does now, or has done.
+
+    Parameters
+    ----------
+    storage : Storage
+        Need not be open; may be written meanwhile.
+
+    Raises
+    ------
+    StorageError
+        When it holds no search, or cannot be read.
+    """
+    writer = storage.writer()
+    known = known_search(storage)
+    cluster = Cluster.of(known)
+    sign = -1 if known['direction'] == 'maximize' else 1
+    running: dict[int, Trial] = {}
+    waiting: dict[int, Trial] = {}
+    states: Counter[TrialState] = Counter()
+    best: Trial | None = None
+    seconds = float(known.get('elapsed', 0.0))
+    for _, record in storage.read():
+        seconds = max(seconds, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
+        if isinstance(record, Trial):
+            waiting.pop(record.id, None)
+            running[record.id] = record
+        elif (trial := running.pop(record.trial, None)) is None:
+            continue
+        elif record.state in (TrialState.LOST, TrialState.CANCELLED):
+            waiting[trial.id] = trial
+        else:
+            states[record.state] += 1
+            if _is_better(record.loss, best, sign):
+                best = trial.with_result(record)
+    for trial in list(running.values()):
+        if writer is None or (trial.started or 0.0) <= cluster.began > 0.0:  # of a run that was killed
+            waiting[trial.id] = running.pop(trial.id)
+    return Status(
+        exp_key=str(known['exp_key']),
+        writer=writer,
+        seconds=seconds if writer is None else max(seconds, cluster.seconds()),
+        finished=states.total(),
+        failed=states[TrialState.FAILED],
+        best=best,
+        classes=cluster.classes,
+        workers=[] if writer is None else cluster.workers,
+        running=list(running.values()),
+        waiting=list(waiting.values()),
+        forest=Forest(spec.from_outline(known['outline'])),
+    )
+
+
+def _is_better(loss: float | None, best: Trial | None, sign: int) -> bool:
+    if loss is None:
+        return False
+    return best is None or best.loss is None or sign * loss < sign * best.loss
+
+
+def _table(rows: Sequence[Mapping[str, str]], limit: int) -> list[str]:
+    """Set rows below the names of their columns; nothing without any."""
+    if not rows:
+        return []
+    texts = {'compute class', 'hardware', 'worker', 'host', 'runs trials', 'tree'}
+    left = [place for place, title in enumerate(rows[0]) if title in texts]
+    more = [f'... and {len(rows) - limit} more'] if len(rows) > limit else []
+    return [*columns(list(rows[0]), [list(row.values()) for row in rows[:limit]], left), *more]
