@@ -1,4 +1,4 @@
-"""``shadho plugins``."""
+"""``shadho plugins``, and the commands that plugins bring."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import shadho as package
 from shadho import __version__
 from shadho.cli import cli
 
@@ -115,3 +116,75 @@ def test_the_installed_command_works_when_plugins_claim_one_name(install, shadho
     assert (answer.returncode, answer.stdout) == (0, f'shadho, version {__version__}\n')
     assert 'Traceback' not in answer.stderr
     assert 'Warning: commands of plugins are left out' in answer.stderr
+
+
+SERVING = """
+import click
+from shadho import hookimpl
+
+def command(group):
+    @click.command('workqueue')
+    @click.option('-M', '--name')
+    @click.argument('rest', nargs=-1)
+    def serve(name, rest):
+        click.echo(f'{group}: {name} {rest}')
+        raise SystemExit(7)
+
+    return serve
+
+@hookimpl
+def shadho_register_commands(cli):
+    for group in ('worker', 'install'):
+        cli.commands[group].add_command(command(group))
+"""
+
+
+@pytest.mark.parametrize(
+    ('group', 'door'), [('worker', 'shadho.workers.workqueue'), ('install', 'shadho.install.workqueue')]
+)
+def test_the_door_of_a_backend_is_the_same_as_its_command(install, shadho, group, door):
+    install('shadho-serving', SERVING, module='zz_serving')  # loaded after one that is installed
+    arguments = ['-M', 'tutorial', 'a', '--', '-b']
+    answer = shadho(group, 'workqueue', *arguments)
+    assert (answer.returncode, answer.stdout) == (7, f"{group}: tutorial ('a', '-b')\n")
+    through = subprocess.run([sys.executable, '-m', door, *arguments], capture_output=True, text=True)
+    assert (through.returncode, through.stdout, through.stderr) == (7, answer.stdout, answer.stderr)
+    usage = subprocess.run([sys.executable, '-m', door, '-h'], capture_output=True, text=True).stdout
+    assert usage.startswith(f'Usage: shadho {group} workqueue [OPTIONS] [REST]...')
+
+
+@pytest.mark.parametrize(
+    ('group', 'door'), [('worker', 'shadho.workers.workqueue'), ('install', 'shadho.install.workqueue')]
+)
+def test_the_door_of_a_backend_that_is_not_installed_says_how_to_install_it(group, door):
+    code = (
+        'import runpy, shadho.plugins.registry as registry\n'
+        "registry.GROUP = 'plugins-of-nobody'\n"
+        f"runpy.run_module({door!r}, run_name='__main__')"
+    )
+    answer = subprocess.run([sys.executable, '-c', code, '-M', 'tutorial'], capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (
+        1, '', f'Error: shadho {group} workqueue comes with a package that is not installed: pip install "shadho-core[workqueue]"\n',
+    )  # fmt: skip
+
+
+def test_the_plugin_that_should_bring_a_command_but_is_broken_is_named(install):
+    install('shadho-odd', 'import no_such_module_of_anybody')
+    answer = invoke('worker', 'workqueue')
+    assert answer.exit_code == 1
+    assert 'the plugin shadho-odd is broken: ModuleNotFoundError' in answer.output
+    assert len(answer.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize('group', ['worker', 'install'])
+def test_a_group_without_commands_says_what_brings_one(group):
+    answer = invoke(group)
+    assert 'None is installed; pip install "shadho-core[workqueue]" brings one.' in answer.output
+    assert invoke(group, 'no-such-backend').exit_code == 2
+
+
+def test_the_core_names_no_package_of_a_backend_that_it_looks_for():
+    home = Path(package.__file__).parent
+    texts = [path.read_text() for folder in ('cli', 'workers', 'install') for path in (home / folder).rglob('*.py')]
+    assert len(texts) == 5
+    assert not any('shadho_workqueue' in text for text in texts)

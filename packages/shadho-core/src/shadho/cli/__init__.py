@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,14 +32,18 @@ def list_plugins(as_json: bool) -> None:
 
     Ends with status 1 when two plugins claim one name, as no search can begin then.
     """
-    clash = None
-    try:
-        found: Sequence[Plugin] = plugins.load().plugins
-    except PluginError as error:
-        found, clash = plugins.installed(), error
+    found, clash = _plugins()
     click.echo(json.dumps([_as_dict(plugin) for plugin in found], indent=2) if as_json else _table(found))
     if clash is not None:
         raise click.ClickException(str(clash))
+
+
+def _plugins() -> tuple[Sequence[Plugin], PluginError | None]:
+    """Return the installed plugins, and why no search can begin with them."""
+    try:
+        return plugins.load().plugins, None
+    except PluginError as error:
+        return plugins.installed(), error
 
 
 @cli.command('plan')
@@ -82,6 +87,48 @@ def status(storage: str, as_json: bool) -> None:
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_table())
 
 
+class _Doors(click.Group):
+    """A group whose commands are brought by plugins: says which one to install where there is none."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in _ENGINES and args[0] not in self.commands:
+            raise click.ClickException(
+                f'{ctx.command_path} {args[0]} comes with a package that is not installed: {_fix(args[0])}{_broken()}'
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_commands(ctx, formatter)
+        if not self.commands:
+            with formatter.section('Commands'):
+                formatter.write_text(f'None is installed; {" or ".join(map(_fix, _ENGINES))} brings one{_broken()}.')
+
+
+_ENGINES = ('workqueue',)
+"""Plugins that bring workers and an installer."""
+
+
+def _fix(engine: str) -> str:
+    return f'pip install "shadho-core[{engine}]"'
+
+
+def _broken() -> str:
+    """Say which plugins are broken: the missing one may be among them."""
+    return ''.join(f'; the plugin {own.owner} is broken: {own.broken}' for own in _plugins()[0] if own.broken)
+
+
+@cli.group('worker', cls=_Doors)
+def worker() -> None:
+    """Serve the trials of a search on this machine."""
+
+
+@cli.group('install', cls=_Doors)
+def install() -> None:
+    """Find or install the engine of a backend."""
+
+
 def open_recorded(path: str) -> Storage:
     """Return the storage of a search that has run; it need not be opened to be read.
 
@@ -120,10 +167,16 @@ def _brings(plugin: Plugin) -> str:
     return '; '.join([*registered, *[hook for hook, functions in plugin.hooks.items() if functions]])
 
 
-def main() -> None:
-    """Run the command line with the commands of all plugins."""
+def main(*command: str) -> None:
+    """Run the command line with the commands of all plugins.
+
+    Parameters
+    ----------
+    *command : str
+        Comes before the arguments of the process, as in ``main('worker', 'workqueue')``.
+    """
     try:
         plugins.load().notify('shadho_register_commands', cli=cli)
     except PluginError as error:
         click.echo(f'Warning: commands of plugins are left out: {error}', err=True)
-    cli()
+    cli([*command, *sys.argv[1:]], prog_name='shadho')

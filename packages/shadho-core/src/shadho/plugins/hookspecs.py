@@ -54,7 +54,13 @@ def shadho_register_storages() -> list[type[Storage]]:  # type: ignore[empty-bod
 
 @hookspec
 def shadho_register_commands(cli: click.Group) -> None:
-    """Add commands to the command line ``shadho``."""
+    """Add commands to the command line ``shadho``.
+
+    A backend whose trials run on other machines adds one to each of two groups, by the backend's
+    name: ``cli.commands['worker'].add_command(...)`` serves trials on a machine (``shadho worker
+    NAME``), ``cli.commands['install'].add_command(...)`` finds or installs what that needs (``shadho
+    install NAME``).
+    """
 
 
 @hookspec

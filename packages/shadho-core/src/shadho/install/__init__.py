@@ -1,0 +1,1 @@
+"""Doors to the installers of engines: ``python -m shadho.install.NAME`` is ``shadho install NAME``."""
