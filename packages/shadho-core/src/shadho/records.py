@@ -7,7 +7,7 @@ import json
 import math
 import numbers
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -51,6 +51,10 @@ class TrialState(str, enum.Enum):
         return self.value
 
 
+def _tuple(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(items)
+
+
 @attrs.frozen
 class TrialError:
     """Why a trial failed.
@@ -90,7 +94,7 @@ class Hardware:
 
     cores: int = 1
     memory: int = 0
-    gpus: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    gpus: tuple[str, ...] = attrs.field(default=(), converter=_tuple)
     cpu: str = ''
     features: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -224,7 +228,7 @@ class Worker:
     compute_class: str
     hardware: Hardware
     slots: int
-    running: tuple[int, ...] = attrs.field(default=(), converter=tuple)
+    running: tuple[int, ...] = attrs.field(default=(), converter=_tuple)
 
 
 @attrs.frozen

@@ -34,7 +34,7 @@ from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective
 from shadho.records import Hardware, Result, TrialError, TrialState, Worker, as_integer
 from shadho_workqueue.engine import Engine
-from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
+from shadho_workqueue.installation import find_program, is_likely, version_of
 from shadho_workqueue.meeting import Meeting, new_password, read, read_password
 from shadho_workqueue.roster import Connected, Roster, read_workers, trial_mark
 from shadho_workqueue.warm import PARAMS, REQUEST, shell_command
@@ -366,17 +366,19 @@ class WorkQueue(Backend):
         }
         timeout = self._job.trial_timeout
         objective = self._job.objective
-        is_command = isinstance(objective, Command)
+        shell = objective if isinstance(objective, Command) else None
         request = {
             'trial': trial.id,
-            'command': objective.command if is_command else None,
+            'command': None if shell is None else shell.command,
             'loss_key': objective.loss_key,
-            'objective': None if is_command else self._inputs[0][1],
+            'objective': self._inputs[0][1] if shell is None else None,
             'timeout': timeout,
             'resources': dict(trial.resources),
         }
-        params = shadho_worker.PARAMETERS_FILE if is_command else PARAMS
-        folder = objective.output_folder / str(trial.id) if is_command else Path()
+        params = PARAMS if shell is None else shadho_worker.PARAMETERS_FILE
+        brought = (
+            [] if shell is None else [(str(shell.output_folder / str(trial.id) / name), name) for name in shell.outputs]
+        )
         self._engine.send(
             do='submit',
             trial=trial.id,
@@ -385,7 +387,7 @@ class WorkQueue(Backend):
             resources={name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
             files=[*self._inputs, *(_RUNNER if group.feature is None else ())],
             buffers=[(json.dumps(request), REQUEST), (own.params, params)],
-            outputs=[(str(folder / name), name) for name in objective.outputs] if is_command else [],
+            outputs=brought,
             seconds=None if timeout is None else math.ceil(max(timeout, LOADING_SECONDS) + timeout + _SLACK),
         )
 
@@ -454,6 +456,8 @@ class WorkQueue(Backend):
         return next((name for name in self._job.objective.outputs if not (folder / name).exists()), 'output file')
 
     def _lost(self, trial: int, host: str) -> Result:
+        """A trial whose worker has gone: the one that ran it when the manager last told of its workers."""
+        host = next((worker.name for worker in self._workers if trial in worker.running), host)
         return self._ended(trial, TrialState.LOST, host)
 
     def _ended(self, trial: int, state: TrialState, host: str, error: TrialError | None = None) -> Result:

@@ -12,6 +12,7 @@ import os
 import select
 import sys
 import time
+from typing import Any
 
 TURN = 0.25
 """Seconds that the driver has after a result, for its answer, before the engine goes on without it."""
@@ -22,7 +23,7 @@ PAUSE = 0.02
 LOST = (40, 48)  # forsaken; more attempts than were allowed
 
 
-def load():
+def load() -> Any:
     """Return the engine's bindings, by their new name or their old one."""
     try:
         import ndcctools.work_queue as work_queue
@@ -34,12 +35,12 @@ def load():
 class Manager:
     """The queue, the tasks in it, and the driver at the other end of two pipes."""
 
-    def __init__(self, options, inbox, outbox):
+    def __init__(self, options: Any, inbox: Any, outbox: Any) -> None:
         self.inbox = inbox
         self.outbox = outbox
         self.wq = load()
-        self.tasks = {}  # by the driver's number of the trial
-        self.trials = {}  # the other way round: by the engine's number of the task
+        self.tasks: Any = {}  # by the driver's number of the trial
+        self.trials: Any = {}  # the other way round: by the engine's number of the task
         self.told = 0  # news of tasks, so far
         self.seen = 0  # news that the driver has answered
         self.removed = 0  # workers that have gone, so far
@@ -49,7 +50,7 @@ class Manager:
         self.reports = hasattr(self.queue, 'status')
         self.say(say='ready', port=self.queue.port, ssl=self.ssl, reports=self.reports)
 
-    def create(self, options):
+    def create(self, options: Any) -> Any:
         arguments = {'port': tuple(options['port']) if isinstance(options['port'], list) else options['port']}
         self.ssl = 'ssl' in inspect.signature(self.wq.WorkQueue.__init__).parameters
         if self.ssl:
@@ -58,7 +59,7 @@ class Manager:
             arguments['debug_log'] = options['debug_log']
         queue = self.wq.WorkQueue(**arguments)
         if options['password_file'] and not queue.specify_password_file(options['password_file']):
-            raise OSError('the password file %s cannot be read' % options['password_file'])
+            raise OSError('the password file {} cannot be read'.format(options['password_file']))
         queue.specify_keepalive_interval(options['keepalive'][0])
         queue.specify_keepalive_timeout(options['keepalive'][1])
         if options['catalog']:  # without one, no name: a named queue tells a public catalog of itself
@@ -67,20 +68,20 @@ class Manager:
             queue.specify_name(options['name'])
         return queue
 
-    def say(self, **message):
+    def say(self, **message: Any) -> None:
         self.outbox.write(json.dumps(message).encode() + b'\n')
         self.outbox.flush()
 
-    def tell(self, **news):
+    def tell(self, **news: Any) -> None:
         self.told += 1
         self.say(**news)
 
-    def run(self):
+    def run(self) -> None:
         while True:
             self.obey()
             self.look()
 
-    def look(self):
+    def look(self) -> None:
         """Let the engine work until there is news, a second at most."""
         task = self.queue.wait(1)
         if task is not None:
@@ -90,7 +91,7 @@ class Manager:
         self.take_lost()
         self.tell_workers()
 
-    def obey(self):
+    def obey(self) -> None:
         """Do what the driver says; after news, wait a little for its answer."""
         until = time.monotonic() + TURN
         while True:
@@ -105,11 +106,21 @@ class Manager:
                 message = json.loads(line.decode())
                 getattr(self, 'do_' + message.pop('do'))(**message)
 
-    def do_wait(self, seen):
+    def do_wait(self, seen: Any) -> None:
         """The driver knows so much of the news, and has nothing more to say."""
         self.seen = seen
 
-    def do_submit(self, trial, command, feature, resources, files, buffers, outputs, seconds):
+    def do_submit(
+        self,
+        trial: Any,
+        command: Any,
+        feature: Any,
+        resources: Any,
+        files: Any,
+        buffers: Any,
+        outputs: Any,
+        seconds: Any,
+    ) -> None:
         task = self.wq.Task(command)
         if feature:
             task.specify_feature(feature)
@@ -129,19 +140,19 @@ class Manager:
         self.tasks[trial] = (task, self.queue.submit(task), feature)
         self.trials[self.tasks[trial][1]] = trial
 
-    def do_cancel(self, trial):
+    def do_cancel(self, trial: Any) -> None:
         if trial in self.tasks:
             _, number, _ = self.tasks.pop(trial)
             del self.trials[number]
             self.queue.cancel_by_taskid(number)
 
-    def do_gone(self, feature):
+    def do_gone(self, feature: Any) -> None:
         """No worker with this feature is left: what waits for one is lost."""
         for trial, (_, number, wanted) in list(self.tasks.items()):
             if wanted == feature and self.is_waiting(number):
                 self.lose(trial, '')
 
-    def do_close(self, shutdown):
+    def do_close(self, shutdown: Any) -> None:
         for trial in list(self.tasks):
             self.do_cancel(trial)
         if shutdown:
@@ -149,7 +160,7 @@ class Manager:
         self.say(say='closed')
         os._exit(0)  # deleting the queue closes connections, which the end of the process does too
 
-    def finished(self, task):
+    def finished(self, task: Any) -> None:
         trial = self.trials.pop(task.id)
         del self.tasks[trial]
         if task.result in LOST:
@@ -157,7 +168,7 @@ class Manager:
         else:
             self.tell(say='done', trial=trial, result=task.result, text=task.output or '', host=task.hostname or '')
 
-    def take_lost(self):
+    def take_lost(self) -> None:
         """Report the tasks whose worker has gone, instead of trying them silently once more."""
         removed = self.queue.stats.workers_removed
         if removed == self.removed:
@@ -171,21 +182,21 @@ class Manager:
         for trial, task in lost:
             self.lose(trial, task.hostname or '')
 
-    def is_waiting(self, number):
-        return self.queue.task_state(number) == self.wq.WORK_QUEUE_TASK_READY
+    def is_waiting(self, number: Any) -> bool:
+        return bool(self.queue.task_state(number) == self.wq.WORK_QUEUE_TASK_READY)
 
-    def lose(self, trial, host):
+    def lose(self, trial: Any, host: Any) -> None:
         self.do_cancel(trial)
         self.tell(say='lost', trial=trial, host=host)
 
-    def tell_workers(self):
+    def tell_workers(self) -> None:
         """Tell of connected workers, where the bindings can; else the driver asks through the manager's port."""
         if self.reports and time.monotonic() > self.looked + 1.0:
             self.say(say='workers', workers=self.queue.status('workers'))
             self.looked = time.monotonic()
 
 
-def main():
+def main() -> None:
     """Serve the driver until it closes its pipe."""
     outbox = os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)  # whatever the engine prints is no message

@@ -167,7 +167,7 @@ def ask(port: int, password: str, question: str = 'worker_status', timeout: floa
         say(question)
         answer = file.read()
     try:
-        return json.loads(answer.replace(rb"\'", b"'"))  # which the engine escapes, unlike JSON
+        return json.loads(answer.replace(rb'\'', b"'"))  # which the engine escapes, unlike JSON
     except ValueError:
         raise OSError('the manager sent no report') from None
 

@@ -10,9 +10,11 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 import command
 import reaper
+
 import shadho_worker
 
 REQUEST = '.shadho.json'
@@ -20,12 +22,12 @@ _OUTCOME = '.shadho-outcome.json'
 _LOOK = 0.02
 
 
-def main():
+def main() -> None:
     """Run the trial of this folder and print its outcome."""
     folder = os.getcwd()
     with open(REQUEST, encoding='utf-8') as file:
         request = json.load(file)
-    mark = os.path.join(folder, '.shadho-mark')
+    mark = folder + '/.shadho-mark'
     tie = start_reaper(mark)
     begun = time.monotonic()
     child = os.fork()
@@ -47,10 +49,10 @@ def main():
     else:
         outcome = read_outcome()
     reaper.kill_marked(mark)
-    print(json.dumps(dict(outcome, trial=request['trial'])))
+    sys.stdout.write(json.dumps(dict(outcome, trial=request['trial'])) + '\n')
 
 
-def run(folder, request):
+def run(folder: Any, request: Any) -> None:
     """Run the command and leave its outcome in a file."""
     try:
         outcome = command.run_command(request['command'], folder, request['loss_key'])
@@ -60,7 +62,7 @@ def run(folder, request):
         json.dump(outcome, file)
 
 
-def read_outcome():
+def read_outcome() -> Any:
     """Return what `run` left."""
     try:
         with open(_OUTCOME, encoding='utf-8') as file:
@@ -69,7 +71,7 @@ def read_outcome():
         return dict(shadho_worker.failed('crash', 'the process of the trial was killed'), seconds=0.0, output='')
 
 
-def start_reaper(mark):
+def start_reaper(mark: Any) -> int:
     """Start what ends the command when this process is killed; return the end of a pipe that ties them."""
     inner, tie = os.pipe()
     if not os.fork():

@@ -56,7 +56,9 @@ def shell_command(mark: str) -> str:
         A setting of a variable, by which the trial is found among the tasks of a worker.
     """
     # No double quotes and no backslashes, which would have to be escaped in the manager's reports.
-    connect = f'IFS=; set -f; exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && exec cat <&3'
+    connect = (
+        f'IFS=; set -f; exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && exec cat <&3'
+    )
     return f"export {mark}; if [ ${VARIABLE} ]; then exec bash -c '{connect}'; else exec python3 .shadho/task.py; fi"
 
 
@@ -111,8 +113,9 @@ class _Server:
     def run(self, parent: int) -> None:
         while os.getppid() == parent:
             poller = select.poll()
-            for file in [self.listener, self.words, *self.asking, *[slot.link for slot in self.slots if slot.link]]:
-                poller.register(file, select.POLLIN)
+            links = [self.listener, *self.asking, *[slot.link for slot in self.slots if slot.link is not None]]
+            for number in [self.words, *[link.fileno() for link in links]]:
+                poller.register(number, select.POLLIN)
             for slot in self.slots:
                 for number in slot.sandbox.files():
                     poller.register(number, select.POLLIN)
@@ -263,7 +266,7 @@ def rephrase(line: str) -> str:
 
 def main() -> None:
     """Serve tasks until the worker, which is the parent of this process, is gone."""
-    setup = json.loads(sys.argv[1])
+    setup = json.load(sys.stdin)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the worker's to handle, whose end is the end of this process too
     reaper = Reaper()

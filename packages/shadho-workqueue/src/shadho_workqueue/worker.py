@@ -35,9 +35,14 @@ def detect(
     features: Mapping[str, Any] | None = None,
 ) -> Hardware:  # fmt: skip
     """Return the hardware that a worker advertises: what is found here, but for what is given."""
-    given = {'cores': cores, 'memory': memory, 'gpus': None if gpus is None else tuple(gpus)}
-    found = attrs.evolve(probe(), **{name: value for name, value in given.items() if value is not None})
-    return attrs.evolve(found, features={**found.features, **(features or {})})
+    found = probe()
+    return attrs.evolve(
+        found,
+        cores=found.cores if cores is None else cores,
+        memory=found.memory if memory is None else memory,
+        gpus=found.gpus if gpus is None else tuple(gpus),
+        features={**found.features, **(features or {})},
+    )
 
 
 def worker_program() -> str:
@@ -77,14 +82,17 @@ def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, passw
     setup = {
         'listener': listener.fileno(), 'token': token, 'words': heard, 'tell': tell, 'parent': os.getpid(), 'name': name,
     }  # fmt: skip
-    subprocess.Popen(
-        [sys.executable, '-c', f'from {warm.__name__} import main; main()', json.dumps(setup)],
-        pass_fds=[listener.fileno(), heard, tell], stdin=subprocess.DEVNULL, start_new_session=True,
+    beside = subprocess.Popen(
+        [sys.executable, '-c', f'from {warm.__name__} import main; main()'],
+        pass_fds=[listener.fileno(), heard, tell], stdin=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
+    assert beside.stdin is not None
+    with beside.stdin as file:  # not as an argument, which everybody could read
+        file.write(json.dumps(setup).encode())
     for number in (heard, tell):
         os.close(number)
-    with os.fdopen(told) as file:
-        folder = file.readline().strip()
+    with os.fdopen(told) as answer:
+        folder = answer.readline().strip()
     if not folder:
         raise BackendError('the process that runs trials could not start; see above')
     own = [
