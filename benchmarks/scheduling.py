@@ -2,7 +2,7 @@
 
 One command, its tables and a picture, ``scheduling.png``::
 
-    python benchmarks/scheduling.py                  # about an hour on two cores, to judge by shorter runs
+    python benchmarks/scheduling.py                  # about 40 minutes on two cores
     python benchmarks/scheduling.py --quick          # a few minutes: fewer seeds, one cluster
     python benchmarks/scheduling.py --only target    # one section: hour, makespan, target, large, decision
     python benchmarks/scheduling.py --record         # fit all recorded models anew first (a quarter of an hour on two cores)
