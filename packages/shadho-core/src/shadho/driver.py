@@ -436,7 +436,7 @@ class _Run:
                 sys.stdout.write(result.output + '\n' * (not result.output.endswith('\n')))
         if result.state is TrialState.LOST:
             self.attempts[trial.id] = self.attempts.get(trial.id, 0) + 1
-            log.warning('trial %d lost its worker %s; it runs again', trial.id, result.host)
+            log.warning('trial %d lost its worker%s; it runs again', trial.id, f' {result.host}' if result.host else '')
             self.search.cancel(trial)
             return []
         self.attempts.pop(trial.id, None)

@@ -58,6 +58,7 @@ class _Group:
 
     Attributes
     ----------
+    key : str
     compute_class : ComputeClass
         Of one such worker.
     feature : str or None
@@ -68,10 +69,10 @@ class _Group:
         Memory and disk (MiB) of one slot.
     """
 
+    key: str
     compute_class: ComputeClass
     feature: str | None
     slots: int = 0
-    busy: int = 0
     share: dict[str, int] = attrs.field(factory=dict)
 
 
@@ -82,7 +83,7 @@ class _Task:
     trial: Trial
     submitted: float
     params: str = ''
-    group: _Group | None = None
+    group: str | None = None
 
 
 class WorkQueue(Backend):
@@ -136,6 +137,8 @@ class WorkQueue(Backend):
     @classmethod
     def affinity(cls, job: Job) -> int:
         if not is_likely():
+            if job.is_command:
+                log.info('the command is not run by Work Queue, whose engine was not found; %s', HELP)
             return -1
         return 2 if job.is_command else 0
 
@@ -154,11 +157,13 @@ class WorkQueue(Backend):
         self._meeting.write()
         self._roster = None if self._engine.reports_workers else Roster(self._engine.port, password)
         self._workers: list[Connected] = []
-        self._groups: dict[str | Hardware, _Group] = {}
+        self._groups: dict[str, _Group] = {}
         self._classes: list[ComputeClass] = []
+        self._class_by_hardware: dict[str, ComputeClass] = {}
         self._tasks: dict[int, _Task] = {}
         self._waiting: dict[str, deque[int]] = {}
-        self._inside: Counter[str] = Counter()
+        self._inside: Counter[str] = Counter()  # trials that the engine has, by their class
+        self._busy: Counter[str] = Counter()  # and by their group
         self._failed: list[Result] = []
         self._told: dict[str, float] = {}
         self._alone_since = time.monotonic()
@@ -229,10 +234,12 @@ class WorkQueue(Backend):
 
     def workers(self) -> Sequence[Worker]:
         found = []
+        names = Counter(worker.name for worker in self._workers)
         for worker in self._workers:
             own = self._class_of(worker.hardware)
-            free = slots(worker.hardware, own.resources) if self._can_serve(worker) else 0
-            found.append(Worker(worker.name, worker.host, own.name, worker.hardware, free, worker.running))
+            fits = slots(worker.hardware, own.resources) if self._can_serve(worker) else 0
+            name = worker.name if names[worker.name] == 1 else f'{worker.name} ({worker.address})'
+            found.append(Worker(name, worker.host, own.name, worker.hardware, fits, worker.running))
         return found
 
     def _regroup(self, workers: list[Connected]) -> None:
@@ -243,11 +250,11 @@ class WorkQueue(Backend):
             self._alone_since = 0.0 if workers else time.monotonic()
         if not changed:
             return
-        groups: dict[str | Hardware, _Group] = {}
+        groups: dict[str, _Group] = {}
         for worker in workers:
             if not self._can_serve(worker):
                 continue
-            key: str | Hardware = worker.hardware if worker.card is None else worker.card.feature
+            key = str(worker.hardware) if worker.card is None else worker.card.feature
             if key not in groups:
                 groups[key] = self._new_group(worker, key)
             groups[key].slots += slots(worker.hardware, groups[key].compute_class.resources)
@@ -261,17 +268,19 @@ class WorkQueue(Backend):
                 self._engine.send(do='gone', feature=group.feature)
         self._fill_engine()
 
-    def _new_group(self, worker: Connected, key: str | Hardware) -> _Group:
+    def _new_group(self, worker: Connected, key: str) -> _Group:
         own = self._class_of(worker.hardware)
         fits = max(1, slots(worker.hardware, own.resources))
         # Free disk shrinks while a worker runs, and a trial that asks for more than is left would wait for ever.
         share = {'memory': max(1, worker.memory // fits), 'disk': max(1, worker.disk // (2 * fits))}
-        before = self._groups.get(key)
         feature = None if worker.card is None else worker.card.feature
-        return _Group(own, feature, busy=before.busy if before is not None else 0, share=share)
+        return _Group(key, own, feature, share=share)
 
     def _class_of(self, hardware: Hardware) -> ComputeClass:
-        return form_classes([hardware], self._job.classes, self._job.resources)[0]
+        key = str(attrs.astuple(hardware))
+        if key not in self._class_by_hardware:
+            self._class_by_hardware[key] = form_classes([hardware], self._job.classes, self._job.resources)[0]
+        return self._class_by_hardware[key]
 
     def _can_serve(self, worker: Connected) -> bool:
         """Whether a worker can run the objective: commands always, functions with the same Python only."""
@@ -348,15 +357,17 @@ class WorkQueue(Backend):
             own = known.get(name)
             limit = 0 if own is None else own.slots if own.slots < total else 2 * total
             while waiting and self._inside[name] < limit:
-                self._send(self._tasks[waiting.popleft()], max(groups, key=lambda group: group.slots - group.busy))
+                self._send(
+                    self._tasks[waiting.popleft()], max(groups, key=lambda group: group.slots - self._busy[group.key])
+                )
             while waiting and own is None:
                 self._failed.append(self._lost(waiting.popleft(), ''))
 
     def _send(self, own: _Task, group: _Group) -> None:
         assert self._engine is not None
         trial = own.trial
-        own.group = group
-        group.busy += 1
+        own.group = group.key
+        self._busy[group.key] += 1
         self._inside[trial.compute_class] += 1
         asked = {
             'cores': 1,
@@ -405,7 +416,7 @@ class WorkQueue(Backend):
         own = self._tasks.pop(trial)
         if own.group is not None:
             self._inside[own.trial.compute_class] -= 1
-            own.group.busy -= 1
+            self._busy[own.group] -= 1
         return own
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
