@@ -34,7 +34,7 @@ from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective
 from shadho.records import Hardware, Result, TrialError, TrialState, Worker, as_integer
 from shadho_workqueue.engine import Engine
-from shadho_workqueue.installation import find_program, is_likely, version_of
+from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
 from shadho_workqueue.meeting import Meeting, new_password, read, read_password
 from shadho_workqueue.roster import Connected, Roster, read_workers, trial_mark
 from shadho_workqueue.warm import PARAMS, REQUEST, shell_command
