@@ -146,7 +146,8 @@ class WorkQueue(Backend):
 
     def open(self, job: Job) -> None:
         self._job = job
-        self._function = None if isinstance(job.objective, Command) else _pickle(job)
+        self._modules = _own_modules()
+        self._function = None if isinstance(job.objective, Command) else self._pickle(job)
         before = self._take_over(job.exp_key)
         password = read_password(self.password_file) if self.password_file else before.password or new_password()
         self._spool = tempfile.TemporaryDirectory(prefix='shadho-workqueue-', ignore_cleanup_errors=True)
@@ -346,7 +347,19 @@ class WorkQueue(Backend):
 
     def _sendable(self, params: Any) -> str:
         """Write parameters as text: JSON for a command, pickled for a function."""
-        return parameters_text(params) if self._function is None else _pickle_params(params).hex()
+        return parameters_text(params) if self._function is None else self._pickle_params(params).hex()
+
+    def _pickle(self, job: Job) -> bytes:
+        """Pickle a function together with the modules beside it, which workers do not have."""
+        with _by_value(self._modules):
+            return pickle_objective(job.objective)
+
+    def _pickle_params(self, params: Any) -> bytes:
+        try:
+            with _by_value(self._modules):
+                return bytes(cloudpickle.dumps(params))
+        except Exception as error:
+            raise ConfigurationError(f'the parameters {params!r} cannot be sent to a worker: {error}') from error
 
     def _fill_engine(self) -> None:
         """Give the engine as many waiting trials as their classes have slots, and one more for each."""
@@ -498,20 +511,6 @@ def _check_port(port: Any) -> int | tuple[int, int]:
 def _program_version() -> str:
     program = find_program('work_queue_worker')
     return version_of(program) if program is not None else ''
-
-
-def _pickle(job: Job) -> bytes:
-    """Pickle a function together with the modules beside it, which workers do not have."""
-    with _by_value(_own_modules()):
-        return pickle_objective(job.objective)
-
-
-def _pickle_params(params: Any) -> bytes:
-    try:
-        with _by_value(_own_modules()):
-            return bytes(cloudpickle.dumps(params))
-    except Exception as error:
-        raise ConfigurationError(f'the parameters {params!r} cannot be sent to a worker: {error}') from error
 
 
 def _own_modules() -> list[ModuleType]:

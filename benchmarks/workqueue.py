@@ -1,0 +1,139 @@
+"""What a distributed trial costs: SHADHO over Work Queue beside raw Work Queue, with two one-core workers.
+
+Three rates of one run, on this machine over the loopback::
+
+    python benchmarks/workqueue.py               # about two minutes on two cores
+    python benchmarks/workqueue.py --trials 500
+
+* raw: the engine alone runs ``true``, with as many tasks in its queue as SHADHO keeps there;
+* warm: a search over a function that does nothing, in the workers' warm processes;
+* cold: a search over a command that starts a Python interpreter, which does nothing.
+
+Rates count from the first tenth of the trials to the last one, so that starting workers is no part of them.
+Needs shadho-workqueue and its engine (``python3 -m shadho.install.workqueue``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shadho import Shadho, spaces
+from shadho_workqueue import WorkQueue
+from shadho_workqueue.installation import find_bindings, find_program
+
+SLOTS = 2
+WINDOW = 4
+"""Tasks in the queue: one for each slot, and one more that waits beside it."""
+
+RAW = """
+import sys, time
+try:
+    import ndcctools.work_queue as wq
+except ImportError:
+    import work_queue as wq
+queue = wq.WorkQueue(0)
+print(queue.port, flush=True)
+count, window = int(sys.argv[1]), int(sys.argv[2])
+def submit():
+    task = wq.Task('true')
+    task.specify_cores(1), task.specify_memory(1), task.specify_disk(1), task.specify_gpus(0)
+    queue.submit(task)
+for _ in range(window):
+    submit()
+ended, times = 0, []
+while ended < count:
+    if queue.wait(5) is not None:
+        ended += 1
+        times.append(time.monotonic())
+        if ended + window <= count:
+            submit()
+queue.shutdown_workers(0)
+skipped = count // 10
+print((count - skipped) / (times[-1] - times[skipped - 1]))
+"""
+
+
+@contextmanager
+def workers(start: Callable[[int], Sequence[str]]) -> Iterator[None]:
+    """Run workers meanwhile, quietly."""
+    started = [
+        subprocess.Popen(start(number), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for number in range(SLOTS)
+    ]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+
+
+def raw(trials: int) -> float:
+    """Return tasks per second of the engine alone."""
+    bindings, program = find_bindings(), find_program('work_queue_worker')
+    assert bindings is not None
+    assert program is not None
+    manager = subprocess.Popen(
+        [bindings.python, '-c', RAW, str(trials), str(WINDOW)], stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert manager.stdout is not None
+    port = manager.stdout.readline().strip()
+    options = ['--cores', '1', '--memory', '1000', '--disk', '1000', '-t', '60']
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        workers(lambda _: [program, *options, '-s', folder, '127.0.0.1', port]),
+    ):
+        rate = float(manager.stdout.readline())
+    manager.wait()
+    return rate
+
+
+def searched(objective: Any, trials: int) -> float:
+    """Return trials per second of a search."""
+    key = f'benchmark-{uuid.uuid4().hex[:8]}'
+    door = [sys.executable, '-m', 'shadho.workers.workqueue', '-M', key, '--cores', '1']
+    opt = Shadho(key, objective, {'x': spaces.uniform(0, 1)}, max_tasks=trials, seed=1, storage='search.db',
+                 backend=WorkQueue(), display=False)  # fmt: skip
+    with workers(lambda number: [*door, '--name', str(number)]):
+        result = opt.run()
+    finished = sorted(trial.finished for trial in result)
+    failed = [trial for trial in result if trial.error is not None]
+    assert not failed, failed[0].error
+    Path('search.db').unlink()
+    skipped = trials // 10
+    return (trials - skipped) / (finished[-1] - finished[skipped - 1])
+
+
+def main() -> None:
+    """Measure the three rates, and print them with their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--trials', type=int, default=1000, help='of each kind but the cold ones, which are a fifth')
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        rates = {
+            'raw: the engine alone runs true': raw(arguments.trials),
+            'warm: a function that does nothing': searched(lambda params: params['x'], arguments.trials),
+            'cold: a command that starts Python': searched(
+                f'{sys.executable} -c "print(0.5)" > result.json', max(50, arguments.trials // 5)
+            ),
+        }
+        os.chdir('/')
+    base, warm, cold = rates.values()
+    print(f'{"":36}  per second')
+    for name, rate in rates.items():
+        print(f'{name:36}  {rate:10.1f}')
+    print(f'warm : raw   {warm / base:5.2f}   (at least 0.25)')
+    print(f'warm : cold  {warm / cold:5.2f}   (at least 4)')
+
+
+if __name__ == '__main__':
+    main()
