@@ -1,0 +1,182 @@
+"""Real workers on this machine, and a backend that has them from the start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shadho.backends import Job
+from shadho_workqueue import WorkQueue
+
+
+def wait_until(condition: Callable[[], Any], what: str = 'it', seconds: float = 30.0) -> None:
+    """Wait for what other processes do."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f'{what} did not happen within {seconds:g} s'
+        time.sleep(0.02)
+
+
+class Hand:
+    """A worker in a process of its own, which is also the engine's worker.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it, and all that it starts, keeps temporary files.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self._log = folder.with_suffix('.log')
+        with self._log.open('wb') as log:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, 'TMPDIR': str(folder), **environment},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text(errors='replace')
+
+    def wait_to_hear(self, text: str) -> None:
+        wait_until(lambda: text in self.said or not self.is_running, f'{text!r}')
+        assert text in self.said, self.said
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self) -> int:
+        """Return the exit status."""
+        return self._process.wait(30)
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def processes(self) -> list[psutil.Process]:
+        """Return what is alive of the worker and of all that it started."""
+        return [process for process in psutil.process_iter() if self._has(process)]
+
+    def _has(self, process: psutil.Process) -> bool:
+        try:
+            place = process.environ().get('TMPDIR', '') if process.status() != psutil.STATUS_ZOMBIE else ''
+        except psutil.Error:
+            return False
+        return f'{place}/'.startswith(f'{self.folder}/')
+
+    @property
+    def has_left_nothing(self) -> bool:
+        return not self.processes() and not list(self.folder.iterdir())
+
+    def end(self) -> None:
+        for number in (signal.SIGCONT, signal.SIGTERM):
+            if self.is_running:
+                self.send(number)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        wait_until(lambda: not self.processes(), f'the end of all processes of {self.folder.name}')
+
+
+class Crew:
+    """Starts workers, and ends those that are left."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.hands: list[Hand] = []
+
+    def start(
+        self, *arguments: str, name: str = 'hand', cores: int = 1, memory: int = 1000, features: Mapping[str, Any] | None = None,
+        gpus: str | None = None, environment: Mapping[str, str] | None = None,
+    ) -> Hand:  # fmt: skip
+        """Start a worker as users do; `arguments` say where its driver is."""
+        options = ['--cores', str(cores), '--memory', str(memory), '--name', name, '--wait', '60']
+        options += [] if gpus is None else ['--gpus', gpus]
+        options += [f'--feature={key}={value}' for key, value in (features or {}).items()]
+        command = [sys.executable, '-m', 'shadho.workers.workqueue', *arguments, *options]
+        return self.run(command, name, environment)
+
+    def run(self, command: Sequence[str], name: str, environment: Mapping[str, str] | None = None) -> Hand:
+        """Start a worker by another command."""
+        self.hands.append(Hand(command, self.folder / f'{len(self.hands)}-{name}', environment or {}))
+        return self.hands[-1]
+
+    def end(self) -> None:
+        for hand in self.hands:
+            hand.end()
+
+
+class Staffed(WorkQueue):
+    """Has its workers when a search begins.
+
+    Parameters
+    ----------
+    crew : Crew
+    staff : sequence of mapping
+        What `Crew.start` wants for each worker.
+    **options : Any
+        Of `WorkQueue`.
+    """
+
+    def __init__(self, crew: Crew, staff: Sequence[Mapping[str, Any]], **options: Any) -> None:
+        super().__init__(**options)
+        self.crew = crew
+        self.staff = staff
+
+    def open(self, job: Job) -> None:
+        super().open(job)
+        for own in self.staff:
+            self.crew.start('-M', job.exp_key, **own)
+        wait_until(self._is_complete, 'the coming of all workers')
+
+    def _is_complete(self) -> bool:
+        assert list(self.poll(0.02)) == []
+        self.discover()
+        return len(self.workers()) == len(self.staff)
+
+
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep meetings of the test apart from the user's own, and from those of other tests."""
+    folder = tmp_path_factory.mktemp('state')
+    monkeypatch.setenv('XDG_STATE_HOME', str(folder))
+    return folder / 'shadho' / 'workqueue'
+
+
+@pytest.fixture(name='wait_until')
+def _wait_until() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+    """Start workers with it; whatever is left of them at the end is ended."""
+    hired = Crew(tmp_path_factory.mktemp('crew'))
+    yield hired
+    hired.end()
+
+
+@pytest.fixture
+def staffed(crew: Crew) -> Callable[..., Staffed]:
+    """Return a function that makes a backend with workers: a dict of options for each."""
+    return lambda *staff, **options: Staffed(crew, staff, **options)
