@@ -318,7 +318,7 @@ class WorkQueue(Backend):
         for line in self._engine.notices():
             refused = re.search(r'worker (\S+?)(:\d+)? presented the wrong password', line)
             foreign = re.search(
-                r'worker \((\S+?)\) is using work queue protocol (\d+), but I am using protocol (\d+)', line
+                r'worker \((\S+?)(?::\d+)?\) is using work queue protocol (\d+), but I am using protocol (\d+)', line
             )
             if refused:
                 message = f'a worker on {refused[1]} was refused, as it does not know the password of this search'
