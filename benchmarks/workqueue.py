@@ -7,7 +7,7 @@ Three rates of one run, on this machine over the loopback::
 
 * raw: the engine alone runs ``true``, with as many tasks in its queue as SHADHO keeps there;
 * warm: a search over a function that does nothing, in the workers' warm processes;
-* cold: a search over a command that starts a Python interpreter, which does nothing.
+* cold: the same function as a script of its own, for which every trial starts an interpreter.
 
 Rates count from the first tenth of the trials to the last one, so that starting workers is no part of them.
 Needs shadho-workqueue and its engine (``python3 -m shadho.install.workqueue``).
@@ -96,12 +96,20 @@ def raw(trials: int) -> float:
     return rate
 
 
-def searched(objective: Any, trials: int) -> float:
+SCRIPT = """
+import shadho_worker
+shadho_worker.run(lambda params: params['x'])
+"""
+
+
+def searched(objective: Any, trials: int, *files: str) -> float:
     """Return trials per second of a search."""
     key = f'benchmark-{uuid.uuid4().hex[:8]}'
     door = [sys.executable, '-m', 'shadho.workers.workqueue', '-M', key, '--cores', '1']
     opt = Shadho(key, objective, {'x': spaces.uniform(0, 1)}, max_tasks=trials, seed=1, storage='search.db',
                  backend=WorkQueue(), display=False)  # fmt: skip
+    for file in files:
+        opt.add_input_file(file)
     with workers(lambda number: [*door, '--name', str(number)]):
         result = opt.run()
     finished = sorted(trial.finished for trial in result)
@@ -119,11 +127,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        Path('script.py').write_text(SCRIPT)
         rates = {
             'raw: the engine alone runs true': raw(arguments.trials),
             'warm: a function that does nothing': searched(lambda params: params['x'], arguments.trials),
-            'cold: a command that starts Python': searched(
-                f'{sys.executable} -c "print(0.5)" > result.json', max(50, arguments.trials // 5)
+            'cold: a script that does nothing': searched(
+                'python3 script.py', max(50, arguments.trials // 5), 'script.py'
             ),
         }
         os.chdir('/')

@@ -19,7 +19,9 @@ def shadho_register_backends() -> list[type[Backend]]:
 @hookimpl
 def shadho_register_commands(cli: click.Group) -> None:
     from shadho_workqueue.commands import worker
+    from shadho_workqueue.install import install
 
-    group = cli.commands['worker']
-    assert isinstance(group, click.Group)
-    group.add_command(worker)
+    for name, command in (('worker', worker), ('install', install)):
+        group = cli.commands[name]
+        assert isinstance(group, click.Group)
+        group.add_command(command)

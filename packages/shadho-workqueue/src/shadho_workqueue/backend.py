@@ -37,7 +37,7 @@ from shadho_workqueue.engine import Engine
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
 from shadho_workqueue.meeting import Meeting, new_password, read, read_password
 from shadho_workqueue.roster import Connected, Roster, read_workers, trial_mark
-from shadho_workqueue.warm import PARAMS, REQUEST, shell_command
+from shadho_workqueue.warm import REQUEST, shell_command
 
 __all__ = ['WorkQueue']
 
@@ -396,10 +396,10 @@ class WorkQueue(Backend):
             'command': None if shell is None else shell.command,
             'loss_key': objective.loss_key,
             'objective': self._inputs[0][1] if shell is None else None,
+            'params': own.params,
             'timeout': timeout,
             'resources': dict(trial.resources),
         }
-        params = PARAMS if shell is None else shadho_worker.PARAMETERS_FILE
         brought = (
             [] if shell is None else [(str(shell.output_folder / str(trial.id) / name), name) for name in shell.outputs]
         )
@@ -410,7 +410,7 @@ class WorkQueue(Backend):
             feature=group.feature,
             resources={name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
             files=[*self._inputs, *(_RUNNER if group.feature is None else ())],
-            buffers=[(json.dumps(request), REQUEST), (own.params, params)],
+            buffers=[(json.dumps(request), REQUEST)],
             outputs=brought,
             seconds=None if timeout is None else math.ceil(max(timeout, LOADING_SECONDS) + timeout + _SLACK),
         )

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ import attrs
 
 from shadho.errors import BackendError
 
-__all__ = ['HELP', 'Bindings', 'find_bindings', 'find_program', 'is_likely', 'version_of']
+__all__ = ['HELP', 'Bindings', 'find_bindings', 'find_program', 'forget', 'is_likely', 'release_of', 'version_of']
 
 HELP = 'python3 -m shadho.install.workqueue says what is missing, and installs it where it can'
 
@@ -27,6 +27,21 @@ except ImportError:
     import work_queue as module
 print(module.__name__, module.__file__)
 """
+
+# The library that the bindings link tells its release to C's standard output only.
+_RELEASE = (
+    _PROBE
+    + """
+import ctypes, pathlib
+for path in pathlib.Path(module.__file__).parent.glob('_*work_queue*.so'):
+    own, c = ctypes.CDLL(str(path)), ctypes.CDLL(None)
+    own.cctools_version_print(ctypes.c_void_p.in_dll(c, 'stdout'), b'bindings')
+    c.fflush(None)
+"""
+)
+
+PREFIXES = ('/usr', '/usr/local')
+"""Where the engine may be, whatever PATH says."""
 
 
 @attrs.frozen
@@ -49,7 +64,7 @@ class Bindings:
 def _pythons() -> Iterator[str]:
     """Yield the interpreters that may have the bindings: this one, conda's, the system's, those on the path."""
     yield sys.executable
-    for prefix in (os.environ.get('CONDA_PREFIX'), '/usr', '/usr/local'):
+    for prefix in (os.environ.get('CONDA_PREFIX'), *PREFIXES):
         if prefix is not None:
             yield str(Path(prefix) / 'bin' / 'python3')
     for folder in os.get_exec_path():
@@ -67,15 +82,21 @@ def find_bindings() -> Bindings | None:
         except (OSError, subprocess.TimeoutExpired):
             continue
         if found.returncode == 0:
-            return Bindings(python, *found.stdout.split(maxsplit=1))
+            return Bindings(python, *found.stdout.strip().split(maxsplit=1))
     return None
 
 
 def find_program(name: str) -> str | None:
     """Return the path of one of the engine's programs, also where a virtual environment hides it from PATH."""
-    prefixes = [sys.prefix, os.environ.get('CONDA_PREFIX', ''), '/usr', '/usr/local']
-    places = [*os.get_exec_path(), *[str(Path(prefix) / 'bin') for prefix in prefixes if prefix]]
+    # An environment's own come first, as its bindings do: the two must be of one release.
+    own = [sys.prefix] if sys.prefix != sys.base_prefix else []
+    prefixes = [sys.prefix, os.environ.get('CONDA_PREFIX', ''), *PREFIXES]
+    places = [*_bin(own), *os.get_exec_path(), *_bin(prefixes)]
     return shutil.which(name, path=os.pathsep.join(places))
+
+
+def _bin(prefixes: Sequence[str]) -> list[str]:
+    return [str(Path(prefix) / 'bin') for prefix in prefixes if prefix]
 
 
 @cache
@@ -85,8 +106,27 @@ def version_of(program: str) -> str:
         found = subprocess.run([program, '--version'], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackendError(f'{program} cannot be run: {error}; {HELP}') from None
-    match = re.search(r'version\s+(.+?)\s*(\(|$)', found.stdout, re.MULTILINE)
+    return _version(found.stdout)
+
+
+@cache
+def release_of(bindings: Bindings) -> str:
+    """Return the version of the engine that its bindings belong to."""
+    found = subprocess.run(
+        [bindings.python, '-c', _RELEASE], capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+    return _version(found.stdout)
+
+
+def _version(text: str) -> str:
+    match = re.search(r'version\s+(.+?)\s*(\(|$)', text, re.MULTILINE)
     return match[1] if match else 'unknown'
+
+
+def forget() -> None:
+    """Look anew for what may have been installed meanwhile."""
+    for found in (find_bindings, version_of, release_of):
+        found.cache_clear()
 
 
 def is_likely() -> bool:

@@ -55,6 +55,8 @@ def main() -> None:
 def run(folder: Any, request: Any) -> None:
     """Run the command and leave its outcome in a file."""
     try:
+        with open(shadho_worker.PARAMETERS_FILE, 'w', encoding='ascii') as file:
+            file.write(request['params'])
         outcome = command.run_command(request['command'], folder, request['loss_key'])
     except BaseException as error:
         outcome = dict(shadho_worker.failure(error), seconds=0.0, output='')

@@ -32,13 +32,13 @@ from shadho.execution.hardware import visible_gpus
 from shadho.execution.sandbox import Sandbox
 from shadho.execution.sessions import Reaper
 
-__all__ = ['PARAMS', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Params', 'main', 'shell_command']
+__all__ = ['OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Params', 'main', 'shell_command']
 
 REQUEST = '.shadho.json'
 """Name of the file that says what a task is to do."""
 
-PARAMS = '.shadho-params'
-"""Name of the file that holds a function's parameters: pickled, as hexadecimal digits."""
+OUTCOME = '.shadho-outcome.json'
+"""Name of the file that a trial's outcome is left in, for the shell to print."""
 
 VARIABLE = 'SHADHO_WORKER'
 """In the environment of a worker's tasks: port and token of the process beside it."""
@@ -56,21 +56,21 @@ def shell_command(mark: str) -> str:
         A setting of a variable, by which the trial is found among the tasks of a worker.
     """
     # No double quotes and no backslashes, which would have to be escaped in the manager's reports.
-    connect = (
-        f'IFS=; set -f; exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && exec cat <&3'
-    )
+    connect = f'IFS=; set -f; exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && read <&3 && echo $(<{OUTCOME})'
     return f"export {mark}; if [ ${VARIABLE} ]; then exec bash -c '{connect}'; else exec python3 .shadho/task.py; fi"
 
 
 @attrs.frozen
 class FolderCommand:
-    """A command as the objective of a sandbox: its parameters are in its folder."""
+    """A command as the objective of a sandbox: its folder comes with the parameters."""
 
     command: str
     loss_key: str
 
-    def evaluate(self, folder: str, trial: int) -> Outcome:
+    def evaluate(self, params: tuple[str, str], trial: int) -> Outcome:
         """Run the command once, in the folder of its task."""
+        folder, text = params
+        (Path(folder) / shadho_worker.PARAMETERS_FILE).write_text(text, encoding='ascii')
         return run_command(self.command, folder, self.loss_key)
 
 
@@ -92,6 +92,7 @@ class _Slot:
     purpose: tuple[Any, ...]
     gpus: list[str]
     link: socket.socket | None = None
+    folder: Path = Path()
     trial: int = -1
 
 
@@ -157,24 +158,24 @@ class _Server:
         try:
             self.start(link, Path(folder))
         except Exception as error:
-            self.send(link, {**shadho_worker.failure(error), 'seconds': 0.0, 'output': ''})
+            self.send(link, Path(folder), {**shadho_worker.failure(error), 'seconds': 0.0, 'output': ''})
 
     def start(self, link: socket.socket, folder: Path) -> None:
         request = json.loads((folder / REQUEST).read_text(encoding='utf-8'))
         if request['command'] is None:
             name = request['objective']
             pickled = (folder / name).read_bytes() if name not in self.objectives else b''
-            params: Any = Params(bytes.fromhex((folder / PARAMS).read_text()))
+            params: Any = Params(bytes.fromhex(request['params']))
         else:
             name = json.dumps([request['command'], request['loss_key']])
             pickled = cloudpickle.dumps(FolderCommand(request['command'], request['loss_key']))
-            params = str(folder)
+            params = (str(folder), request['params'])
         if name not in self.objectives:
             self.objectives[name] = file = tempfile.TemporaryFile()
             file.write(pickled)
             file.flush()
         slot = self.slot_for(name, request['resources'])
-        slot.link, slot.trial = link, request['trial']
+        slot.link, slot.folder, slot.trial = link, folder, request['trial']
         slot.sandbox.submit(slot.trial, params, request['timeout'])
 
     def slot_for(self, objective: str, resources: Mapping[str, Any]) -> _Slot:
@@ -204,11 +205,12 @@ class _Server:
         link, slot.link = slot.link, None
         self.served += 1
         if link is not None:
-            self.send(link, outcome)
+            self.send(link, slot.folder, outcome)
 
-    def send(self, link: socket.socket, outcome: Outcome) -> None:
+    def send(self, link: socket.socket, folder: Path, outcome: Outcome) -> None:
         try:
-            link.sendall(json.dumps(outcome).encode() + b'\n')
+            (folder / OUTCOME).write_text(json.dumps(outcome), encoding='ascii')
+            link.sendall(b'\n')
         except OSError:
             pass  # the task was cancelled
         finally:
