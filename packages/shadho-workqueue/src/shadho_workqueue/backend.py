@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import sys
-import sysconfig
 import tempfile
 import time
 from collections import Counter, deque
@@ -50,6 +49,7 @@ _SLACK = 60
 """Seconds past a trial's time after which the engine ends it, should its worker have failed to."""
 
 _MISSING_INPUT, _MISSING_OUTPUT = 1, 2  # results of the engine's tasks
+_OUT_OF_TIME = (24, 56)
 
 
 @attrs.define
@@ -133,6 +133,7 @@ class WorkQueue(Backend):
         self.debug_log = debug_log
         self._engine: Engine | None = None
         self._roster: Roster | None = None
+        self._spool: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
     def affinity(cls, job: Job) -> int:
@@ -151,9 +152,17 @@ class WorkQueue(Backend):
         before = self._take_over(job.exp_key)
         password = read_password(self.password_file) if self.password_file else before.password or new_password()
         self._spool = tempfile.TemporaryDirectory(prefix='shadho-workqueue-', ignore_cleanup_errors=True)
-        self._engine = self._start_engine(job, before.port, password)
+        folder = Path(self._spool.name)
+        self._inputs = self._input_files(job, folder)
+        self._engine = self._start_engine(job, folder, before.port, password)
         self._meeting = Meeting(
-            job.exp_key, self.host, self._engine.port, password, os.getpid(), self._engine.ssl, _program_version()
+            job.exp_key,
+            self.host,
+            self._engine.port,
+            password,
+            os.getpid(),
+            ssl=self._engine.ssl,
+            version=_program_version(),
         )
         self._meeting.write()
         self._roster = None if self._engine.reports_workers else Roster(self._engine.port, password)
@@ -168,7 +177,6 @@ class WorkQueue(Backend):
         self._failed: list[Result] = []
         self._told: dict[str, float] = {}
         self._alone_since = time.monotonic()
-        self._inputs = self._input_files(job)
         log.info('Work Queue listens on port %d of %s', self._engine.port, self.host)
 
     def _take_over(self, exp_key: str) -> Meeting:
@@ -183,8 +191,8 @@ class WorkQueue(Backend):
             )
         return before
 
-    def _start_engine(self, job: Job, last_port: int, password: str) -> Engine:
-        password_file = Path(self._spool.name) / 'password'
+    def _start_engine(self, job: Job, folder: Path, last_port: int, password: str) -> Engine:
+        password_file = folder / 'password'
         password_file.touch(mode=0o600)
         password_file.write_text(password, encoding='utf-8')
         options = {
@@ -203,14 +211,14 @@ class WorkQueue(Backend):
                 )
         return Engine(port=list(self.port) if isinstance(self.port, tuple) else self.port, **options)
 
-    def _input_files(self, job: Job) -> list[tuple[str, str]]:
+    def _input_files(self, job: Job, folder: Path) -> list[tuple[str, str]]:
         """Return the files that go with every trial: local path and name in the folder of the trial."""
         if isinstance(job.objective, Command):
             own = [(str(path), path.name) for path in job.objective.inputs]
             return [*own, (shadho_worker.__file__, 'shadho_worker.py')]
         assert self._function is not None
         name = f'.objective-{hashlib.sha256(self._function).hexdigest()[:16]}'
-        path = Path(self._spool.name) / name
+        path = folder / name
         path.write_bytes(self._function)
         return [(str(path), name)]
 
@@ -223,7 +231,9 @@ class WorkQueue(Backend):
             self._engine = None
             if not self.keep_workers:
                 self._meeting.remove()
+        if self._spool is not None:
             self._spool.cleanup()
+            self._spool = None
 
     # --- workers and classes -----------------------------------------------------------------
 
@@ -259,14 +269,13 @@ class WorkQueue(Backend):
             if key not in groups:
                 groups[key] = self._new_group(worker, key)
             groups[key].slots += slots(worker.hardware, groups[key].compute_class.resources)
-        gone = [group for key, group in self._groups.items() if key not in groups]
+        gone = self._groups.keys() - groups.keys()
         self._groups = groups
         serving = [worker.hardware for worker in workers if self._can_serve(worker)]
         self._classes = form_classes(serving, self._job.classes, self._job.resources)
         assert self._engine is not None
-        for group in gone:
-            if group.feature is not None:
-                self._engine.send(do='gone', feature=group.feature)
+        for key in gone:
+            self._engine.send(do='gone', group=key)
         self._fill_engine()
 
     def _new_group(self, worker: Connected, key: str) -> _Group:
@@ -403,17 +412,16 @@ class WorkQueue(Backend):
         brought = (
             [] if shell is None else [(str(shell.output_folder / str(trial.id) / name), name) for name in shell.outputs]
         )
-        self._engine.send(
-            do='submit',
-            trial=trial.id,
-            command=shell_command(trial_mark(trial.id)),
-            feature=group.feature,
-            resources={name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
-            files=[*self._inputs, *(_RUNNER if group.feature is None else ())],
-            buffers=[(json.dumps(request), REQUEST)],
-            outputs=brought,
-            seconds=None if timeout is None else math.ceil(max(timeout, LOADING_SECONDS) + timeout + _SLACK),
-        )
+        task = {
+            'command': shell_command(trial_mark(trial.id)),
+            'feature': group.feature,
+            **{name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
+            'files': [*self._inputs, *(_RUNNER if group.feature is None else ())],
+            'buffers': [(json.dumps(request), REQUEST)],
+            'outputs': brought,
+            'seconds': None if timeout is None else math.ceil(max(timeout, LOADING_SECONDS) + timeout + _SLACK),
+        }
+        self._engine.send(do='submit', trial=trial.id, group=group.key, asked=task)
 
     def cancel(self, trial: Trial) -> None:
         if trial.id not in self._tasks:
@@ -467,6 +475,11 @@ class WorkQueue(Backend):
             gone = ', '.join(local for local, _ in self._inputs if not Path(local).exists()) or 'an input file'
             text = f'{gone} could not be sent to the worker: was it removed?'
             return self._ended(trial, TrialState.FAILED, message['host'], TrialError('exception', text))
+        if message['result'] in _OUT_OF_TIME:
+            text = (
+                f'the trial outlived its trial_timeout of {self._job.trial_timeout:g} s, and its worker did not end it'
+            )
+            return self._ended(trial, TrialState.FAILED, message['host'], TrialError('timeout', text))
         words = message['text'].strip()[-500:]
         log.warning(
             'trial %d came back without a result from the worker on %s (result %d of Work Queue): %s',
@@ -514,20 +527,21 @@ def _program_version() -> str:
 
 
 def _own_modules() -> list[ModuleType]:
-    """Return the modules that were loaded from the user's own folders, not from installed packages."""
-    places = [sysconfig.get_paths()[name] for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
-    roots = {str(Path(entry or os.getcwd()).resolve()) for entry in [sys.path[0], ''] if 'site-packages' not in entry}
-    own = []
-    for module in list(sys.modules.values()):
-        path = getattr(module, '__file__', None)
-        if not path or module.__name__ == '__main__':
-            continue
-        real = str(Path(path).resolve())
-        if any(real.startswith(root + os.sep) for root in roots) and not any(
-            real.startswith(place) for place in places
-        ):
-            own.append(module)
-    return own
+    """Return the modules that were loaded from the script's folder or the working folder, which workers do not have."""
+    roots = {Path(entry or os.getcwd()).resolve() for entry in (sys.path[0], '')}
+    loaded = dict(sys.modules)
+    own = {name for name, module in loaded.items() if '.' not in name and _root(module) in roots}
+    return [module for name, module in loaded.items() if name.partition('.')[0] in own]
+
+
+def _root(module: ModuleType) -> Path | None:
+    """Return the folder that a top-level module or package was found in."""
+    if module.__name__ == '__main__':
+        return None  # by value in any case
+    for folder in getattr(module, '__path__', ()):
+        return Path(folder).resolve().parent
+    file = getattr(module, '__file__', None)
+    return Path(file).resolve().parent if file else None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import click
 
 from shadho.errors import ShadhoError
 from shadho_workqueue.factory import BATCH_SYSTEMS, Pool, run_pool
+from shadho_workqueue.installation import version_of
 from shadho_workqueue.meeting import read_password, wait_for
 from shadho_workqueue.worker import become_worker, detect, worker_program
 
@@ -76,7 +77,7 @@ def worker(
     if batch is None and (count or least is not None or most or batch_options):
         raise click.UsageError('--count, --min, --max and --batch-options are for --batch')
     with _errors():
-        worker_program()
+        program = worker_program()
         password = None if password_file is None else read_password(password_file)
         if catalog is not None:
             address = ['-C', catalog, '-M', str(exp_key)]
@@ -87,6 +88,7 @@ def worker(
         else:
             click.echo(f'looking for the driver of the search {exp_key} ...', err=True)
             meeting = wait_for(str(exp_key), wait)
+            _compare(meeting.version, version_of(program))
             address, password, ssl = (
                 [meeting.address, str(meeting.port)],
                 password or meeting.password,
@@ -100,6 +102,16 @@ def worker(
             run_pool(pool, address, options, password)
         hardware = detect(cores, memory, found, _features(features))
         become_worker([*address, *options], hardware, name or socket.gethostname(), password)
+
+
+def _compare(driver: str, own: str) -> None:
+    """Warn of releases that differ, which may speak different protocols."""
+    if driver not in ('', own):
+        click.echo(
+            f"Warning: the driver's machine has Work Queue {driver}, and this one {own}. If they speak different protocols, "
+            'this worker gets no trial, and the driver says so; install the same release on both',
+            err=True,
+        )
 
 
 def _split(host: str) -> tuple[str, str]:

@@ -110,35 +110,26 @@ class Manager:
         """The driver knows so much of the news, and has nothing more to say."""
         self.seen = seen
 
-    def do_submit(
-        self,
-        trial: Any,
-        command: Any,
-        feature: Any,
-        resources: Any,
-        files: Any,
-        buffers: Any,
-        outputs: Any,
-        seconds: Any,
-    ) -> None:
-        task = self.wq.Task(command)
-        if feature:
-            task.specify_feature(feature)
-        task.specify_cores(resources['cores'])
-        task.specify_memory(resources['memory'])
-        task.specify_disk(resources['disk'])
-        task.specify_gpus(resources['gpus'])
-        for local, remote in files:
+    def do_submit(self, trial: Any, group: Any, asked: Any) -> None:
+        task = self.wq.Task(asked['command'])
+        if asked['feature']:
+            task.specify_feature(asked['feature'])
+        task.specify_cores(asked['cores'])
+        task.specify_memory(asked['memory'])
+        task.specify_disk(asked['disk'])
+        task.specify_gpus(asked['gpus'])
+        for local, remote in asked['files']:
             task.specify_file(local, remote, type=self.wq.WORK_QUEUE_INPUT, cache=True)
-        for text, remote in buffers:
+        for text, remote in asked['buffers']:
             task.specify_buffer(text, remote, cache=False)
-        for local, remote in outputs:
+        for local, remote in asked['outputs']:
             task.specify_file(local, remote, type=self.wq.WORK_QUEUE_OUTPUT, cache=False)
-        if seconds:
-            task.specify_running_time_max(seconds)
+        if asked['seconds']:
+            task.specify_running_time_max(asked['seconds'])
         task.specify_max_retries(1)
-        self.tasks[trial] = (task, self.queue.submit(task), feature)
-        self.trials[self.tasks[trial][1]] = trial
+        number = self.queue.submit(task)
+        self.tasks[trial] = (task, number, group)
+        self.trials[number] = trial
 
     def do_cancel(self, trial: Any) -> None:
         if trial in self.tasks:
@@ -146,10 +137,10 @@ class Manager:
             del self.trials[number]
             self.queue.cancel_by_taskid(number)
 
-    def do_gone(self, feature: Any) -> None:
-        """No worker with this feature is left: what waits for one is lost."""
+    def do_gone(self, group: Any) -> None:
+        """No worker of this group is left: what waits for one is lost."""
         for trial, (_, number, wanted) in list(self.tasks.items()):
-            if wanted == feature and self.is_waiting(number):
+            if wanted == group and self.is_waiting(number):
                 self.lose(trial, '')
 
     def do_close(self, shutdown: Any) -> None:
@@ -161,7 +152,9 @@ class Manager:
         os._exit(0)  # deleting the queue closes connections, which the end of the process does too
 
     def finished(self, task: Any) -> None:
-        trial = self.trials.pop(task.id)
+        trial = self.trials.pop(task.id, None)
+        if trial is None:
+            return  # cancelled
         del self.tasks[trial]
         if task.result in LOST:
             self.tell(say='lost', trial=trial, host=task.hostname or '')

@@ -32,6 +32,8 @@ class Meeting:
     password : str
     pid : int
         The driver's process.
+    machine : str
+        Host name of the driver's machine, as it calls itself.
     ssl : bool
         Whether the manager speaks through SSL.
     version : str
@@ -43,13 +45,14 @@ class Meeting:
     port: int
     password: str = attrs.field(repr=False)
     pid: int
+    machine: str = attrs.field(factory=socket.gethostname)
     ssl: bool = False
     version: str = ''
 
     @property
     def is_here(self) -> bool:
         """Whether the driver was started on this machine."""
-        return self.host == socket.gethostname()
+        return self.machine == socket.gethostname()
 
     @property
     def address(self) -> str:
