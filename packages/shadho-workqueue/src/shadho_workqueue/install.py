@@ -151,8 +151,7 @@ def round_trip(worker: str, timeout: float) -> float:
                 [worker, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
             )  # fmt: skip
             engine.send(do='submit', trial=0, group='', asked=_TASK)
-            done = _result(engine, begun + timeout)
-            said = '\n'.join(engine.notices())
+            problem = _wait_for_result(engine, begun + timeout)
         except OSError as error:
             raise BackendError(f'{worker} cannot be run: {error}') from None
         finally:
@@ -160,28 +159,26 @@ def round_trip(worker: str, timeout: float) -> float:
                 process.kill()
                 process.wait()
             engine.close(shutdown=False)
-    if not done:
-        raise BackendError(_why(said, timeout))
+    if problem:
+        raise BackendError(f'a manager and a worker on this machine did not run a task together: {problem}')
     return time.monotonic() - begun
 
 
-def _result(engine: Engine, until: float) -> bool:
+def _wait_for_result(engine: Engine, until: float) -> str:
+    """Return why no result came; empty when one did."""
+    said = ''
     while (left := until - time.monotonic()) > 0:
-        for message in engine.wait(left):
-            if message['say'] in ('done', 'lost'):
-                return bool(message['say'] == 'done' and message['result'] == 0)
-    return False
-
-
-def _why(said: str, timeout: float) -> str:
-    protocols = re.search(r'using work queue protocol (\d+), but I am using protocol (\d+)', said)
-    if protocols:
-        return (
-            f'the worker speaks protocol {protocols[1]} of Work Queue, and the manager {protocols[2]}: they never run a '
-            'trial together; install both from one release'
-        )
-    words = f': {said.strip()}' if said.strip() else '; the manager said nothing'
-    return f'a manager and a worker on this machine did not run a task within {timeout:g} s{words}'
+        for message in engine.wait(min(left, 0.5)):
+            if message['say'] == 'done' and message['result'] == 0:
+                return ''
+        said = '\n'.join([*filter(None, [said]), *engine.notices()])
+        protocols = re.search(r'using work queue protocol (\d+), but I am using protocol (\d+)', said)
+        if protocols:
+            return (
+                f'the worker speaks protocol {protocols[1]} of Work Queue, and the manager {protocols[2]}, which never run '
+                'a trial together; install both from one release'
+            )
+    return said or 'the worker did not connect, and the manager said nothing'
 
 
 @click.command('workqueue', context_settings={'help_option_names': ['-h', '--help']})
