@@ -3,14 +3,17 @@
 Three rates of one run, on this machine over the loopback::
 
     python benchmarks/workqueue.py               # about two minutes on two cores
-    python benchmarks/workqueue.py --trials 500
+    python benchmarks/workqueue.py --connected 2 50 200 400    # what connected workers cost the manager
 
 * raw: the engine alone runs ``true``, with as many tasks in its queue as SHADHO keeps there;
 * warm: a search over a function that does nothing, in the workers' warm processes;
 * cold: the same function as a script of its own, for which every trial starts an interpreter.
 
+With ``--connected``, so many real workers of the engine connect, and get ``true`` to run: what a connected worker and a
+task cost the manager, in processor time.
+
 Rates count from the first tenth of the trials to the last one, so that starting workers is no part of them.
-Needs shadho-workqueue and its engine (``python3 -m shadho.install.workqueue``).
+Needs ``pip install psutil``, shadho-workqueue and its engine (``python3 -m shadho.install.workqueue``).
 """
 
 from __future__ import annotations
@@ -20,15 +23,20 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from shadho import Shadho, spaces
 from shadho_workqueue import WorkQueue
+from shadho_workqueue.engine import Engine
 from shadho_workqueue.installation import find_bindings, find_program
+from shadho_workqueue.roster import ask
 
 SLOTS = 2
 WINDOW = 4
@@ -63,10 +71,10 @@ print((count - skipped) / (times[-1] - times[skipped - 1]))
 
 
 @contextmanager
-def workers(start: Callable[[int], Sequence[str]]) -> Iterator[None]:
+def workers(start: Callable[[int], Sequence[str]], count: int = SLOTS) -> Iterator[None]:
     """Run workers meanwhile, quietly."""
     started = [
-        subprocess.Popen(start(number), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for number in range(SLOTS)
+        subprocess.Popen(start(number), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for number in range(count)
     ]
     try:
         yield
@@ -120,13 +128,65 @@ def searched(objective: Any, trials: int, *files: str) -> float:
     return (trials - skipped) / (finished[-1] - finished[skipped - 1])
 
 
+def connected(count: int, tasks: int = 1000) -> tuple[float, float, float]:
+    """Return the manager's load with idle workers, the seconds of a report on them, and its milliseconds a task."""
+    program = find_program('work_queue_worker')
+    assert program is not None
+    password = Path('password')
+    password.write_text('benchmark')
+    engine = Engine(port=0, password_file='password', keepalive=(20, 15), catalog=None, name='', debug_log=None)
+    process = psutil.Process(engine.pid)
+    options = ['-P', 'password', '-s', '.', '--cores', '1', '--memory', '100', '--disk', '1000']
+    task = {'command': 'true', 'feature': None, 'cores': 1, 'memory': 1, 'disk': 1, 'gpus': 0, 'files': [],
+            'buffers': [('x' * 200, 'request')], 'outputs': [], 'seconds': None}  # fmt: skip
+
+    def used() -> float:
+        return sum(process.cpu_times()[:2])
+
+    def submit(number: int) -> None:
+        engine.send(do='submit', trial=number, group='', asked=task)
+
+    with workers(lambda _: [program, *options, '127.0.0.1', str(engine.port)], count):
+        while len(ask(engine.port, 'benchmark')) < count:
+            list(engine.wait(0.1))
+        before, begun = used(), time.monotonic()
+        time.sleep(10)
+        load = (used() - before) / (time.monotonic() - begun)
+        begun = time.monotonic()
+        ask(engine.port, 'benchmark')
+        report = time.monotonic() - begun
+        before, ended = used(), 0
+        for number in range(min(tasks, 2 * count)):
+            submit(number)
+        while ended < tasks:
+            for news in engine.wait(5):
+                ended += news['say'] == 'done'
+                if ended + 2 * count <= tasks:
+                    submit(ended + 2 * count)
+        cost = (used() - before) / tasks
+    engine.close(shutdown=True)
+    return load, report, cost * 1000
+
+
+def print_connected(counts: Sequence[int]) -> None:
+    """Print what connected workers cost the manager."""
+    print('workers  manager when idle  report  manager per task')
+    for count in counts:
+        load, report, cost = connected(count)
+        print(f'{count:7}  {load:17.1%}  {report:4.2f} s  {cost:13.2f} ms')
+
+
 def main() -> None:
     """Measure the three rates, and print them with their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--trials', type=int, default=1000, help='of each kind but the cold ones, which are a fifth')
+    parser.add_argument('--connected', type=int, nargs='+', metavar='N', help='measure this, with so many workers')
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        if arguments.connected:
+            print_connected(arguments.connected)
+            return
         Path('script.py').write_text(SCRIPT)
         rates = {
             'raw: the engine alone runs true': raw(arguments.trials),

@@ -34,6 +34,8 @@ class Engine:
 
     Attributes
     ----------
+    pid : int
+        Of the manager's process.
     port : int
         Where it listens.
     ssl : bool
@@ -65,6 +67,7 @@ class Engine:
             self.kill()
             said = answer['message'] if answer else f'it did not start within {_START:g} s'
             raise BackendError(f'the Work Queue manager could not start: {said}{self._hint(options, said)}')
+        self.pid = self._process.pid
         self.port: int = answer['port']
         self.ssl: bool = answer['ssl']
         self.reports_workers: bool = answer['reports']
