@@ -43,7 +43,6 @@ class Manager:
         self.trials: Any = {}  # the other way round: by the engine's number of the task
         self.told = 0  # news of tasks, so far
         self.seen = 0  # news that the driver has answered
-        self.removed = 0  # workers that have gone, so far
         self.looked = 0.0
         self.received = b''
         self.queue = self.create(options)
@@ -88,7 +87,6 @@ class Manager:
             self.finished(task)
         elif self.queue.empty():
             select.select([self.inbox], [], [], PAUSE)
-        self.take_lost()
         self.tell_workers()
 
     def obey(self) -> None:
@@ -127,6 +125,7 @@ class Manager:
         if asked['seconds']:
             task.specify_running_time_max(asked['seconds'])
         task.specify_max_retries(1)
+        task._task.try_count = 1  # the engine would try once more, silently, before it counts
         number = self.queue.submit(task)
         self.tasks[trial] = (task, number, group)
         self.trials[number] = trial
@@ -140,8 +139,9 @@ class Manager:
     def do_gone(self, group: Any) -> None:
         """No worker of this group is left: what waits for one is lost."""
         for trial, (_, number, wanted) in list(self.tasks.items()):
-            if wanted == group and self.is_waiting(number):
-                self.lose(trial, '')
+            if wanted == group and self.queue.task_state(number) == self.wq.WORK_QUEUE_TASK_READY:
+                self.do_cancel(trial)
+                self.tell(say='lost', trial=trial, host='')
 
     def do_close(self, shutdown: Any) -> None:
         for trial in list(self.tasks):
@@ -160,27 +160,6 @@ class Manager:
             self.tell(say='lost', trial=trial, host=task.hostname or '')
         else:
             self.tell(say='done', trial=trial, result=task.result, text=task.output or '', host=task.hostname or '')
-
-    def take_lost(self) -> None:
-        """Report the tasks whose worker has gone, instead of trying them silently once more."""
-        removed = self.queue.stats.workers_removed
-        if removed == self.removed:
-            return
-        self.removed = removed
-        lost = [
-            (trial, task)
-            for trial, (task, number, _) in self.tasks.items()
-            if task._task.try_count and self.is_waiting(number)
-        ]
-        for trial, task in lost:
-            self.lose(trial, task.hostname or '')
-
-    def is_waiting(self, number: Any) -> bool:
-        return bool(self.queue.task_state(number) == self.wq.WORK_QUEUE_TASK_READY)
-
-    def lose(self, trial: Any, host: Any) -> None:
-        self.do_cancel(trial)
-        self.tell(say='lost', trial=trial, host=host)
 
     def tell_workers(self) -> None:
         """Tell of connected workers, where the bindings can; else the driver asks through the manager's port."""

@@ -1,0 +1,248 @@
+"""Workers and drivers that are killed or hang, and what is left of them."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shadho import Shadho, TrialState, spaces
+from shadho.backends import Job
+from shadho.execution.objective import Command, Function
+from shadho.records import Result, Trial
+from shadho.storage.sqlite import SQLite
+
+TRIALS = 200
+
+DRIVER = """
+import time
+from shadho import Shadho, spaces
+from shadho_workqueue import WorkQueue
+
+def objective(params):
+    with open('FOLDER/evaluated.txt', 'a') as file:
+        file.write(f'{params["x"]!r}\\n')
+    time.sleep(0.3)
+    return params['x']
+
+Shadho('faults', objective, {'x': spaces.uniform(0, 1)}, max_tasks=MAX, seed=1, backend=WorkQueue(), display=False).run()
+"""
+
+
+class Killer:
+    """Keeps four workers; every few seconds one of them is killed, and a new one takes its place."""
+
+    def __init__(self, crew: Any) -> None:
+        self.crew = crew
+        self.killed: list[Any] = []
+        self._numbers = itertools.count()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.hands = [self._hire() for _ in range(4)]
+
+    def _hire(self) -> Any:
+        return self.crew.start('-M', 'faults', name=f'w{next(self._numbers)}')
+
+    def __enter__(self) -> Killer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        """Kill all but the last worker in turns."""
+        for place in itertools.cycle(range(3)):
+            if self._ended.wait(4.0):
+                return
+            self.hands[place].kill()
+            self.killed.append(self.hands[place])
+            self.hands[place] = self._hire()
+
+
+@contextmanager
+def driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    script = folder / 'driver.py'
+    script.write_text(DRIVER.replace('FOLDER', str(folder)).replace('MAX', str(TRIALS)))
+    with subprocess.Popen([sys.executable, str(script)]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def recorded() -> list[Result]:
+    return [record for _, record in SQLite('faults.db').read() if isinstance(record, Result)]
+
+
+def finished() -> list[int]:
+    return [result.trial for result in recorded() if result.state is TrialState.DONE]
+
+
+def evaluated(folder: Path) -> list[str]:
+    return (folder / 'evaluated.txt').read_text().splitlines()
+
+
+def test_no_trial_is_lost_or_recorded_twice_whatever_is_killed(
+    crew: Any, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    with Killer(crew) as killer:
+        with driver(tmp_path) as process:
+            wait_until((tmp_path / 'evaluated.txt').exists, 'the first trial')
+            wait_until(lambda: len(finished()) >= 60 or process.poll() is not None, '60 trials', 60)
+            process.kill()
+        known = {
+            trial.id: repr(trial.params['x']) for _, trial in SQLite('faults.db').read() if isinstance(trial, Trial)
+        }
+        done, before = [known[number] for number in finished()], len(evaluated(tmp_path))
+        assert 60 <= len(done) < TRIALS
+        with driver(tmp_path) as process:
+            wait_until(lambda: len(finished()) >= 120 or process.poll() is not None, '120 trials', 60)
+            killer.hands[3].send(signal.SIGSTOP)  # for good
+            assert process.wait(90) == 0
+
+    assert sorted(finished()) == list(range(TRIALS))
+    assert {result.state for result in recorded()} == {TrialState.DONE, TrialState.LOST}
+    assert len(killer.killed) >= 4
+    uses = Counter(evaluated(tmp_path))
+    assert len(uses) == TRIALS
+    assert not set(done) & set(evaluated(tmp_path)[before:])
+    assert sum(uses.values()) <= TRIALS + len(killer.killed) + 1 + 4  # what ran on killed, hung and orphaned workers
+    for hand in killer.killed:
+        wait_until(lambda hand=hand: hand.has_left_nothing, 'the end of all that a killed worker started')
+
+
+def test_a_trial_that_takes_its_worker_down_each_time_has_failed_as_lost(staffed: Any, tmp_path: Path) -> None:
+    def objective(params: Any) -> float:
+        import time
+
+        import psutil
+
+        if params['bad']:
+            with open(tmp_path / 'attempts', 'a') as file:
+                file.write('x')
+            next(own for own in psutil.Process().parents() if own.name().startswith('work_queue')).kill()
+            time.sleep(60.0)
+        return 1.0
+
+    backend = staffed({'name': 'a'}, {'name': 'b'}, {'name': 'c'}, {'name': 'd'})
+    result = Shadho(
+        'lost', objective, {'bad': spaces.grid([False, True, False])}, 'grid', backend=backend, max_retries=2,
+        storage=None, display=False,
+    ).run()  # fmt: skip
+    states = {trial.id: trial.state for trial in result}
+    assert sorted(states.values()) == [TrialState.DONE, TrialState.DONE, TrialState.FAILED]
+    (bad,) = [trial for trial in result if trial.state is TrialState.FAILED]
+    assert bad.error is not None
+    assert (bad.error.kind, bad.error.message) == ('lost', 'its worker vanished 3 times; see max_retries')
+    assert (tmp_path / 'attempts').read_text() == 'xxx'
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+
+def breeding_function(folder: Path) -> Function:
+    """Return an objective that starts another process, in a session of its own, and lasts for ever."""
+
+    def objective(params: Any) -> float:
+        import subprocess
+        import tempfile
+        import time
+
+        tempfile.mkdtemp()
+        child = subprocess.Popen(['sleep', '1000'], start_new_session=True)
+        (folder / 'pid.part').write_text(str(child.pid))
+        (folder / 'pid.part').rename(folder / 'pid')
+        time.sleep(1000.0)
+        return 1.0
+
+    return Function(objective)
+
+
+def breeding_command(folder: Path) -> Command:
+    inner = f'echo $$ > {folder}/pid.part; mv {folder}/pid.part {folder}/pid; exec sleep 1000'
+    return Command(f"touch made; mktemp -d; setsid bash -c '{inner}' & sleep 1000", (), ())
+
+
+BREEDING = pytest.mark.parametrize('breed', [breeding_function, breeding_command], ids=['function', 'command'])
+
+
+class Breeding:
+    """A trial that runs, and the process that it has started."""
+
+    def __init__(
+        self, backend: Any, objective: Any, folder: Path, wait: Callable[..., None], timeout: float | None
+    ) -> None:
+        backend.open(Job('breeding', objective, trial_timeout=timeout))
+        (own,) = backend.discover()
+        self.trial = Trial(0, 0, 0, (), {}, own.name, own.resources, started=backend.now())
+        self.backend = backend
+        backend.submit(self.trial)
+        wait(lambda: self.polled() == [] and (folder / 'pid').exists(), 'the start of the trial')
+        self.child = int((folder / 'pid').read_text())
+
+    def polled(self) -> list[Result]:
+        return list(self.backend.poll(0.05))
+
+    @property
+    def host(self) -> str:
+        assert self.polled() == []
+        self.backend.discover()
+        return next((worker.name for worker in self.backend.workers() if self.trial.id in worker.running), '')
+
+    @property
+    def is_alive(self) -> bool:
+        return psutil.pid_exists(self.child) and psutil.Process(self.child).status() != psutil.STATUS_ZOMBIE
+
+
+@BREEDING
+def test_a_time_limit_ends_all_that_a_trial_has_started(
+    staffed: Any, tmp_path: Path, wait_until: Callable[..., None], breed: Any
+) -> None:
+    with staffed({'cores': 1}) as backend:
+        breeding = Breeding(backend, breed(tmp_path), tmp_path, wait_until, timeout=1.5)
+        assert breeding.is_alive
+        (result,) = backend.poll(30.0)
+        assert (result.state, result.error.kind) == (TrialState.FAILED, 'timeout')
+        wait_until(lambda: not breeding.is_alive, 'the end of the child')
+
+
+@BREEDING
+def test_cancelling_a_trial_ends_all_that_it_has_started(
+    staffed: Any, tmp_path: Path, wait_until: Callable[..., None], breed: Any
+) -> None:
+    with staffed({'cores': 1}) as backend:
+        breeding = Breeding(backend, breed(tmp_path), tmp_path, wait_until, timeout=None)
+        assert breeding.is_alive
+        backend.cancel(breeding.trial)
+        wait_until(lambda: breeding.polled() == [] and not breeding.is_alive, 'the end of the child')
+
+
+@BREEDING
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_ended_leaves_nothing_and_its_trial_is_lost(
+    staffed: Any, crew: Any, tmp_path: Path, wait_until: Callable[..., None], breed: Any, number: int
+) -> None:
+    with staffed({'name': 'mortal'}) as backend:
+        breeding = Breeding(backend, breed(tmp_path), tmp_path, wait_until, timeout=None)
+        (hand,) = crew.hands
+        assert len(hand.processes()) >= 4  # the worker, the process beside it, the trial, its child
+        wait_until(lambda: breeding.host == 'mortal', 'news of where the trial runs')
+        hand.send(number)
+        results: list[Result] = []
+        wait_until(lambda: results.extend(breeding.polled()) or results, 'the loss of the trial')
+        assert [(result.trial, result.state, result.host) for result in results] == [(0, TrialState.LOST, 'mortal')]
+        hand.wait()
+        wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
+        assert not breeding.is_alive
