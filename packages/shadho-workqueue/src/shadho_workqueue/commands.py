@@ -90,7 +90,7 @@ def worker(
             meeting = wait_for(str(exp_key), wait)
             _compare(meeting.version, version_of(program))
             address, password, ssl = (
-                [meeting.address, str(meeting.port)],
+                [meeting.address if batch in (None, 'local') else meeting.host, str(meeting.port)],
                 password or meeting.password,
                 ssl or meeting.ssl,
             )

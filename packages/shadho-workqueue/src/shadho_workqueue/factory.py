@@ -69,7 +69,9 @@ def run_pool(pool: Pool, address: Sequence[str], options: Sequence[str], passwor
     factory = find_program('work_queue_factory')
     if factory is None:
         raise BackendError(f'the program work_queue_factory was not found; {HELP}')
-    with tempfile.TemporaryDirectory(prefix='shadho-pool-') as name:
+    # Most batch systems run a job in the folder that it was submitted from, which must be shared with the nodes.
+    place = None if pool.batch in ('local', 'condor') else str(Path.cwd())
+    with tempfile.TemporaryDirectory(prefix='.shadho-pool-', dir=place) as name:
         folder = Path(name)
         stub = folder / 'shadho-worker'
         stub.write_text(_stub(pool), encoding='utf-8')
