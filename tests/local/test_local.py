@@ -350,7 +350,7 @@ def test_a_request_that_never_fits_is_an_error_before_anything_runs() -> None:
 
 
 def test_every_slot_sees_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    import shadho_local.backend as module
+    import shadho.execution.station as module
 
     def objective(params: Any) -> dict[str, Any]:
         import os

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 import time
 from collections.abc import Sequence
-from itertools import count, cycle, islice
 
 import attrs
 
 from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution import sandbox
 from shadho.execution.classes import check_classes, form_classes
-from shadho.execution.hardware import probe, usable_cpus, visible_gpus
-from shadho.execution.sandbox import Sandbox
-from shadho.execution.sessions import Reaper
+from shadho.execution.hardware import probe
+from shadho.execution.sandbox import pickle_objective
+from shadho.execution.station import Station
 from shadho.records import Result, as_integer
 
 __all__ = ['Local']
@@ -59,8 +56,7 @@ class Local(Backend):
         self._workers = as_integer(workers)
         self.classes = None if classes is None else check_classes('Local', classes)
         self.pin = pin
-        self._reaper: Reaper | None = None
-        self._sandboxes: dict[str, list[Sandbox]] = {}
+        self._station: Station | None = None
         self._host = socket.gethostname()
 
     @classmethod
@@ -68,7 +64,7 @@ class Local(Backend):
         return 1
 
     def open(self, job: Job) -> None:
-        objective = sandbox.pickle_objective(job.objective)
+        objective = pickle_objective(job.objective)
         self._job = job
         self._discovered = self._form_classes(job)
         if not any(own.slots for own in self._discovered):
@@ -76,11 +72,7 @@ class Local(Backend):
                 f'no trial fits on this machine ({self._discovered[0].hardware}): each asks for '
                 f'{dict(self._discovered[0].resources)}; ask for less with resources='
             )
-        self._objective = tempfile.TemporaryFile()
-        self._objective.write(objective)
-        self._objective.flush()
-        self._reaper = Reaper()
-        self._start()
+        self._station = Station(objective, self._discovered, pin=self.pin)
 
     def _form_classes(self, job: Job) -> list[ComputeClass]:
         if self.classes is not None:
@@ -92,64 +84,26 @@ class Local(Backend):
         (own,) = form_classes([hardware], job.classes, job.resources)
         return [own if self._workers is None else attrs.evolve(own, slots=self._workers)]
 
-    def _start(self) -> None:
-        """Start every slot, with its share of CPUs and GPUs."""
-        cpus = cycle(usable_cpus())
-        gpus = cycle([device for device, _ in visible_gpus()])
-        asked = sum(own.slots * self._cores(own) for own in self._discovered)
-        pin = asked == len(usable_cpus()) if self.pin is None else self.pin
-        assert self._reaper is not None
-        numbers = count()
-        for own in self._discovered:
-            self._sandboxes[own.name] = [
-                Sandbox(
-                    self._objective,
-                    self._reaper.folder / str(next(numbers)),
-                    cpus=list(islice(cpus, self._cores(own))) if pin else (),
-                    threads=self._cores(own),
-                    environment=_gpu_environment(list(islice(gpus, int(own.resources.get('gpus', 1)))), own),
-                )
-                for _ in range(own.slots)
-            ]
-        for slot in self._slots():
-            slot.start()
-
-    def _cores(self, own: ComputeClass) -> int:
-        return max(1, int(own.resources.get('cores', 1)))
-
-    def _slots(self) -> list[Sandbox]:
-        return [slot for slots_of_class in self._sandboxes.values() for slot in slots_of_class]
-
     def close(self) -> None:
-        for slot in self._slots():
-            slot.close()
-        self._sandboxes = {}
-        if self._reaper is not None:
-            self._reaper.close()
-            self._reaper = None
-            self._objective.close()
+        if self._station is not None:
+            self._station.close()
+            self._station = None
 
     def discover(self) -> Sequence[ComputeClass]:
         return self._discovered
 
     def submit(self, trial: Trial) -> None:
-        slot = min(self._sandboxes[trial.compute_class], key=len)
-        slot.submit(trial.id, trial.params, self._job.trial_timeout)
+        assert self._station is not None
+        self._station.submit(trial.id, trial.compute_class, trial.params, self._job.trial_timeout)
 
     def cancel(self, trial: Trial) -> None:
-        for slot in self._sandboxes[trial.compute_class]:
-            slot.cancel(trial.id)
+        assert self._station is not None
+        self._station.cancel(trial.id)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
+        assert self._station is not None
         results = []
-        for trial, begun, outcome in sandbox.poll(self._slots(), timeout):
+        for trial, begun, outcome in self._station.poll(timeout):
             when = {'started': begun, 'finished': time.monotonic(), 'seconds': outcome['seconds']}
             results.append(Result.of(trial, outcome, **when, host=self._host, output=outcome['output']))
         return results
-
-
-def _gpu_environment(devices: Sequence[str], own: ComputeClass) -> dict[str, str]:
-    """Show a slot its own GPUs: one by default, none when its trials ask for none."""
-    devices = list(dict.fromkeys(devices))
-    hides = own.resources.get('gpus') == 0
-    return {'CUDA_VISIBLE_DEVICES': ','.join(devices)} if devices or hides else {}

@@ -28,7 +28,7 @@ import cloudpickle
 
 import shadho_worker
 from shadho.execution.command import Outcome, run_command
-from shadho.execution.hardware import visible_gpus
+from shadho.execution.hardware import gpu_environment, visible_gpus
 from shadho.execution.sandbox import Sandbox
 from shadho.execution.sessions import Reaper
 
@@ -190,10 +190,11 @@ class _Server:
             slot.sandbox.close()
             self.slots.remove(slot)
         devices = self.least_used(1 if gpus is None else int(gpus))
-        environment = {'CUDA_VISIBLE_DEVICES': ','.join(devices)} if devices or gpus == 0 else {}
         self.number += 1
         place = self.folder / f'slot-{self.number}'
-        sandbox = Sandbox(self.objectives[objective], place, threads=cores, environment=environment)
+        sandbox = Sandbox(
+            self.objectives[objective], place, threads=cores, environment=gpu_environment(devices, resources)
+        )
         self.slots.append(_Slot(sandbox, purpose, devices))
         return self.slots[-1]
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from shadho.errors import ConfigurationError
 from shadho.records import ComputeClass, Hardware
 
-__all__ = ['OVERRIDE', 'probe', 'usable_cpus', 'visible_gpus']
+__all__ = ['OVERRIDE', 'gpu_environment', 'probe', 'usable_cpus', 'visible_gpus']
 
 OVERRIDE = 'SHADHO_HARDWARE'
 """Environment variable that replaces what is probed: JSON such as ``{"cores": 4, "gpus": ["V100"]}``."""
 
 
-def probe() -> Hardware:
+def probe(**share: Any) -> Hardware:
     """Return the hardware that this process may use.
 
     Cores respect the processor affinity and a container's CPU quota, memory (MiB) a container's
     limit, GPUs ``CUDA_VISIBLE_DEVICES``; the environment variable ``SHADHO_HARDWARE`` (JSON)
     overrides single facts.
+
+    Parameters
+    ----------
+    **share : Any
+        Facts that replace what is found, where this process has only a part of it.
     """
     found = {
         'cores': _cores(),
@@ -30,7 +35,7 @@ def probe() -> Hardware:
         'gpus': tuple(model for _, model in visible_gpus()),
         'cpu': _cpu_model(),
     }
-    return ComputeClass(hardware={**found, **_override()}).hardware
+    return ComputeClass(hardware={**found, **share, **_override()}).hardware
 
 
 def _override() -> dict[str, object]:
@@ -121,6 +126,13 @@ def visible_gpus() -> list[tuple[str, str]]:
     if allowed is None:  # by identifier, as CUDA counts the devices in another order than this library
         return list(models.values())
     return _allowed(allowed, models)
+
+
+def gpu_environment(devices: Sequence[str], resources: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables that show a trial its own GPUs, and none when it asks for none."""
+    hides = resources.get('gpus') == 0
+    shown = [] if hides else list(dict.fromkeys(devices))
+    return {'CUDA_VISIBLE_DEVICES': ','.join(shown)} if shown or hides else {}
 
 
 def _allowed(allowed: str, models: dict[int, tuple[str, str]]) -> list[tuple[str, str]]:

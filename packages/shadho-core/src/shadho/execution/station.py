@@ -1,0 +1,104 @@
+"""A station: the slots of compute classes on this machine, each a sandbox with its share of CPUs and GPUs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from itertools import count, cycle, islice
+from pathlib import Path
+from typing import Any
+
+from shadho.execution import sandbox
+from shadho.execution.hardware import gpu_environment, usable_cpus, visible_gpus
+from shadho.execution.sandbox import Ended, Sandbox
+from shadho.execution.sessions import Reaper
+from shadho.records import ComputeClass
+
+__all__ = ['Station']
+
+
+class Station:
+    """Runs trials on this machine until it is closed.
+
+    Parameters
+    ----------
+    objective : bytes
+        What `shadho.execution.sandbox.pickle_objective` returned.
+    classes : sequence of ComputeClass
+        Each has as many slots here as it says, and a trial there gets the CPUs and GPUs that the
+        class's `resources` ask for: one GPU by default, where there are any.
+    pin : bool, optional
+        Pin every slot to CPUs of its own; by default when the slots fill the machine, so that two
+        small searches beside each other do not share a CPU while others idle.
+    gpus : sequence of str, optional
+        Devices to hand out, for ``CUDA_VISIBLE_DEVICES``; by default those that are visible here.
+
+    Attributes
+    ----------
+    folder : Path
+        Temporary; it goes with the station, also when its process is killed.
+    """
+
+    def __init__(
+        self,
+        objective: bytes,
+        classes: Sequence[ComputeClass],
+        *,
+        pin: bool | None = None,
+        gpus: Sequence[str] | None = None,
+    ) -> None:
+        self._objective = tempfile.TemporaryFile()
+        self._objective.write(objective)
+        self._objective.flush()
+        self._reaper = Reaper()
+        self.folder: Path = self._reaper.folder
+        cpus = cycle(usable_cpus())
+        devices = cycle([device for device, _ in visible_gpus()] if gpus is None else gpus)
+        asked = sum(own.slots * _cores(own) for own in classes)
+        pinned = asked == len(usable_cpus()) if pin is None else pin
+        numbers = count()
+        self._sandboxes = {
+            own.name: [
+                Sandbox(
+                    self._objective,
+                    self.folder / str(next(numbers)),
+                    cpus=list(islice(cpus, _cores(own))) if pinned else (),
+                    threads=_cores(own),
+                    environment=gpu_environment(
+                        list(islice(devices, int(own.resources.get('gpus', 1)))), own.resources
+                    ),
+                )
+                for _ in range(own.slots)
+            ]
+            for own in classes
+        }
+        for slot in self._slots():
+            slot.start()
+
+    def _slots(self) -> list[Sandbox]:
+        return [slot for slots_of_class in self._sandboxes.values() for slot in slots_of_class]
+
+    def submit(self, trial: int, compute_class: str, params: Any, timeout: float | None) -> None:
+        """Run a trial in the slot of its class that has least to do."""
+        min(self._sandboxes[compute_class], key=len).submit(trial, params, timeout)
+
+    def cancel(self, trial: int) -> None:
+        """End a trial; nothing more is heard of it."""
+        for slot in self._slots():
+            slot.cancel(trial)
+
+    def poll(self, timeout: float | None) -> list[Ended]:
+        """Return the trials that have ended, as soon as there are any; see `shadho.execution.sandbox.poll`."""
+        return sandbox.poll(self._slots(), timeout)
+
+    def close(self) -> None:
+        """End all that runs."""
+        for slot in self._slots():
+            slot.close()
+        self._sandboxes = {}
+        self._reaper.close()
+        self._objective.close()
+
+
+def _cores(own: ComputeClass) -> int:
+    return max(1, int(own.resources.get('cores', 1)))
