@@ -16,6 +16,7 @@ nox.options.error_on_missing_interpreters = True
 
 CORE = './packages/shadho-core'
 LOCAL = './packages/shadho-local'
+WORKQUEUE = './packages/shadho-workqueue'
 GROUPS = nox.project.load_toml('pyproject.toml')['dependency-groups']
 THIS_PYTHON = f'{sys.version_info.major}.{sys.version_info.minor}'
 
@@ -35,6 +36,12 @@ def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = 
     session.install('--quiet', '--disable-pip-version-check', *requirements, *wanted)
 
 
+def provide_engine(session: nox.Session) -> None:
+    """Install CCTools Work Queue where an administrator of Debian or Ubuntu lacks it; fail where it is missing."""
+    may = os.geteuid() == 0 and shutil.which('apt-get') is not None
+    session.run('python', '-m', 'shadho.install.workqueue', *([] if may else ['--check']))
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Search SVM kernels on real MNIST digits, live and in parallel; leaves svm.db and svm.png."""
@@ -48,7 +55,8 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=[THIS_PYTHON, *OTHER_PYTHONS])
 def tests(session: nox.Session) -> None:
     """Run all tests on every Python that is installed."""
-    install(session, f'{CORE}[report]', LOCAL, groups=('tests', 'data'))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, groups=('tests', 'data'))
+    provide_engine(session)
     session.run('pytest', *session.posargs)
 
 
@@ -63,27 +71,28 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types strictly."""
-    install(session, f'{CORE}[report]', LOCAL, groups=('types', 'tests'))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, groups=('types', 'tests'))
     session.run('mypy')
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; any warning is an error."""
-    install(session, f'{CORE}[report]', LOCAL, groups=('docs',))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, groups=('docs',))
     session.run('sphinx-build', '-W', '--keep-going', '-n', '-q', 'docs', 'docs/_build/html')
 
 
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run the examples as their readers would."""
-    install(session, f'{CORE}[report]', LOCAL, groups=('tests', 'data'))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, groups=('tests', 'data'))
+    provide_engine(session)
     session.run('pytest', 'tests/examples', *session.posargs)
 
 
 @nox.session
 def installed(session: nox.Session) -> None:
-    """Install core alone, then core and a plugin, and use each: no dependency is undeclared."""
+    """Install core alone, then core and each plugin, and use them: no dependency is undeclared."""
     away = session.create_tmp()
     check = str(Path('tests/installed.py').resolve())
     install(session, CORE)
@@ -92,6 +101,11 @@ def installed(session: nox.Session) -> None:
     install(session, LOCAL)
     with session.chdir(away):
         session.run('python', check, 'inline', 'local')
+    session.run('pip', 'uninstall', '--yes', '--quiet', 'shadho-local')
+    install(session, WORKQUEUE)
+    provide_engine(session)
+    with session.chdir(away):
+        session.run('python', check, 'inline', 'workqueue')
 
 
 @nox.session
@@ -100,17 +114,22 @@ def lowest(session: nox.Session) -> None:
     install(session, 'uv')
     pins = Path(session.create_tmp()) / 'lowest.txt'
     compile_pins = ['uv', 'pip', 'compile', '--quiet', '--resolution', 'lowest-direct', '--python', THIS_PYTHON]
-    session.run(*compile_pins, '-o', str(pins), 'packages/shadho-core/pyproject.toml', 'packages/shadho-local/pyproject.toml',
-                '--extra', 'sandbox', '--extra', 'report', '--no-emit-package', 'shadho-core', '--no-emit-package', 'shadho-local')  # fmt: skip
-    session.run('uv', 'pip', 'install', '--quiet', '-c', str(pins), '-r', str(pins), CORE, LOCAL, *GROUPS['tests'])
+    packages = ('shadho-core', 'shadho-local', 'shadho-workqueue')
+    sources = [f'packages/{package}/pyproject.toml' for package in packages]
+    ours = [f'--no-emit-package={package}' for package in packages]
+    session.run(*compile_pins, '-o', str(pins), *sources, '--extra', 'sandbox', '--extra', 'report', *ours)
+    constrained = ['-c', str(pins), '-r', str(pins), CORE, LOCAL, WORKQUEUE, *GROUPS['tests']]
+    session.run('uv', 'pip', 'install', '--quiet', *constrained)
+    provide_engine(session)
     # Old releases warn of each other and of newer ones that they were not written for.
-    session.run('pytest', '-W', 'ignore', 'tests/core', 'tests/local', *session.posargs)
+    session.run('pytest', '-W', 'ignore', 'tests/core', 'tests/local', 'tests/workqueue', *session.posargs)
 
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure what a trial costs, beside peers, and what scheduling gains."""
-    install(session, CORE, LOCAL, groups=('benchmarks',))
+    install(session, CORE, LOCAL, WORKQUEUE, groups=('benchmarks',))
+    provide_engine(session)
     for script in sorted(os.listdir('benchmarks')):
         if script.endswith('.py'):
             session.run('python', f'benchmarks/{script}', *session.posargs)

@@ -210,8 +210,8 @@ def install(check: bool, source: str | None, prefix: str | None) -> None:
         found = look()
     click.echo(found.to_table())
     if found.problem:
-        told = '' if not check else '; without --check this command installs it where it can'
-        raise click.ClickException(found.problem + told)
+        click.echo(f'\n{_ROUTES}\n')
+        raise click.ClickException(found.problem)
     try:
         seconds = round_trip(found.programs['work_queue_worker'][0], ROUND_TRIP)
     except ShadhoError as error:
@@ -225,8 +225,9 @@ def _install_package() -> None:
     if os.environ.get('CONDA_PREFIX') and conda:
         _run([conda, 'install', '-y', '-c', 'conda-forge', 'ndcctools'])
     elif os.geteuid() == 0 and shutil.which('apt-get'):
-        _run(['apt-get', 'update'])
-        _run(['apt-get', 'install', '-y', 'python3-workqueue', 'coop-computing-tools'])
+        unasked = {'DEBIAN_FRONTEND': 'noninteractive'}
+        _run(['apt-get', 'update'], environment=unasked)
+        _run(['apt-get', 'install', '-y', 'python3-workqueue', 'coop-computing-tools'], environment=unasked)
     else:
         click.echo(f'There is no conda environment here, and no apt-get for an administrator. {_ROUTES}')
         raise click.exceptions.Exit(1)
