@@ -287,6 +287,7 @@ class Shadho:
                 'a search was started while a process loaded its objective: the module of the objective runs a search when '
                 "it is imported; put that part below if __name__ == '__main__':"
             )
+        self._backend.attend()
         interrupts = Interrupts()
         with interrupts, self._storage as storage:
             search, elapsed = resume(storage, self._new_search, self._seed, self._identity, allowed=self.resume)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 import select
 import signal
@@ -29,10 +28,10 @@ import cloudpickle
 import shadho_worker
 from shadho.execution.command import Outcome, run_command
 from shadho.execution.hardware import gpu_environment, visible_gpus
-from shadho.execution.sandbox import Sandbox
+from shadho.execution.sandbox import Pickled, Sandbox
 from shadho.execution.sessions import Reaper
 
-__all__ = ['OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Params', 'main', 'shell_command']
+__all__ = ['OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'main', 'shell_command']
 
 REQUEST = '.shadho.json'
 """Name of the file that says what a task is to do."""
@@ -72,16 +71,6 @@ class FolderCommand:
         folder, text = params
         (Path(folder) / shadho_worker.PARAMETERS_FILE).write_text(text, encoding='ascii')
         return run_command(self.command, folder, self.loss_key)
-
-
-class Params:
-    """Pickled parameters, which only the process of the trial unpickles."""
-
-    def __init__(self, pickled: bytes) -> None:
-        self.pickled = pickled
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return pickle.loads, (self.pickled,)
 
 
 @attrs.define(eq=False)
@@ -165,7 +154,7 @@ class _Server:
         if request['command'] is None:
             name = request['objective']
             pickled = (folder / name).read_bytes() if name not in self.objectives else b''
-            params: Any = Params(bytes.fromhex(request['params']))
+            params: Any = Pickled(bytes.fromhex(request['params']))
         else:
             name = json.dumps([request['command'], request['loss_key']])
             pickled = cloudpickle.dumps(FolderCommand(request['command'], request['loss_key']))

@@ -67,7 +67,16 @@ class Backend(ABC):
     def affinity(cls, job: Job) -> int:
         """Return -1 (cannot run the job), 0 (only when asked for by name), 1 (can), 2 (meant for it).
 
+        Or 3, when this very process was started for this backend, as the ranks of an MPI job are.
+
         Never raises and imports nothing native.
+        """
+
+    def attend(self) -> None:
+        """Begin, before anything is opened: called by ``run()`` in every process that runs the script.
+
+        Where a script is started many times at once, as by ``mpirun``, the processes that only serve
+        the one that drives do so here, and do not return.
         """
 
     @abstractmethod

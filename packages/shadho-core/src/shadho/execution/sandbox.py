@@ -37,7 +37,7 @@ from shadho.execution.objective import Objective
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import kill_session
 
-__all__ = ['Ended', 'Sandbox', 'pickle_objective', 'poll']
+__all__ = ['Ended', 'Pickled', 'Sandbox', 'pickle_objective', 'poll']
 
 _CHILD = """
 import sys
@@ -92,6 +92,16 @@ def _unimportable(function: Any) -> ModuleType | None:
     if module is None or top == '__main__' or top in sys.builtin_module_names:
         return None
     return module if PathFinder.find_spec(top) is None else None
+
+
+class Pickled:
+    """Pickled parameters that came from elsewhere; only the process of the trial unpickles them."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self.pickled = pickled
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (self.pickled,)
 
 
 class Ended(NamedTuple):

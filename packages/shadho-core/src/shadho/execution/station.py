@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ class Station:
 
     Parameters
     ----------
-    objective : bytes
-        What `shadho.execution.sandbox.pickle_objective` returned.
+    objective : bytes or callable
+        What `shadho.execution.sandbox.pickle_objective` returned; or a function that returns it, given the
+        station's `folder`.
     classes : sequence of ComputeClass
         Each has as many slots here as it says, and a trial there gets the CPUs and GPUs that the
         class's `resources` ask for: one GPU by default, where there are any.
@@ -41,17 +42,17 @@ class Station:
 
     def __init__(
         self,
-        objective: bytes,
+        objective: bytes | Callable[[Path], bytes],
         classes: Sequence[ComputeClass],
         *,
         pin: bool | None = None,
         gpus: Sequence[str] | None = None,
     ) -> None:
-        self._objective = tempfile.TemporaryFile()
-        self._objective.write(objective)
-        self._objective.flush()
         self._reaper = Reaper()
         self.folder: Path = self._reaper.folder
+        self._objective = tempfile.TemporaryFile()
+        self._objective.write(objective if isinstance(objective, bytes) else objective(self.folder))
+        self._objective.flush()
         cpus = cycle(usable_cpus())
         devices = cycle([device for device, _ in visible_gpus()] if gpus is None else gpus)
         asked = sum(own.slots * _cores(own) for own in classes)

@@ -1,0 +1,276 @@
+"""The MPI backend: the first rank drives, and the others run its trials."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import attrs
+import cloudpickle
+
+from shadho import ComputeClass, Trial
+from shadho.backends import Backend, Job
+from shadho.errors import BackendError
+from shadho.execution.classes import form_classes, slots
+from shadho.execution.objective import Command
+from shadho.execution.sandbox import pickle_objective
+from shadho.records import Hardware, Result, Worker
+from shadho_mpi.launcher import launched_ranks, load
+from shadho_mpi.serve import LONGEST, SHORTEST, Rank, leave, pack, serve, unpack
+from shadho_mpi.share import Facts
+
+__all__ = ['MPI']
+
+log = logging.getLogger('shadho')
+
+_GATHERING = 60.0
+"""Seconds that ranks have to reach ``run()``, from when the first one did."""
+
+
+@attrs.define
+class _Member:
+    """A rank that runs trials, as the first rank knows it.
+
+    Attributes
+    ----------
+    facts : Facts
+    hardware : Hardware
+        Its share of its node.
+    compute_class : ComputeClass
+        With its own number of slots.
+    running : dict of int to float
+        Trials that it has, and when they were sent.
+    """
+
+    facts: Facts
+    hardware: Hardware
+    compute_class: ComputeClass
+    running: dict[int, float] = attrs.field(factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f'{self.facts.host} rank {self.facts.rank}'
+
+
+class _Job:
+    """The ranks of this job, from the first search of the script to its end."""
+
+    current: ClassVar[_Job | None] = None
+
+    def __init__(self) -> None:
+        self.communicator = load()
+        self.size: int = self.communicator.Get_size()
+        self.facts: list[Facts] = []
+        self.shares: dict[int, Hardware] = {}
+        self.runs = 0
+        self._sent: list[Any] = []
+
+    @classmethod
+    def join(cls) -> _Job:
+        """Return this process's job; ranks other than the first serve it instead, and never return."""
+        if cls.current is None:
+            cls.current = cls()
+            if cls.current.communicator.Get_rank():
+                serve(cls.current.communicator)
+            atexit.register(cls.current.end)
+        return cls.current
+
+    def gather(self) -> None:
+        """Wait until every rank is there, and divide their nodes among them.
+
+        Raises
+        ------
+        BackendError
+            When one is missing.
+        """
+        if self.shares:
+            return
+        until = time.monotonic() + _GATHERING
+        self.facts = self._hear_all(until)
+        for number in range(1, self.size):
+            self.send(number, 'share', self.facts)
+        for own, share in zip(self.facts, self._hear_all(until)):
+            self.shares[own.rank] = share
+
+    def _hear_all(self, until: float) -> list[Any]:
+        heard: dict[int, Any] = {}
+        while len(heard) < self.size - 1:
+            for number in range(1, self.size):
+                if number not in heard and self.communicator.iprobe(source=number):
+                    heard[number] = self.communicator.recv(source=number)
+            if time.monotonic() > until:
+                missing = sorted(set(range(1, self.size)) - set(heard))
+                raise BackendError(
+                    f'{len(missing)} of {self.size - 1} ranks have not reached run() within {_GATHERING:g} s of the first '
+                    f'one: {missing}. Every rank must run the script up to run(): is that behind a condition, or do they load '
+                    'something slow?'
+                )
+            time.sleep(LONGEST)
+        return [heard[number] for number in sorted(heard)]
+
+    def send(self, number: int, method: str, *arguments: Any) -> None:
+        """Let a rank call a method of `serve.Rank`; returns at once."""
+        self._sent = [request for request in self._sent if not request.Test()]
+        self._sent.append(self.communicator.isend((method, *arguments), dest=number))
+
+    def receive(self) -> list[tuple[int, Any]]:
+        """Return what has come, with the numbers of the ranks that sent it."""
+        received = []
+        for number in range(1, self.size):
+            while self.communicator.iprobe(source=number):
+                received.append((number, self.communicator.recv(source=number)))
+        return received
+
+    def end(self) -> None:
+        """Let the other ranks go: the script has ended."""
+        for number in range(1, self.size):
+            self.send(number, 'end')
+        while not all(request.Test() for request in self._sent):
+            self.receive()  # who is still sending cannot hear
+            time.sleep(SHORTEST)
+        leave(self.communicator)
+
+
+class MPI(Backend):
+    """Runs trials on the other ranks of an MPI job: ``mpirun -n 4 python driver.py``.
+
+    Every rank runs the script up to its first ``run()``. From there on the first rank drives, and the
+    others run its trials, in this search and in all that follow, until the first rank's script ends;
+    what comes after ``run()`` happens once. Started as a single rank, it runs trials in that process's place.
+    """
+
+    name = 'mpi'
+    queues_ahead = True
+
+    def __init__(self) -> None:
+        self._members: dict[int, _Member] = {}
+        self._alone: Rank | None = None
+
+    @classmethod
+    def affinity(cls, job: Job) -> int:
+        return 3 if launched_ranks() > 1 else 0
+
+    def attend(self) -> None:
+        if launched_ranks() > 1:
+            _Job.join()
+
+    # --- begin and end -----------------------------------------------------------------------
+
+    def open(self, job: Job) -> None:
+        objective = pickle_objective(job.objective)
+        self._job = job
+        self._ranks = _Job.join() if launched_ranks() > 1 else None
+        if self._ranks is None:
+            log.warning(
+                'this is a single process, not a job of several ranks (mpirun -n 4 python driver.py): trials run on this '
+                'machine only'
+            )
+            self._alone = Rank(0)
+            shares = {0: (self._alone.facts, self._alone.share([self._alone.facts]))}
+        else:
+            self._ranks.gather()
+            shares = {own.rank: (own, self._ranks.shares[own.rank]) for own in self._ranks.facts}
+        self._run = 0 if self._ranks is None else self._ranks.runs + 1
+        self._members = {number: self._member(*share) for number, share in shares.items()}
+        serving = [member for member in self._members.values() if member.compute_class.slots]
+        if not serving:
+            first = next(iter(self._members.values()))
+            raise BackendError(
+                f'no trial fits on a rank ({first.hardware}): each asks for {dict(first.compute_class.resources)}; ask for '
+                'less with resources=, or start fewer ranks on each node'
+            )
+        self._classes = form_classes([member.hardware for member in serving], job.classes, job.resources)
+        here = socket.gethostname()
+        packed = None
+        for number, member in self._members.items():
+            if not member.compute_class.slots:
+                continue
+            files = None
+            if isinstance(job.objective, Command) and member.facts.host != here:
+                packed = packed or pack(job.objective.inputs)
+                files = packed
+            self._tell(number, 'open', self._run, objective, member.compute_class, files, job.trial_timeout)
+        if self._ranks is not None:
+            self._ranks.runs = self._run
+
+    def _member(self, facts: Facts, hardware: Hardware) -> _Member:
+        own = form_classes([hardware], self._job.classes, self._job.resources)[0]
+        return _Member(facts, hardware, attrs.evolve(own, slots=slots(hardware, own.resources)))
+
+    def _tell(self, number: int, method: str, *arguments: Any) -> None:
+        if self._ranks is not None:
+            self._ranks.send(number, method, *arguments)
+        elif self._alone is not None:
+            getattr(self._alone, method)(*arguments)
+
+    def close(self) -> None:
+        for number in self._members:
+            self._tell(number, 'close')
+        self._members = {}
+        self._alone = None
+
+    # --- trials ------------------------------------------------------------------------------
+
+    def discover(self) -> Sequence[ComputeClass]:
+        return self._classes
+
+    def workers(self) -> Sequence[Worker]:
+        return [
+            Worker(member.name, member.facts.host, member.compute_class.name, member.hardware,
+                   member.compute_class.slots, tuple(member.running))
+            for member in self._members.values()
+        ]  # fmt: skip
+
+    def submit(self, trial: Trial) -> None:
+        able = [
+            (len(member.running) - member.compute_class.slots, number)
+            for number, member in self._members.items()
+            if member.compute_class.name == trial.compute_class and member.compute_class.slots
+        ]
+        number = min(able)[1]
+        self._members[number].running[trial.id] = self.now()
+        self._tell(number, 'submit', trial.id, cloudpickle.dumps(trial.params))
+
+    def cancel(self, trial: Trial) -> None:
+        for number, member in self._members.items():
+            if member.running.pop(trial.id, None) is not None:
+                self._tell(number, 'cancel', trial.id)
+
+    def poll(self, timeout: float | None) -> Sequence[Result]:
+        until = None if timeout is None else time.monotonic() + timeout
+        pause = SHORTEST
+        while True:
+            results = [result for result in self._news(pause) if result is not None]
+            left = None if until is None else until - time.monotonic()
+            if (
+                results
+                or (left is not None and left <= 0)
+                or not any(member.running for member in self._members.values())
+            ):
+                return results
+            pause = min(1.5 * pause, LONGEST)
+
+    def _news(self, pause: float) -> list[Result | None]:
+        if self._alone is not None:
+            return [self._result(0, *ended) for ended in self._alone.poll(pause)]
+        assert self._ranks is not None
+        received = self._ranks.receive()
+        if not received:
+            time.sleep(pause)
+        return [self._result(number, *ended) for number, ended in received]
+
+    def _result(
+        self, number: int, run: int, trial: int, age: float, outcome: dict[str, Any], files: bytes | None
+    ) -> Result | None:
+        member = self._members[number]
+        if run != self._run or member.running.pop(trial, None) is None:
+            return None  # cancelled, or of an earlier search
+        if files is not None and isinstance(self._job.objective, Command):
+            unpack(files, self._job.objective.output_folder)
+        now = self.now()
+        when = {'started': now - age, 'finished': now, 'seconds': outcome['seconds']}
+        return Result.of(trial, outcome, **when, host=member.name, output=outcome['output'])
