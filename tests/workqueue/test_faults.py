@@ -246,3 +246,13 @@ def test_a_worker_that_is_ended_leaves_nothing_and_its_trial_is_lost(
         hand.wait()
         wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
         assert not breeding.is_alive
+
+
+def test_a_worker_ends_with_the_process_beside_it(staffed: Any, crew: Any, wait_until: Callable[..., None]) -> None:
+    with staffed({'cores': 1}) as backend:
+        backend.open(Job('beside', Function(lambda params: 1.0)))
+        (hand,) = crew.hands
+        next(own for own in hand.processes() if own.pid != hand.pid).kill()
+        wait_until(lambda: not backend.poll(0.05) and not backend.discover(), 'the going of the worker')
+        hand.wait()
+        wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')

@@ -227,10 +227,9 @@ class WorkQueue(Backend):
             self._roster.close()
             self._roster = None
         if self._engine is not None:
-            self._engine.close(shutdown=not self.keep_workers)
+            if self._engine.close(shutdown=not self.keep_workers):
+                self._meeting.remove()  # else workers wait for the next driver of this search
             self._engine = None
-            if not self.keep_workers:
-                self._meeting.remove()
         if self._spool is not None:
             self._spool.cleanup()
             self._spool = None

@@ -126,13 +126,21 @@ class Engine:
         self._read += len(whole + newline)
         return whole.decode('utf-8', 'replace').splitlines()
 
-    def close(self, shutdown: bool) -> None:
-        """End the manager; with `shutdown`, its workers too. Harmless when it has ended."""
+    def close(self, shutdown: bool) -> bool:
+        """End the manager; with `shutdown`, its workers too.
+
+        Returns
+        -------
+        bool
+            Whether its workers were told to end, which they are not when the manager has ended before.
+        """
         if self._process.poll() is None:
             with contextlib.suppress(BackendError, subprocess.TimeoutExpired):
                 self.send(do='close', shutdown=shutdown)
                 self._process.communicate(timeout=20.0)
+        told = shutdown and self._process.returncode == 0
         self.kill()
+        return told
 
     def kill(self) -> None:
         """End the manager at once."""
