@@ -116,7 +116,7 @@ def become_pooled_worker(hardware: str, arguments: Sequence[str]) -> NoReturn:
 
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for option in ('--cores', '--memory', '--gpus'):
-        parser.add_argument(option, type=int)
+        parser.add_argument(option, type=lambda text: int(float(text)))  # such as 1.000
     known, others = parser.parse_known_args(arguments)
     given = json.loads(hardware)
     gpus = given['gpus'] if given['gpus'] is not None else ['gpu'] * known.gpus if known.gpus else None
