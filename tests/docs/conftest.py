@@ -3,7 +3,7 @@
 * A ``python`` block is executed; what it prints is compared with the ``text`` block that follows, if one does.
 * A ``python``, ``bash`` or ``toml`` block whose first line is a comment with a path is written to that file instead.
 * In a ``console`` block every line after ``$`` is run by the shell; the lines below it are what it prints.
-* Other ``bash`` blocks (installation) are not run.
+* Other ``bash`` blocks (installation, other machines) are not run, but their syntax is checked.
 
 ``...`` in an expected output stands for any text.
 """
@@ -33,10 +33,11 @@ _checker = doctest.OutputChecker()
 def run_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], int]:
     """Run all examples of a page in a temporary folder; returns how many there are."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'state'))
     monkeypatch.setenv('PATH', os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
 
     def run(page: Path) -> int:
-        evaluators = {'python': _python, 'text': _text, 'console': _console, 'bash': _file_only, 'toml': _file_only}
+        evaluators = {'python': _python, 'text': _text, 'console': _console, 'bash': _bash, 'toml': _file_only}
         parsers = [CodeBlockParser(language, evaluator) for language, evaluator in evaluators.items()]
         document: Document = Sybil(parsers=parsers, path=str(page.parent)).parse(page)
         # Functions of a page travel to other processes by value, as those of a script do.
@@ -90,6 +91,13 @@ def _console(example: Example) -> str | None:
 
 def _file_only(example: Example) -> None:
     _write_file(example)
+
+
+def _bash(example: Example) -> str | None:
+    if _write_file(example):
+        return None
+    checked = subprocess.run(['bash', '-n'], input=example.parsed, capture_output=True, text=True)
+    return checked.stderr or None
 
 
 def _difference(expected: str, got: str) -> str | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
+import shlex
 import sqlite3
 from pathlib import Path
 
+import click
 import pytest
 
 import shadho
@@ -13,6 +16,9 @@ import shadho.errors
 import shadho.testing
 import shadho_worker
 from shadho import Shadho, TrialState, spaces
+from shadho_workqueue.commands import worker
+from shadho_workqueue.install import install
+from shadho_workqueue.meeting import Meeting
 
 REFERENCE = Path(__file__).parents[2] / 'docs' / 'reference'
 
@@ -79,3 +85,34 @@ def test_every_column_and_key_of_the_storage_is_described(tmp_path: Path) -> Non
 def test_every_tag_of_a_value_is_described(value: object) -> None:
     (tag,) = shadho_worker.jsonable(value)
     assert f'`{{"{tag}": ' in _page('storage.md')
+
+
+@pytest.mark.parametrize(
+    'option', [option for command in (worker, install) for own in command.params for option in own.opts]
+)
+def test_every_option_of_workers_and_of_their_installer_is_described(option: str) -> None:
+    assert f'`{option}' in _page('work-queue.md') or f', `{option}' in _page('work-queue.md')
+
+
+def test_every_key_of_a_rendezvous_is_described() -> None:
+    table = _page('work-queue.md')
+    assert [own.name for own in Meeting.__attrs_attrs__ if f'`{own.name}`' not in table] == []
+
+
+def test_commands_for_workers_on_the_pages_have_options_that_exist() -> None:
+    root = REFERENCE.parents[1]
+    pages = [
+        root / 'README.md',
+        *root.glob('packages/*/README.md'),
+        *root.glob('examples/*/README.md'),
+        *REFERENCE.parent.rglob('*.md'),
+    ]
+    told = 0
+    for page in pages:
+        text = page.read_text(encoding='utf-8').replace('\\\n', ' ')
+        for name, command in (('workers', worker), ('install', install)):
+            for line in re.findall(rf'^(?:\$ )?python3 -m shadho\.{name}\.workqueue\b([^&|>#\n]*)', text, re.MULTILINE):
+                arguments = shlex.split(line.removesuffix(' 2'))
+                command.make_parser(click.Context(command)).parse_args([*arguments])
+                told += 1
+    assert told > 10

@@ -143,7 +143,7 @@ def read_password(path: str | os.PathLike[str]) -> str:
         When there is none to be read.
     """
     try:
-        password = Path(path).read_text(encoding='utf-8').strip()
+        password = Path(path).expanduser().read_text(encoding='utf-8').strip()
     except (OSError, ValueError) as error:
         raise BackendError(f'the password file {str(path)!r} cannot be read: {error}') from None
     if not password:
