@@ -16,6 +16,8 @@ import pytest
 
 from shadho.backends import Job
 from shadho_workqueue import WorkQueue
+from shadho_workqueue.installation import find_program
+from shadho_workqueue.meeting import read
 
 
 def wait_until(condition: Callable[[], Any], what: str = 'it', seconds: float = 30.0) -> None:
@@ -116,6 +118,17 @@ class Crew:
         command = [sys.executable, '-m', 'shadho.workers.workqueue', *arguments, *options]
         return self.run(command, name, environment)
 
+    def start_plain(self, exp_key: str, *options: str) -> Hand:
+        """Start a worker of the engine itself, for a search that has begun."""
+        meeting = read(exp_key)
+        assert meeting is not None
+        program = find_program('work_queue_worker')
+        assert program is not None
+        password = self.folder / f'{exp_key}.password'
+        password.write_text(meeting.password)
+        address = ['127.0.0.1', str(meeting.port), '-P', str(password)]
+        return self.run([program, *address, '-t', '60', '-i', '1', '-b', '2', *options], 'plain')
+
     def run(self, command: Sequence[str], name: str, environment: Mapping[str, str] | None = None) -> Hand:
         """Start a worker by another command."""
         self.hands.append(Hand(command, self.folder / f'{len(self.hands)}-{name}', environment or {}))
@@ -133,7 +146,7 @@ class Staffed(WorkQueue):
     ----------
     crew : Crew
     staff : sequence of mapping
-        What `Crew.start` wants for each worker.
+        What `Crew.start` wants for each worker; or, as ``plain``, the options of one of the engine itself.
     **options : Any
         Of `WorkQueue`.
     """
@@ -146,7 +159,10 @@ class Staffed(WorkQueue):
     def open(self, job: Job) -> None:
         super().open(job)
         for own in self.staff:
-            self.crew.start('-M', job.exp_key, **own)
+            if 'plain' in own:
+                self.crew.start_plain(job.exp_key, *own['plain'])
+            else:
+                self.crew.start('-M', job.exp_key, **own)
         wait_until(self._is_complete, 'the coming of all workers')
 
     def _is_complete(self) -> bool:

@@ -47,15 +47,6 @@ def address(driver: WorkQueue) -> list[str]:
 
 
 @pytest.fixture
-def password_file(driver: WorkQueue, tmp_path: Path) -> Path:
-    meeting = read('errors')
-    assert meeting is not None
-    path = tmp_path / 'password'
-    path.write_text(meeting.password)
-    return path
-
-
-@pytest.fixture
 def wait_for_warning(
     driver: WorkQueue, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
 ) -> Callable[[str], str]:
@@ -93,36 +84,27 @@ def test_the_password_is_asked_of_plain_workers_too(
     assert list(driver.discover()) == []
 
 
-def test_a_worker_of_another_protocol_is_told_of(
-    password_file: Path, address: list[str], wait_for_warning: Callable[[str], str]
-) -> None:
+def test_a_worker_of_another_protocol_is_told_of(address: list[str], wait_for_warning: Callable[[str], str]) -> None:
+    meeting = read('errors')
+    assert meeting is not None
     with pytest.raises(OSError):
-        ask(int(address[1]), password_file.read_text(), 'workqueue 99 machine linux x86_64 99.0.0')
+        ask(meeting.port, meeting.password, 'workqueue 99 machine linux x86_64 99.0.0')
     warning = wait_for_warning('speaks protocol 99')
     assert warning.startswith('a worker on 127.0.0.1 was refused: it speaks protocol 99 of Work Queue, and the driver ')
     assert warning.endswith('install the same release of CCTools on both')
 
 
-def test_a_worker_of_another_python_gets_no_function(
-    crew: Any, address: list[str], password_file: Path, wait_for_warning: Callable[[str], str]
-) -> None:
+def test_a_worker_of_another_python_gets_no_function(crew: Any, wait_for_warning: Callable[[str], str]) -> None:
     card = Card('old', Hardware(2), '3.4')
-    start_plain(crew, address, password_file, '-A', card.encode(), '--feature', card.feature)
+    crew.start_plain('errors', '-A', card.encode(), '--feature', card.feature)
     warning = wait_for_warning('the worker old runs Python 3.4')
     assert f'this search evaluates a function of Python {sys.version_info.major}.{sys.version_info.minor}' in warning
     assert 'or make the objective a command' in warning
 
 
-def test_a_plain_worker_gets_no_function(
-    crew: Any, address: list[str], password_file: Path, wait_for_warning: Callable[[str], str]
-) -> None:
-    start_plain(crew, address, password_file)
+def test_a_plain_worker_gets_no_function(crew: Any, wait_for_warning: Callable[[str], str]) -> None:
+    crew.start_plain('errors')
     assert f'the worker {socket.gethostname()} ' in wait_for_warning('is a plain work_queue_worker')
-
-
-def start_plain(crew: Any, address: list[str], password_file: Path, *options: str) -> Any:
-    program = installation.find_program('work_queue_worker')
-    return crew.run([program, *address, '-P', str(password_file), '-t', '30', '--cores', '2', *options], 'plain')
 
 
 def test_a_driver_without_workers_says_how_to_start_one(

@@ -57,6 +57,7 @@ def run(folder: Any, request: Any) -> None:
     try:
         with open(shadho_worker.PARAMETERS_FILE, 'w', encoding='ascii') as file:
             file.write(request['params'])
+        command.own_inputs(folder)  # the engine links them to its worker's cache
         outcome = command.run_command(request['command'], folder, request['loss_key'])
     except BaseException as error:
         outcome = dict(shadho_worker.failure(error), seconds=0.0, output='')

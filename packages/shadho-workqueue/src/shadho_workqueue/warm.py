@@ -26,7 +26,7 @@ import click
 import cloudpickle
 
 import shadho_worker
-from shadho.execution.command import Outcome, run_command
+from shadho.execution.command import Outcome, run_command, own_inputs
 from shadho.execution.hardware import gpu_environment, visible_gpus
 from shadho.execution.sandbox import Pickled, Sandbox
 from shadho.execution.sessions import Reaper
@@ -70,6 +70,7 @@ class FolderCommand:
         """Run the command once, in the folder of its task."""
         folder, text = params
         (Path(folder) / shadho_worker.PARAMETERS_FILE).write_text(text, encoding='ascii')
+        own_inputs(folder)  # the engine links them to its worker's cache
         return run_command(self.command, folder, self.loss_key)
 
 

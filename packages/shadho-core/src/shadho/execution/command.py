@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,13 +19,19 @@ from typing import Any
 
 import shadho_worker
 
-__all__ = ['OUTPUT_LIMIT', 'Outcome', 'describe_exit', 'is_outcome', 'parameters_text', 'run_command', 'tail']
+__all__ = [
+    'COPY_LIMIT', 'OUTPUT_LIMIT', 'Outcome', 'describe_exit', 'is_outcome', 'parameters_text', 'run_command', 'tail', 'own_inputs',
+]  # fmt: skip
 
 Outcome = dict[str, Any]
 """As `shadho_worker.outcome` makes it, with ``seconds`` and, where it is captured, ``output``."""
 
 OUTPUT_LIMIT = 20_000
 """Characters kept of what a trial prints: the last ones."""
+
+
+COPY_LIMIT = 10 * 2**20
+"""Bytes up to which a trial has an input file as a copy of its own, which it may change."""
 
 
 def parameters_text(params: Any) -> str:
@@ -35,6 +43,16 @@ def parameters_text(params: Any) -> str:
         When a parameter cannot be written as JSON.
     """
     return json.dumps(params, default=_plain)
+
+
+def own_inputs(folder: str | os.PathLike[str]) -> None:
+    """Replace small files of a folder that are hard links by copies, for a trial to change as it likes."""
+    for path in list(Path(folder).iterdir()):
+        facts = path.lstat()
+        if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1 and facts.st_size <= COPY_LIMIT:
+            copy = path.with_name(f'.{path.name}.copy')
+            shutil.copy2(path, copy)
+            copy.replace(path)
 
 
 def run_command(command: str, folder: str | os.PathLike[str], loss_key: str = 'loss') -> Outcome:

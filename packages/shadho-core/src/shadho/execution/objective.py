@@ -14,14 +14,12 @@ import attrs
 
 import shadho_worker
 from shadho.errors import ConfigurationError
-from shadho.execution.command import Outcome, parameters_text, run_command
+from shadho.execution.command import COPY_LIMIT, Outcome, parameters_text, run_command
 
 __all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file']
 
 LOADING = 'SHADHO_LOADING'
 """Set in the environment of a process while it loads the objective."""
-
-_COPY_LIMIT = 10 * 2**20
 
 
 @attrs.frozen
@@ -89,7 +87,7 @@ class Command:
 
     def _fill(self, folder: Path, params: Any) -> None:
         for source in self.inputs:
-            if source.is_dir() or source.stat().st_size > _COPY_LIMIT:
+            if source.is_dir() or source.stat().st_size > COPY_LIMIT:
                 (folder / source.name).symlink_to(source.resolve())
             else:
                 shutil.copy2(source, folder / source.name)
