@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from shadho.errors import BackendError
@@ -10,6 +15,7 @@ from shadho.errors import BackendError
 __all__ = ['launched_ranks', 'load']
 
 _SIZES = ('OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MV2_COMM_WORLD_SIZE', 'MPI_LOCALNRANKS')
+_LOOK = 0.5
 _SLURM = ('SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS')
 
 
@@ -38,12 +44,18 @@ def load() -> Any:
         When mpi4py is missing, or belongs to another MPI than the launcher.
     """
     try:
+        import mpi4py
+
+        mpi4py.rc.initialize = False  # below, where it can be watched
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise BackendError(
             f'MPI cannot be loaded ({error}); pip install "shadho-core[mpi]" brings mpi4py and an MPI, on a cluster '
             '"pip install shadho-mpi" uses the one that is loaded there'
         ) from None
+    if not MPI.Is_initialized():
+        with _watched():
+            MPI.Init_thread()
     size, launched = MPI.COMM_WORLD.Get_size(), launched_ranks()
     if size == 1 and launched > 1:
         library = MPI.Get_library_version().splitlines()[0].strip()
@@ -53,3 +65,35 @@ def load() -> Any:
             'mpirun), or install mpi4py for the MPI of the launcher'
         )
     return MPI.COMM_WORLD.Dup()
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """End this process when another rank of its node has ended meanwhile.
+
+    The first call of MPI waits for all ranks. MPICH's launcher does not mind one that ends before that
+    with an exception, and the others would wait for ever; other launchers end the job by themselves.
+    """
+    launcher, expected = os.getppid(), int(os.environ.get('MPI_LOCALNRANKS', 0))
+    children = Path(f'/proc/{launcher}/task/{launcher}/children')
+    if expected < 2 or not children.exists():
+        yield
+        return
+    over, tie = os.pipe()
+    rank = os.getpid()
+    watcher = os.fork()  # a thread could not look while MPI holds Python's lock
+    if not watcher:
+        os.closerange(3, over)
+        os.closerange(over + 1, 256)  # the launcher's connections are not this process's
+        while not select.select([over], [], [], _LOOK)[0]:
+            if len(children.read_text().split()) < expected:
+                os.write(2, b'a rank of this job ended before it came to run(); the job ends\n')
+                os.kill(rank, signal.SIGKILL)
+                break
+        os._exit(0)
+    os.close(over)
+    try:
+        yield
+    finally:
+        os.close(tie)
+        os.waitpid(watcher, 0)

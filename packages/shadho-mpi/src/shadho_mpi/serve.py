@@ -164,6 +164,7 @@ def leave(communicator: Any) -> None:
     from mpi4py import MPI
 
     communicator.Barrier()
+    communicator.Free()
     MPI.Finalize()
 
 
