@@ -26,7 +26,7 @@ import click
 import cloudpickle
 
 import shadho_worker
-from shadho.execution.command import Outcome, run_command, own_inputs
+from shadho.execution.command import Outcome, own_inputs, run_command
 from shadho.execution.hardware import gpu_environment, visible_gpus
 from shadho.execution.sandbox import Pickled, Sandbox
 from shadho.execution.sessions import Reaper
