@@ -175,7 +175,7 @@ class Coming:
         self.hosts.append(trial.host)
         if len(self.hosts) == 5:
             self.crew.start('-M', 'placement', name='second', cores=2)
-        if len(self.crew.hands) == 2 and 'come' not in self.times and 'connected' in self.crew.hands[1].said:
+        if len(self.crew.hands) == 2 and 'come' not in self.times and 'worker second' in self.crew.hands[1].said:
             self.times['come'] = time.monotonic()
         if 'second' in self.hosts and 'gone' not in self.times:
             self.crew.hands[0].send(signal.SIGTERM)
