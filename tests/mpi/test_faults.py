@@ -1,0 +1,129 @@
+"""Signals, kills and crashes: what a job keeps, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shadho.records import Result, TrialState
+from shadho.storage.sqlite import SQLite
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from shadho import Shadho, spaces
+
+RANK = int(os.environ.get('PMI_RANK') or os.environ.get('OMPI_COMM_WORLD_RANK'))
+Path(f'rank-{RANK}').write_text(str(os.getpid()))
+
+def objective(params):
+    if params['x'] > 0.6 and not Path('again').exists():
+        Path(f'hangs-{os.getppid()}').touch()
+        time.sleep(1000)
+    return params['x']
+
+result = Shadho('job', objective, {'x': spaces.uniform(0, 1)}, max_tasks=60, seed=3, display=False).run()
+print('AFTER', result.stopped, len(result), flush=True)
+"""
+
+END = 10.0
+"""Seconds in which a job must have ended."""
+
+
+def recorded() -> list[int]:
+    records = [record for _, record in SQLite('job.db').read()]
+    return [own.trial for own in records if isinstance(own, Result) and own.state is TrialState.DONE]
+
+
+@pytest.fixture
+def hanging(mpirun: Any, wait_until: Any) -> Any:
+    """Start a job, each of whose three workers has come to a trial that does not end."""
+    job = mpirun.start(4, SCRIPT, environment={'SHADHO_HARDWARE': '{"cores": 1}'})
+    wait_until(lambda: len(list(Path.cwd().glob('hangs-*'))) == 3, 'the hanging of three trials')
+    return job
+
+
+def go_on(mpirun: Any, before: list[int]) -> None:
+    """Start the same job again, to its end: nothing recorded is evaluated again or lost."""
+    assert before
+    Path('again').touch()
+    job = mpirun(4, SCRIPT)
+    assert (job.status, job.out) == (0, 'AFTER max_tasks 60\n')
+    assert recorded()[: len(before)] == before
+    assert Counter(recorded()) == Counter(range(60))
+
+
+@pytest.mark.parametrize('group', [False, True])
+def test_one_ctrl_c_ends_the_search_with_its_results_kept(mpirun: Any, hanging: Any, group: bool) -> None:
+    hanging.send(signal.SIGINT, group=group)
+    hanging.wait(END)
+    hanging.check_gone()
+    before = recorded()
+    assert hanging.out.endswith(f'AFTER interrupted {len(before)}\n')  # MPICH's launcher says something, too
+    assert hanging.out.count('AFTER') == 1
+    assert 'Traceback' not in hanging.err
+    go_on(mpirun, before)
+
+
+def test_sigterm_ends_the_search_with_its_results_kept(mpirun: Any, hanging: Any) -> None:
+    hanging.send(signal.SIGTERM)
+    assert hanging.wait(END) != 0
+    hanging.check_gone()
+    assert 'Traceback' not in hanging.err
+    go_on(mpirun, recorded())
+
+
+@pytest.mark.parametrize('rank', [0, 1, 3])
+def test_a_killed_rank_ends_the_job_and_the_next_start_goes_on(mpirun: Any, hanging: Any, rank: int) -> None:
+    os.kill(int(Path(f'rank-{rank}').read_text()), signal.SIGKILL)
+    assert hanging.wait(END) != 0
+    hanging.check_gone()
+    go_on(mpirun, recorded())
+
+
+def test_a_killed_launcher_ends_the_job_and_the_next_start_goes_on(mpirun: Any, hanging: Any) -> None:
+    hanging.send(signal.SIGKILL)
+    hanging.wait(END)
+    hanging.check_gone()
+    go_on(mpirun, recorded())
+
+
+ENDINGS = """
+import ctypes, json, os, sys, time
+from shadho import Shadho, spaces
+
+def objective(params):
+    if params == 'exits':
+        sys.exit(3)
+    if params == 'exits at once':
+        os._exit(3)
+    if params == 'reads nowhere':
+        ctypes.string_at(0)
+    if params == 'stays':
+        time.sleep(1000)
+    return 1.0
+
+cases = ['exits', 'exits at once', 'reads nowhere', 'stays', *[f'works {number}' for number in range(8)]]
+result = Shadho(
+    'job', objective, spaces.choice(cases), method='grid', storage=None, seed=1, trial_timeout=1.5, display=False
+).run()
+print(json.dumps({trial.params: trial.error and trial.error.kind for trial in result}))
+"""
+
+
+def test_what_an_objective_does_to_its_process_fails_that_trial_only(mpirun: Any) -> None:
+    job = mpirun(4, ENDINGS)
+    assert job.status == 0
+    assert json.loads(job.out) == {
+        'exits': 'exception',
+        'exits at once': 'crash',
+        'reads nowhere': 'crash',
+        'stays': 'timeout',
+        **{f'works {number}': None for number in range(8)},
+    }

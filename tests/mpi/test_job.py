@@ -1,0 +1,173 @@
+"""Scripts under the launcher: what happens once, what the job ends with, and that it ends."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shadho.storage.sqlite import SQLite
+
+SCRIPT = """
+import atexit, os, sys, time
+from pathlib import Path
+from shadho import Shadho, hookimpl, spaces
+
+RANK = int(os.environ.get('PMI_RANK') or os.environ.get('OMPI_COMM_WORLD_RANK'))
+Path(f'rank-{RANK}').write_text(str(os.getpid()))
+
+def search(key, objective, **options):
+    given = {'max_tasks': 20, 'seed': 1, 'display': False, **options}
+    return Shadho(key, objective, {'x': spaces.uniform(0, 1)}, **given).run()
+"""
+
+END = 20.0
+"""Seconds in which a job with an error must have ended, most of which are its start."""
+
+
+@pytest.mark.parametrize('ranks', [2, 4])
+def test_what_follows_run_happens_once(mpirun: Any, ranks: int) -> None:
+    job = mpirun(ranks, SCRIPT + "result = search('job', lambda params: params['x'])\nprint('AFTER', len(result))\n")
+    assert (job.status, job.out, job.err) == (0, 'AFTER 20\n', '')
+
+
+def test_exit_handlers_run_once(mpirun: Any) -> None:
+    script = "atexit.register(print, 'HANDLER')\nsearch('job', lambda params: params['x'])\n"
+    job = mpirun(3, SCRIPT + script)
+    assert (job.status, job.out) == (0, 'HANDLER\n')
+
+
+def test_a_script_may_search_several_times(mpirun: Any) -> None:
+    script = """
+for factor in (1, 2):
+    result = search(f'number {factor}', lambda params: {'loss': factor * params['x'], 'factor': factor, 'rank': RANK})
+    print(len(result), {trial.results['factor'] for trial in result})
+print(len(search('command', "echo 0.5 > result.json", max_tasks=3)))
+"""
+    job = mpirun(3, SCRIPT + script)
+    assert (job.status, job.out) == (0, '20 {1}\n20 {2}\n3\n')
+
+
+def test_a_search_without_the_other_ranks_may_come_between(mpirun: Any) -> None:
+    script = """
+hosts = []
+for backend in ('mpi', 'inline', 'mpi'):
+    hosts.append({trial.host.partition(' ')[2] for trial in search(backend + str(len(hosts)), lambda params: 1.0, backend=backend)})
+print(hosts[0] == hosts[2] <= {'rank 1', 'rank 2'}, hosts[1])
+"""
+    job = mpirun(3, SCRIPT + script)
+    assert (job.status, job.out) == (0, "True {''}\n")
+
+
+def test_what_trials_print_is_shown_once(mpirun: Any) -> None:
+    job = mpirun(2, SCRIPT + "search('job', lambda params: print('PRINTED') or 1.0, max_tasks=5)\n")
+    assert (job.status, job.out) == (0, 'PRINTED\n' * 5)
+
+
+def test_the_exit_status_of_the_script_is_that_of_the_job(mpirun: Any) -> None:
+    job = mpirun(3, SCRIPT + "search('job', lambda params: params['x'])\nsys.exit(7)\n")
+    assert job.status == 7
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_an_exception_before_run_ends_the_job(mpirun: Any, rank: int) -> None:
+    script = f"if RANK == {rank}: raise RuntimeError('too early')\nsearch('job', lambda params: params['x'])\n"
+    job = mpirun(4, SCRIPT + script, timeout=END)
+    assert job.status != 0
+    assert 'RuntimeError: too early' in job.err
+
+
+def test_a_rank_that_ends_without_run_ends_the_job(mpirun: Any) -> None:
+    script = "if RANK == 2: sys.exit()\nsearch('job', lambda params: params['x'])\n"
+    job = mpirun(4, SCRIPT + script, timeout=END)
+    assert job.status != 0
+
+
+def test_an_exception_after_run_ends_the_job_with_its_results_kept(mpirun: Any) -> None:
+    job = mpirun(4, SCRIPT + "search('job', lambda params: params['x'])\nraise RuntimeError('too late')\n", timeout=END)
+    assert job.status == 1
+    assert job.err.count('RuntimeError: too late') == 1
+    assert len(recorded()) == 20
+
+
+@pytest.mark.parametrize('act', ["raise RuntimeError('mine')", "sys.exit('mine')"])
+def test_an_exception_in_an_observer_is_told_and_the_job_goes_on(mpirun: Any, act: str) -> None:
+    script = f"""
+class Observer:
+    @hookimpl
+    def shadho_trial_finished(self, trial):
+        {act}
+
+print('AFTER', len(search('job', lambda params: params['x'], plugins=[Observer()])))
+"""
+    job = mpirun(3, SCRIPT + script)
+    assert (job.status, job.out) == (0, 'AFTER 20\n')
+    assert 'mine' in job.err
+
+
+def test_an_exception_in_run_ends_the_job(mpirun: Any) -> None:
+    job = mpirun(3, SCRIPT + "search('job', lambda params: params['x'], storage='nowhere/job.db')\n", timeout=END)
+    assert job.status == 1
+    assert 'StorageError' in job.err
+
+
+@pytest.mark.parametrize('rank', [0, 2])
+def test_bad_facts_of_a_rank_end_the_job_with_the_reason(mpirun: Any, rank: int) -> None:
+    """The first rank runs no trials, and its facts do not matter."""
+    script = f"if RANK == {rank}: os.environ['SHADHO_HARDWARE'] = 'four'\nsearch('job', lambda params: params['x'])\n"
+    job = mpirun(3, SCRIPT + script, timeout=END)
+    assert (job.status == 0) == (rank == 0)
+    assert ('SHADHO_HARDWARE is not JSON' in job.err) == (rank == 2)
+
+
+def test_a_job_that_cannot_be_configured_says_so_and_ends(mpirun: Any) -> None:
+    job = mpirun(3, SCRIPT + "search('job', lambda params: params['x'], resources={'gpus': 1})\n", timeout=END)
+    assert job.status == 1
+    assert 'no trial fits on a rank' in job.err
+
+
+def test_an_objective_that_cannot_travel_ends_the_job_with_the_reason(mpirun: Any) -> None:
+    script = "import threading\nlock = threading.Lock()\nsearch('job', lambda params: lock.acquire() and 1.0)\n"
+    job = mpirun(3, SCRIPT + script, timeout=END)
+    assert job.status == 1
+    assert 'the objective cannot be sent' in job.err
+
+
+def test_a_single_rank_says_so_and_runs_trials_here(mpirun: Any) -> None:
+    job = mpirun(1, SCRIPT + "print(len(search('job', lambda params: params['x'], backend='mpi')))\n")
+    assert (job.status, job.out) == (0, '20\n')
+    assert 'a single process, not a job of several ranks' in job.err
+
+
+def test_idle_ranks_leave_the_processor_alone(mpirun: Any, wait_until: Any) -> None:
+    script = """
+def wait(params):
+    Path('started').touch()
+    while not Path('go').exists():
+        time.sleep(0.05)
+    return 1.0
+
+search('job', wait, max_tasks=1)
+"""
+    job = mpirun.start(4, SCRIPT + script)
+    wait_until(Path('started').exists, 'the trial')
+    ranks = [psutil.Process(int(Path(f'rank-{number}').read_text())) for number in range(4)]
+    before, begun = [sum(rank.cpu_times()[:2]) for rank in ranks], time.monotonic()
+    time.sleep(3)
+    seconds = time.monotonic() - begun
+    shares = [(sum(rank.cpu_times()[:2]) - used) / seconds for rank, used in zip(ranks, before)]
+    print(shares)
+    Path('go').touch()
+    assert job.wait() == 0
+    assert max(shares) <= 0.1, shares
+
+
+def recorded() -> list[Any]:
+    """Return the trials that have a result in the storage."""
+    from shadho.records import Result, TrialState
+
+    records = [record for _, record in SQLite('job.db').read()]
+    return [own.trial for own in records if isinstance(own, Result) and own.state is TrialState.DONE]

@@ -1,0 +1,190 @@
+"""Ranks of several kinds and hosts: where trials really run, and what they find there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from shadho.execution.hardware import usable_cpus
+
+START = """
+import json, os, time
+from pathlib import Path
+from shadho import Shadho, spaces
+
+RANK = int(os.environ.get('PMI_RANK') or os.environ.get('OMPI_COMM_WORLD_RANK'))
+Path(f'rank-{RANK}').write_text(str(os.getpid()))
+X = {'x': spaces.uniform(0, 1)}
+"""
+
+MEET = """
+def objective(params):
+    place = os.getppid()
+    Path(f'{place}.here').touch()
+    until = time.monotonic() + 20
+    while len(list(Path.cwd().glob('*.here'))) < NUMBER and time.monotonic() < until:
+        time.sleep(0.01)
+    return {'loss': params['x'], 'place': place, 'cpus': sorted(os.sched_getaffinity(0))}
+
+opt = Shadho('job', objective, X, max_tasks=40, seed=1, storage=None, display=False, policy='fcfs')
+DECLARE
+result = opt.run()
+print(json.dumps([[own.compute_class, own.host.partition(' ')[2], own.results] for own in result]))
+"""
+
+
+def meet(number: int, declare: str = '') -> str:
+    """Return a script whose trials say where they run, and last until some have begun on `number` ranks."""
+    return START + MEET.replace('NUMBER', str(number)).replace('DECLARE', declare)
+
+
+def placed(job: Any) -> dict[str, set[int]]:
+    """Return the ranks on which trials of each class ran, as the processes there say, not only the driver."""
+    assert job.status == 0, job.err
+    ranks = {int(path.read_text()): int(path.name.partition('-')[2]) for path in Path.cwd().glob('rank-*')}
+    places: dict[str, set[int]] = {}
+    for compute_class, host, results in json.loads(job.out):
+        rank = ranks[results['place']]
+        assert host == f'rank {rank}'
+        places.setdefault(compute_class, set()).add(rank)
+    return places
+
+
+def having(**facts: Any) -> tuple[str, ...]:
+    return ('env', f'SHADHO_HARDWARE={json.dumps(facts)}')
+
+
+def test_ranks_of_a_kind_form_a_class(mpirun: Any) -> None:
+    job = mpirun(
+        1, meet(4),
+        (2, *having(cores=4, memory=8192)),
+        (1, *having(cores=1, memory=4096, gpus=['V100'])),
+        (1, *having(cores=2, memory=4096, rack='east')),
+    )  # fmt: skip
+    assert placed(job) == {'4-core 8GiB': {1, 2}, '1-core 4GiB 1xV100': {3}, '2-core 4GiB rack=east': {4}}
+
+
+def test_declared_classes_take_the_ranks_that_satisfy_them(mpirun: Any) -> None:
+    declare = "opt.add_compute_class('large', 'cores', 4)\nopt.add_compute_class('volta', 'gpu_model', 'V100')"
+    job = mpirun(
+        1, meet(4, declare),
+        (1, *having(cores=5, memory=8192)),
+        (1, *having(cores=4, memory=4096)),
+        (1, *having(cores=1, memory=4096, gpus=['V100'])),
+        (1, *having(cores=1, memory=4096)),
+    )  # fmt: skip
+    assert placed(job) == {'large': {1, 2}, 'volta': {3}, '1-core 4GiB': {4}}
+
+
+def test_trials_stay_on_the_cores_of_their_rank(mpirun: Any) -> None:
+    first, last = usable_cpus()[0], usable_cpus()[-1]
+    job = mpirun(1, meet(2), (1, 'taskset', '-c', str(first)), (1, 'taskset', '-c', str(last)))
+    assert set().union(*placed(job).values()) == {1, 2}
+    assert {(host, *results['cpus']) for _, host, results in json.loads(job.out)} == {
+        ('rank 1', first),
+        ('rank 2', last),
+    }
+
+
+def test_ranks_of_a_node_divide_its_cores(mpirun: Any) -> None:
+    script = START + (
+        "result = Shadho('job', lambda params: params['x'], X, max_tasks=5, storage=None, display=False).run()\n"
+        'print(json.dumps([(own.compute_class.hardware.cores, own.compute_class.slots) for own in result.classes]))\n'
+    )
+    cpu = str(usable_cpus()[0])
+    alone = mpirun(1, script, (1, 'taskset', '-c', cpu))
+    together = mpirun(1, script, (3, 'taskset', '-c', cpu))
+    assert (json.loads(alone.out), json.loads(together.out)) == ([[1, 1]], [[1, 3]])
+
+
+# On a host of its own, as far as its ranks can tell.
+AWAY = (
+    'unshare', *(() if os.geteuid() == 0 else ('--map-root-user',)), '--uts',
+    'sh', '-c', 'hostname elsewhere && exec "$@"', 'sh',
+)  # fmt: skip
+
+COMMAND = """
+opt = Shadho('job', COMMAND, X, max_tasks=12, seed=1, storage=None, display=False, policy='fcfs')
+for name in ('evaluate.py', 'data'):
+    opt.add_input_file(name)
+opt.add_output_file('made/of.txt')
+result = opt.run()
+print(json.dumps([[own.id, own.host, own.results, own.params['x']] for own in result]))
+"""
+
+EVALUATE = """
+import os, pathlib, socket, time, shadho_worker
+
+def objective(params):
+    host = socket.gethostname()
+    pathlib.Path(MEETING, host).touch()
+    until = time.monotonic() + 20
+    while len(os.listdir(MEETING)) < HOSTS and time.monotonic() < until:
+        time.sleep(0.01)
+    pathlib.Path('made').mkdir()
+    pathlib.Path('made/of.txt').write_text(repr(params['x']))
+    offset = float(pathlib.Path('data/offset.txt').read_text())
+    return {'loss': params['x'] + offset, 'host': host, 'data': os.path.realpath('data')}
+
+shadho_worker.run(objective)
+"""
+
+
+def command(hosts: int) -> str:
+    """Write the files of a command whose trials last until some have begun on so many hosts; return the script."""
+    Path('meeting').mkdir()
+    Path('evaluate.py').write_text(
+        EVALUATE.replace('MEETING', repr(str(Path('meeting').absolute()))).replace('HOSTS', str(hosts))
+    )
+    Path('data').mkdir()
+    Path('data', 'offset.txt').write_text('10')
+    return START + COMMAND.replace('COMMAND', repr('python3 evaluate.py'), 1)
+
+
+def check_trials(trials: list[Any]) -> None:
+    assert len(trials) == 12
+    for number, host, results, x in trials:
+        assert results['loss'] == x + 10
+        assert host.partition(' ')[0] == results['host']
+        assert Path('job-output', str(number), 'made', 'of.txt').read_text() == repr(x)
+
+
+def test_commands_have_their_files_and_leave_theirs(mpirun: Any) -> None:
+    job = mpirun(3, command(1))
+    assert job.status == 0, job.err
+    trials = json.loads(job.out)
+    check_trials(trials)
+    assert {results['data'] for _, _, results, _ in trials} == {str(Path('data').absolute())}
+
+
+def test_files_of_commands_travel_to_ranks_on_other_hosts_and_back(mpirun: Any) -> None:
+    job = mpirun(2, command(2), (2, *AWAY))
+    assert job.status == 0, job.err
+    trials = json.loads(job.out)
+    check_trials(trials)
+    here = {results['data'] for _, host, results, _ in trials if not host.startswith('elsewhere ')}
+    there = {results['data'] for _, host, results, _ in trials if host.startswith('elsewhere ')}
+    assert here == {str(Path('data').absolute())}
+    assert there
+    assert all(place.startswith(f'{job.folder}/') and place.endswith('/inputs/data') for place in there)
+
+
+def test_ranks_on_other_hosts_do_not_divide_the_cores_of_this_one(mpirun: Any) -> None:
+    script = START + (
+        "result = Shadho('job', lambda params: params['x'], X, max_tasks=5, storage=None, display=False).run()\n"
+        'print(json.dumps([(own.compute_class.hardware.cores, own.compute_class.slots) for own in result.classes]))\n'
+    )
+    job = mpirun(2, script, (1, *AWAY), timeout=60)
+    cores = len(usable_cpus())
+    assert json.loads(job.out) == [[cores, 2 * cores]]
+
+
+def test_a_command_under_a_launcher_runs_on_the_ranks(mpirun: Any) -> None:
+    script = START + (
+        "result = Shadho('job', 'echo 1 > result.json', X, max_tasks=5, storage=None, display=False).run()\n"
+        "print(all(' rank ' in own.host for own in result))\n"
+    )
+    job = mpirun(2, script)
+    assert (job.status, job.out) == (0, 'True\n')
