@@ -480,8 +480,10 @@ class _Run:
         self.measured = now
 
     def _warn_of_unserved(self, classes: Sequence[ComputeClass]) -> None:
+        if not classes:
+            return  # workers are still to come
         present = {compute_class.name for compute_class in classes}
-        connected = '; '.join(f'{own.name}: {own.hardware}, {own.slots} slots' for own in classes) or 'nothing'
+        connected = '; '.join(f'{own.name}: {own.hardware}, {own.slots} slots' for own in classes)
         unserved = {declared.name for declared in self.config._classes} - present
         for declared in self.config._classes:
             if declared.name in unserved - self.unserved:

@@ -13,7 +13,7 @@ import click
 from shadho.errors import ShadhoError
 from shadho_workqueue.factory import BATCH_SYSTEMS, Pool, run_pool
 from shadho_workqueue.installation import version_of
-from shadho_workqueue.meeting import read_password, wait_for
+from shadho_workqueue.meeting import read, read_password, wait_for
 from shadho_workqueue.worker import become_worker, detect, worker_program
 
 __all__ = ['worker']
@@ -99,7 +99,8 @@ def worker(
         if batch is not None:
             pool = Pool(batch, least if least is not None else count or 1, most or count or least or 1, batch_options,
                         cores, memory, found, _features(features))  # fmt: skip
-            run_pool(pool, address, options, password)
+            is_direct = host is None and catalog is None
+            run_pool(pool, address, options, password, lambda: is_direct and read(str(exp_key)) is None)
         hardware = detect(cores, memory, found, _features(features))
         become_worker([*address, *options], hardware, name or socket.gethostname(), password)
 

@@ -18,7 +18,7 @@ import attrs
 from shadho.errors import ConfigurationError
 from shadho.records import ComputeClass, Hardware
 
-__all__ = ['Card', 'Connected', 'Roster', 'ask', 'read_workers', 'trial_mark']
+__all__ = ['Card', 'Connected', 'Roster', 'ask', 'fetch', 'read_report', 'read_workers', 'trial_mark']
 
 _IDENT = 'auth password sha1'
 _PERIOD = 1.0
@@ -123,24 +123,9 @@ def read_workers(status: Sequence[Mapping[str, Any]]) -> list[Connected]:
     return sorted(found, key=lambda worker: worker.address)
 
 
-def ask(port: int, password: str, question: str = 'worker_status', timeout: float = 10.0) -> Any:
-    """Ask a manager on this machine for a report.
-
-    Parameters
-    ----------
-    port : int
-    password : str
-        Both sides prove that they know it; it is not sent.
-    question : str, default 'worker_status'
-    timeout : float, default 10.0
-        Seconds.
-
-    Raises
-    ------
-    OSError
-        When the manager does not answer, or does not know the password.
-    """
-    with socket.create_connection(('127.0.0.1', port), timeout) as link, link.makefile('rwb') as file:
+def fetch(host: str, port: int, password: str, question: str, timeout: float = 10.0) -> bytes:
+    """Return a manager's report as it is; see `ask`."""
+    with socket.create_connection((host, port), timeout) as link, link.makefile('rwb') as file:
 
         def say(text: str) -> None:
             file.write(text.encode() + b'\n')
@@ -165,11 +150,35 @@ def ask(port: int, password: str, question: str = 'worker_status', timeout: floa
         if hear() != 'ok':
             raise OSError('the manager refused the password')
         say(question)
-        answer = file.read()
+        return file.read()
+
+
+def ask(port: int, password: str, question: str = 'worker_status', timeout: float = 10.0) -> Any:
+    """Ask a manager on this machine for a report.
+
+    Parameters
+    ----------
+    port : int
+    password : str
+        Both sides prove that they know it; it is not sent.
+    question : str, default 'worker_status'
+    timeout : float, default 10.0
+        Seconds.
+
+    Raises
+    ------
+    OSError
+        When the manager does not answer, or does not know the password.
+    """
     try:
-        return json.loads(answer.replace(rb'\'', b"'"))  # which the engine escapes, unlike JSON
+        return read_report(fetch('127.0.0.1', port, password, question, timeout))
     except ValueError:
         raise OSError('the manager sent no report') from None
+
+
+def read_report(text: bytes) -> Any:
+    """Read a manager's report: JSON, but for single quotes, which the engine escapes."""
+    return json.loads(text.replace(rb'\'', b"'"))
 
 
 class Roster:
