@@ -96,7 +96,7 @@ def run_pool(
         stub.chmod(0o755)
         command = [
             factory, '-T', pool.batch, '-w', str(pool.least), '-W', str(max(pool.least, pool.most)), '-S', str(folder / 'scratch'),
-            '--worker-binary', str(stub), '--extra-options', shlex.join(options), '--parent-death',
+            '--worker-binary', str(stub), '--extra-options', shlex.join([*options, '--parent-death']), '--parent-death',
             '--factory-timeout', str(_ABSENCE),
         ]  # fmt: skip
         for option, amount in (
