@@ -21,6 +21,11 @@ Part = tuple[Any, ...]
 """A part of a job, which the colon sets apart: a number of ranks, and what to run the script with."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests say that they are of the launcher of MPICH: leave them out elsewhere by ``-m 'not mpich'``."""
+    config.addinivalue_line('markers', 'mpich: of what the launcher of MPICH does')
+
+
 def wait_until(condition: Callable[[], Any], what: str = 'it', seconds: float = 30.0) -> None:
     """Wait for what other processes do."""
     until = time.monotonic() + seconds

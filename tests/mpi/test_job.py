@@ -86,6 +86,12 @@ def test_a_rank_that_ends_without_run_ends_the_job(mpirun: Any) -> None:
     assert job.status != 0
 
 
+def test_ranks_may_be_started_by_scripts_and_come_late(mpirun: Any) -> None:
+    script = "if RANK == 1: time.sleep(1.5)\nprint('AFTER', len(search('job', lambda params: params['x'])))\n"
+    job = mpirun(1, SCRIPT + script, (2, 'sh', '-c', '"$@"\nexit $?', 'sh'))
+    assert (job.status, job.out, job.err) == (0, 'AFTER 20\n', '')
+
+
 def test_an_exception_after_run_ends_the_job_with_its_results_kept(mpirun: Any) -> None:
     job = mpirun(4, SCRIPT + "search('job', lambda params: params['x'])\nraise RuntimeError('too late')\n", timeout=END)
     assert job.status == 1

@@ -16,6 +16,8 @@ __all__ = ['launched_ranks', 'load']
 
 _SIZES = ('OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MV2_COMM_WORLD_SIZE', 'MPI_LOCALNRANKS')
 _LOOK = 0.5
+_LAUNCHERS = ('hydra_pmi_proxy', 'mpirun', 'orted', 'prted', 'prterun')
+_LOCAL_SIZES = ('MPI_LOCALNRANKS', 'OMPI_COMM_WORLD_LOCAL_SIZE')
 _SLURM = ('SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS')
 
 
@@ -72,10 +74,11 @@ def _watched() -> Iterator[None]:
     """End this process when another rank of its node has ended meanwhile.
 
     The first call of MPI waits for all ranks. MPICH's launcher does not mind one that ends before that
-    with an exception, and the others would wait for ever; other launchers end the job by themselves.
+    with an exception, Open MPI's one that ends without, and the others would wait for ever.
     """
-    launcher, expected = os.getppid(), int(os.environ.get('MPI_LOCALNRANKS', 0))
+    launcher = _launcher()
     children = Path(f'/proc/{launcher}/task/{launcher}/children')
+    expected = next((int(os.environ[name]) for name in _LOCAL_SIZES if name in os.environ), 0)
     if expected < 2 or not children.exists():
         yield
         return
@@ -97,3 +100,17 @@ def _watched() -> Iterator[None]:
     finally:
         os.close(tie)
         os.waitpid(watcher, 0)
+
+
+def _launcher() -> int:
+    """Return the launcher's process on this node: ranks, or scripts that run them, are its children; 0 without one."""
+    process = os.getppid()
+    try:
+        while process:
+            name, _, facts = Path(f'/proc/{process}/stat').read_text().partition('(')[2].rpartition(')')
+            if name in _LAUNCHERS:
+                return process
+            process = int(facts.split()[1])
+    except OSError:  # no Linux
+        pass
+    return 0
