@@ -98,6 +98,9 @@ class Rank:
         if self._station is None:
             time.sleep(timeout)
             return []
+        if timeout < 1e-3:  # the system's waiting for files counts in whole milliseconds
+            time.sleep(timeout)
+            timeout = 0.0
         now = time.monotonic
         return [
             (self._run, ended.trial, now() - ended.begun, ended.outcome, self._brought(ended.trial))
