@@ -230,7 +230,7 @@ def test_cancelling_a_trial_ends_all_that_it_has_started(
 
 
 @BREEDING
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_is_ended_leaves_nothing_and_its_trial_is_lost(
     staffed: Any, crew: Any, tmp_path: Path, wait_until: Callable[..., None], breed: Any, number: int
 ) -> None:

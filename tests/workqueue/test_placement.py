@@ -191,14 +191,20 @@ class Coming:
 
 
 def test_workers_that_come_and_go_change_the_classes_at_once(staffed: Any, crew: Any) -> None:
+    def objective(params: Any) -> float:
+        import time
+
+        time.sleep(0.05)
+        return float(params['x'])
+
     coming = Coming(crew)
     result = Shadho(
-        'placement', lambda params: params['x'], X, backend=staffed({'name': 'first', 'cores': 1}), storage=None,
+        'placement', objective, X, backend=staffed({'name': 'first', 'cores': 1}), storage=None,
         timeout=60, plugins=[coming], display=False,
     ).run()  # fmt: skip
     assert result.stopped == 'plugin'
     assert [planned for _, planned in coming.plans] == [
         {'1-core 1GiB'}, {'1-core 1GiB', '2-core 1GiB'}, {'2-core 1GiB'},
     ]  # fmt: skip
-    assert coming.delay('come', {'1-core 1GiB', '2-core 1GiB'}) < 5.0
-    assert coming.delay('gone', {'2-core 1GiB'}) < 5.0
+    assert coming.delay('come', {'1-core 1GiB', '2-core 1GiB'}) < 10.0
+    assert coming.delay('gone', {'2-core 1GiB'}) < 10.0

@@ -194,15 +194,9 @@ def hand(crew: Any, wait_until: Callable[..., None]) -> Iterator[Any]:
     """Return a worker that is connected to a driver which has no trials."""
     with WorkQueue() as backend:
         backend.open(Job('idle', Function(abs)))
-        started = crew.start('-M', 'idle', '--idle-timeout', '1')
+        started = crew.start('-M', 'idle')
         wait_until(lambda: not backend.poll(0.02) and backend.discover(), 'the coming of the worker')
         yield started
-
-
-def test_an_idle_worker_ends_in_time(hand: Any, wait_until: Callable[..., None]) -> None:
-    assert hand.wait() == 0
-    wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
-    assert 'no driver to work for any more; this worker ends' in hand.said
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
