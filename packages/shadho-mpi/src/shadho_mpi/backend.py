@@ -6,7 +6,7 @@ import atexit
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -18,7 +18,7 @@ from shadho.errors import BackendError
 from shadho.execution.classes import form_classes, slots
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import pickle_objective
-from shadho.records import Hardware, Result, Worker
+from shadho.records import Hardware, Result, TrialState, Worker
 from shadho_mpi.launcher import launched_ranks, load
 from shadho_mpi.serve import LONGEST, SHORTEST, Rank, leave, pack, serve, unpack
 from shadho_mpi.share import Facts
@@ -57,7 +57,14 @@ class _Member:
 
 
 class _Job:
-    """The ranks of this job, from the first search of the script to its end."""
+    """The ranks of this job, from the first search of the script to its end.
+
+    Attributes
+    ----------
+    serving : list of int
+        Numbers of the other ranks. One that has failed is taken off, under a launcher that lets the
+        others live on: that of Open MPI with ``--with-ft ulfm``.
+    """
 
     current: ClassVar[_Job | None] = None
 
@@ -67,7 +74,8 @@ class _Job:
         self.facts: list[Facts] = []
         self.shares: dict[int, Hardware] = {}
         self.runs = 0
-        self._sent: list[Any] = []
+        self.serving = list(range(1, self.size))
+        self._sent: list[tuple[int, Any]] = []
 
     @classmethod
     def join(cls) -> _Job:
@@ -114,25 +122,43 @@ class _Job:
 
     def send(self, number: int, method: str, *arguments: Any) -> None:
         """Let a rank call a method of `serve.Rank`; returns at once."""
-        self._sent = [request for request in self._sent if not request.Test()]
-        self._sent.append(self.communicator.isend((method, *arguments), dest=number))
+        self._forget_sent()
+        request = self._ask(number, self.communicator.isend, (method, *arguments), dest=number)
+        self._sent.append((number, request))
+
+    def _forget_sent(self) -> None:
+        self._sent = [(to, own) for to, own in self._sent if to in self.serving and not self._ask(to, own.Test)]
+
+    def _ask(self, number: int, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call a function of MPI that concerns a rank; None when it says that the rank has failed."""
+        from mpi4py import MPI
+
+        try:
+            return function(*arguments, **options)
+        except MPI.Exception as error:
+            if error.Get_error_class() != MPI.ERR_PROC_FAILED:
+                raise
+            self.serving.remove(number)
+            return None
 
     def receive(self) -> list[tuple[int, Any]]:
         """Return what has come, with the numbers of the ranks that sent it."""
         received = []
-        for number in range(1, self.size):
-            while self.communicator.iprobe(source=number):
+        for number in list(self.serving):
+            while self._ask(number, self.communicator.iprobe, source=number):
                 received.append((number, self.communicator.recv(source=number)))
         return received
 
     def end(self) -> None:
         """Let the other ranks go: the script has ended."""
-        for number in range(1, self.size):
-            self.send(number, 'end')
-        while not all(request.Test() for request in self._sent):
+        is_whole = len(self.serving) == self.size - 1
+        for number in list(self.serving):
+            self.send(number, 'end', is_whole)
+        while self._sent:
             self.receive()  # who is still sending cannot hear
             time.sleep(SHORTEST)
-        leave(self.communicator)
+            self._forget_sent()
+        leave(self.communicator, is_whole)
 
 
 class MPI(Backend):
@@ -173,7 +199,8 @@ class MPI(Backend):
             shares = {0: (self._alone.facts, self._alone.share([self._alone.facts]))}
         else:
             self._ranks.gather()
-            shares = {own.rank: (own, self._ranks.shares[own.rank]) for own in self._ranks.facts}
+            shares = {own.rank: (own, self._ranks.shares[own.rank]) for own in self._ranks.facts
+                      if own.rank in self._ranks.serving}  # fmt: skip
         self._run = 0 if self._ranks is None else self._ranks.runs + 1
         self._members = {number: self._member(*share) for number, share in shares.items()}
         serving = [member for member in self._members.values() if member.compute_class.slots]
@@ -183,7 +210,7 @@ class MPI(Backend):
                 f'no trial fits on a rank ({first.hardware}): each asks for {dict(first.compute_class.resources)}; ask for '
                 'less with resources=, or start fewer ranks on each node'
             )
-        self._classes = form_classes([member.hardware for member in serving], job.classes, job.resources)
+        self._form_classes()
         here = socket.gethostname()
         packed = None
         for number, member in self._members.items():
@@ -200,6 +227,10 @@ class MPI(Backend):
     def _member(self, facts: Facts, hardware: Hardware) -> _Member:
         own = form_classes([hardware], self._job.classes, self._job.resources)[0]
         return _Member(facts, hardware, attrs.evolve(own, slots=slots(hardware, own.resources)))
+
+    def _form_classes(self) -> None:
+        serving = [member.hardware for member in self._members.values() if member.compute_class.slots]
+        self._classes = form_classes(serving, self._job.classes, self._job.resources)
 
     def _tell(self, number: int, method: str, *arguments: Any) -> None:
         if self._ranks is not None:
@@ -261,7 +292,23 @@ class MPI(Backend):
         received = self._ranks.receive()
         if not received:
             time.sleep(pause)
-        return [self._result(number, *ended) for number, ended in received]
+        results = [self._result(number, *ended) for number, ended in received]
+        for number in self._members.keys() - self._ranks.serving:
+            results += self._lose(number)
+        return results
+
+    def _lose(self, number: int) -> list[Result]:
+        """Go on without a rank that has failed; return what is to be said of its trials."""
+        member = self._members.pop(number)
+        log.warning('%s has failed; the search goes on without it', member.name)
+        self._form_classes()
+        if not self._classes:
+            raise BackendError('all ranks that ran trials have failed; start the job again to go on')
+        now = self.now()
+        return [
+            Result(trial, TrialState.LOST, started=begun, finished=now, host=member.name)
+            for trial, begun in member.running.items()
+        ]
 
     def _result(
         self, number: int, run: int, trial: int, age: float, outcome: dict[str, Any], files: bytes | None

@@ -141,7 +141,7 @@ def serve(communicator: Any) -> NoReturn:
                     rank.close()
                     sys.stdout.flush()
                     sys.stderr.flush()
-                    leave(communicator)
+                    leave(communicator, *arguments)
                     # Neither the rest of the script nor its exit handlers, but those of the MPI library, without
                     # which MPICH's launcher takes the end of this process for a failure.
                     ctypes.CDLL(None).exit(0)
@@ -162,12 +162,13 @@ def serve(communicator: Any) -> NoReturn:
         raise
 
 
-def leave(communicator: Any) -> None:
-    """End MPI on all ranks at once: launchers kill ranks that are late."""
+def leave(communicator: Any, is_whole: bool) -> None:
+    """End MPI; on all ranks at once, as launchers kill ranks that are late, unless one of them has failed."""
     from mpi4py import MPI
 
-    communicator.Barrier()
-    communicator.Free()
+    if is_whole:
+        communicator.Barrier()
+        communicator.Free()
     MPI.Finalize()
 
 
