@@ -17,4 +17,4 @@ class TestMPI(IsolatedBackendSuite):
 
 if __name__ == '__main__':
     MPI().attend()  # the others do not return from here
-    sys.exit(pytest.main([__file__, '--quiet', '-p', 'no:cacheprovider', *sys.argv[1:]]))
+    sys.exit(pytest.main([__file__, '--quiet', '--color=no', '-p', 'no:cacheprovider', *sys.argv[1:]]))
