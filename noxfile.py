@@ -17,6 +17,8 @@ nox.options.error_on_missing_interpreters = True
 CORE = './packages/shadho-core'
 LOCAL = './packages/shadho-local'
 WORKQUEUE = './packages/shadho-workqueue'
+MPI = './packages/shadho-mpi'
+MPICH = 'mpich>=4.3'
 GROUPS = nox.project.load_toml('pyproject.toml')['dependency-groups']
 THIS_PYTHON = f'{sys.version_info.major}.{sys.version_info.minor}'
 
@@ -55,7 +57,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=[THIS_PYTHON, *OTHER_PYTHONS])
 def tests(session: nox.Session) -> None:
     """Run all tests on every Python that is installed."""
-    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, groups=('tests', 'data'))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data'))
     provide_engine(session)
     session.run('pytest', *session.posargs)
 
@@ -71,21 +73,21 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types strictly."""
-    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, groups=('types', 'tests'))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, groups=('types', 'tests'))
     session.run('mypy')
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; any warning is an error."""
-    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, groups=('docs',))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, groups=('docs',))
     session.run('sphinx-build', '-W', '--keep-going', '-n', '-q', 'docs', 'docs/_build/html')
 
 
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run the examples as their readers would."""
-    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, groups=('tests', 'data'))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data'))
     provide_engine(session)
     session.run('pytest', 'tests/examples', *session.posargs)
 
@@ -106,6 +108,10 @@ def installed(session: nox.Session) -> None:
     provide_engine(session)
     with session.chdir(away):
         session.run('python', check, 'inline', 'workqueue')
+    session.run('pip', 'uninstall', '--yes', '--quiet', 'shadho-workqueue')
+    install(session, MPI, MPICH)
+    with session.chdir(away):
+        session.run('mpirun', '-n', '3', 'python', check, 'mpi')
 
 
 @nox.session
@@ -114,21 +120,32 @@ def lowest(session: nox.Session) -> None:
     install(session, 'uv')
     pins = Path(session.create_tmp()) / 'lowest.txt'
     compile_pins = ['uv', 'pip', 'compile', '--quiet', '--resolution', 'lowest-direct', '--python', THIS_PYTHON]
-    packages = ('shadho-core', 'shadho-local', 'shadho-workqueue')
+    packages = ('shadho-core', 'shadho-local', 'shadho-workqueue', 'shadho-mpi')
     sources = [f'packages/{package}/pyproject.toml' for package in packages]
+    extras = [part for extra in ('sandbox', 'report', 'mpi') for part in ('--extra', extra)]
     ours = [f'--no-emit-package={package}' for package in packages]
-    session.run(*compile_pins, '-o', str(pins), *sources, '--extra', 'sandbox', '--extra', 'report', *ours)
-    constrained = ['-c', str(pins), '-r', str(pins), CORE, LOCAL, WORKQUEUE, *GROUPS['tests']]
+    session.run(*compile_pins, '-o', str(pins), *sources, *extras, *ours)
+    constrained = ['-c', str(pins), '-r', str(pins), CORE, LOCAL, WORKQUEUE, MPI, *GROUPS['tests']]
     session.run('uv', 'pip', 'install', '--quiet', *constrained)
     provide_engine(session)
     # Old releases warn of each other and of newer ones that they were not written for.
-    session.run('pytest', '-W', 'ignore', 'tests/core', 'tests/local', 'tests/workqueue', *session.posargs)
+    session.run('pytest', '-W', 'ignore', 'tests/core', 'tests/local', 'tests/workqueue', 'tests/mpi', *session.posargs)
+
+
+@nox.session
+def openmpi(session: nox.Session) -> None:
+    """Run the tests of the MPI backend under Open MPI, which may not be in one environment with MPICH."""
+    install(session, CORE, LOCAL, MPI, 'openmpi>=5.0', groups=('tests',))
+    root = {'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
+    environment = {'MPIRUN_FLAGS': '--oversubscribe --bind-to none', **(root if os.geteuid() == 0 else {})}
+    session.run('pytest', 'tests/mpi', '-m', 'not mpich', *session.posargs, env=environment)
+    session.run('pytest', 'tests/mpi/survivors.py', env=environment)
 
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure what a trial costs, beside peers, and what scheduling gains."""
-    install(session, CORE, LOCAL, WORKQUEUE, groups=('benchmarks',))
+    install(session, CORE, LOCAL, WORKQUEUE, MPI, MPICH, groups=('benchmarks',))
     provide_engine(session)
     for script in sorted(os.listdir('benchmarks')):
         if script.endswith('.py'):

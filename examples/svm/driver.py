@@ -5,6 +5,7 @@
     python driver.py --command      # each trial as a command of its own
     python driver.py --workqueue    # as commands, on workers that are started in other terminals, or on other machines:
                                     #     python3 -m shadho.workers.workqueue -M svm
+    mpirun -n 3 python driver.py    # on the other two of three ranks of an MPI job
     python driver.py --slides       # with the ranges of the tutorial's slides, where C may be negative
 
 It needs ``pip install mlxtend scikit-learn matplotlib`` (workers need scikit-learn only), and leaves ``svm.db`` (every
@@ -58,6 +59,7 @@ def main():
     parser.add_argument('--slides', action='store_true', help='search the ranges of the slides')
     arguments = parser.parse_args()
 
+    backend = 'workqueue' if arguments.workqueue else 'local' if arguments.command else 'auto'
     name = 'svm-tutorial' if arguments.slides else 'svm'
     as_command = arguments.command or arguments.workqueue
     opt = Shadho(
@@ -68,7 +70,7 @@ def main():
         timeout=arguments.timeout,
         max_tasks=arguments.max_tasks,
         seed=arguments.seed,
-        backend='workqueue' if arguments.workqueue else 'local',
+        backend=backend,
     )
     if as_command:
         add_files(opt)

@@ -12,6 +12,7 @@ import pytest
 
 import shadho
 import shadho_local
+import shadho_mpi
 import shadho_worker
 import shadho_workqueue
 
@@ -34,7 +35,7 @@ def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path, run_exam
 
 def _modules() -> Iterator[str]:
     yield shadho_worker.__name__
-    for package in (shadho, shadho_local, shadho_workqueue):
+    for package in (shadho, shadho_local, shadho_mpi, shadho_workqueue):
         yield package.__name__
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):
             if info.name not in ('shadho.live', 'shadho_workqueue.task'):  # made to be run, not imported

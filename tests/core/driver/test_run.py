@@ -368,7 +368,6 @@ def test_a_callback_that_always_raises_ends_at_the_limits_of_the_search() -> Non
         ({'max_retries': -1}, 'max_retries must be an integer of 0 or more'),
         ({'trial_timeout': 0}, 'trial_timeout must be'),
         ({'backend': 'inlin'}, "backend='inlin': no such backend; did you mean 'inline'"),
-        ({'backend': 'mpi'}, 'pip install shadho-core\\[mpi\\]'),
         ({'method': 'tpee'}, "method='tpee': no such sampler"),
         ({'storage': 'results.csv'}, "storage='results.csv': no storage has this name or file ending"),
         ({'durability': 'some'}, "durability must be 'normal' or 'full'"),

@@ -152,9 +152,10 @@ def test_an_unknown_name_tells_of_broken_plugins(install):
         load().get('sampler', 'odd')
 
 
-def test_the_name_of_a_package_that_is_not_installed_says_how_to_install_it():
-    with pytest.raises(ConfigurationError, match=r'pip install shadho-core\[workqueue\]'):
-        Registry().get('backend', 'workqueue')
+@pytest.mark.parametrize('name', ['local', 'mpi', 'workqueue'])
+def test_the_name_of_a_package_that_is_not_installed_says_how_to_install_it(name):
+    with pytest.raises(ConfigurationError, match=rf'pip install shadho-core\[{name}\]'):
+        Registry().get('backend', name)
 
 
 def test_objects_can_be_plugins_of_one_search_only(site):
