@@ -60,7 +60,7 @@ def load() -> Any:
             MPI.Init_thread()
     size, launched = MPI.COMM_WORLD.Get_size(), launched_ranks()
     if size == 1 and launched > 1:
-        library = MPI.Get_library_version().splitlines()[0].strip()
+        library = MPI.Get_library_version().splitlines()[0].partition(',')[0].strip()
         raise BackendError(
             f'the launcher started {launched} ranks, but each of them sees itself alone: it belongs to another MPI than '
             f'the library of mpi4py here, which is {library!r}. Use the launcher of that MPI (in the same virtual environment: '
