@@ -17,8 +17,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from sybil import Document, Example, Sybil
@@ -30,8 +31,8 @@ _checker = doctest.OutputChecker()
 
 
 @pytest.fixture
-def run_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], int]:
-    """Run all examples of a page in a temporary folder; returns how many there are."""
+def run_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], int]]:
+    """Run all examples of a page in a temporary folder and the caller's environment; returns how many there are."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'state'))
     monkeypatch.setenv('PATH', os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
@@ -47,7 +48,8 @@ def run_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[P
             example.evaluate()
         return len(examples)
 
-    return run
+    with mock.patch.dict(os.environ):  # which pages may change
+        yield run
 
 
 def _write_file(example: Example) -> bool:
