@@ -435,6 +435,9 @@ class _Run:
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
             with contextlib.suppress(OSError, ValueError):  # nobody may be reading any more
                 sys.stdout.write(result.output + '\n' * (not result.output.endswith('\n')))
+        if result.state is TrialState.CANCELLED:  # it had not begun
+            self.search.cancel(trial)
+            return []
         if result.state is TrialState.LOST:
             self.attempts[trial.id] = self.attempts.get(trial.id, 0) + 1
             log.warning('trial %d lost its worker%s; it runs again', trial.id, f' {result.host}' if result.host else '')

@@ -38,6 +38,7 @@ def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
     if cpus and hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, cpus)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a worker may ignore it, which its trials must not inherit
     output = _Output()
     faulthandler.enable(output.file)
     try:

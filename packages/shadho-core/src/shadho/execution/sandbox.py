@@ -37,7 +37,7 @@ from shadho.execution.objective import Objective
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import kill_session
 
-__all__ = ['Ended', 'Pickled', 'Sandbox', 'pickle_objective', 'poll']
+__all__ = ['Ended', 'Pickled', 'Sandbox', 'pickle_objective', 'pickle_params', 'poll']
 
 _CHILD = """
 import sys
@@ -82,6 +82,20 @@ def pickle_objective(objective: Objective) -> bytes:
     finally:
         if unknown is not None:
             cloudpickle.unregister_pickle_by_value(unknown)
+
+
+def pickle_params(params: Any) -> bytes:
+    """Pickle the parameters of a trial.
+
+    Raises
+    ------
+    ConfigurationError
+        When they hold what cannot leave this process.
+    """
+    try:
+        return bytes(cloudpickle.dumps(params))
+    except Exception as error:
+        raise ConfigurationError(f'the parameters {params!r} cannot be sent to another process: {error}') from error
 
 
 def _unimportable(function: Any) -> ModuleType | None:
@@ -190,9 +204,10 @@ class Sandbox:
 
     def submit(self, trial: int, params: Any, timeout: float | None = None) -> None:
         """Run a trial; its time (seconds) counts from when the process is free and ready for it."""
-        self._tasks.append(_Task(trial, _pickle(trial, params), timeout or math.inf))
+        task = _Task(trial, pickle.dumps((trial, pickle_params(params))), timeout or math.inf)
         if self._process is None:
             self.start()
+        self._tasks.append(task)
         self._advance()
 
     def cancel(self, trial: int) -> None:
@@ -361,13 +376,6 @@ def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended]:
         ended = [news for sandbox in sandboxes for news in sandbox.news(readable)]
         if ended or time.monotonic() >= until:
             return ended
-
-
-def _pickle(trial: int, params: Any) -> bytes:
-    try:
-        return pickle.dumps((trial, bytes(cloudpickle.dumps(params))))
-    except Exception as error:
-        raise ConfigurationError(f'the parameters {params!r} cannot be sent to another process: {error}') from error
 
 
 def _read(message: bytes) -> Outcome:
