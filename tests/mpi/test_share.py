@@ -9,14 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadho_mpi.share import Facts, divide
+from shadho_mpi.share import Facts, divide, facts
 
 GPUS = (('GPU-a', 'V100'), ('GPU-b', 'V100'), ('GPU-c', 'A100'))
 
 
-def node(*cpus: Any, host: str = 'here', first: int = 1, gpus: Any = (), memory: int = 8000) -> list[Facts]:
+def node(
+    *cpus: Any, host: str = 'here', first: int = 1, quota: int = 64, gpus: Any = (), memory: int = 8000
+) -> list[Facts]:
     """Return the facts of ranks of one host, by the CPUs that each may use."""
-    return [Facts(first + place, host, tuple(own), tuple(gpus), memory) for place, own in enumerate(cpus)]
+    return [
+        Facts(first + place, host, tuple(own), min(quota, len(own)), tuple(gpus), memory)
+        for place, own in enumerate(cpus)
+    ]
 
 
 def cores(ranks: list[Facts]) -> list[int]:
@@ -42,6 +47,19 @@ def test_cores_that_the_launcher_has_divided_stay_with_their_ranks() -> None:
 
 def test_ranks_whose_cores_overlap_divide_the_overlap() -> None:
     assert cores(node(range(4), range(2, 8))) == [3, 5]
+
+
+def test_a_quota_of_cores_is_divided() -> None:
+    """As of a container that may run on all CPUs, but not on all at a time."""
+    assert cores(node(range(16), quota=4)) == [4]
+    assert cores(node(range(16), range(16), quota=4)) == [2, 2]
+    assert cores(node(range(4), range(4, 16), quota=4)) == [4, 4]
+    assert cores(node(range(16), range(16), range(16), quota=2)) == [1, 1, 1]
+
+
+def test_a_rank_sees_its_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('joblib.cpu_count', lambda: 1)
+    assert facts(1).cores == 1
 
 
 def test_every_rank_has_a_core() -> None:

@@ -23,6 +23,9 @@ class Facts:
     rank : int
     host : str
     cpus : tuple of int
+        Those that it may run on.
+    cores : int
+        How many it may use at a time: a quota, such as a container's, may be below the number of `cpus`.
     gpus : tuple of (str, str)
         Device and model.
     memory : int
@@ -32,20 +35,22 @@ class Facts:
     rank: int
     host: str
     cpus: tuple[int, ...]
+    cores: int
     gpus: tuple[tuple[str, str], ...]
     memory: int
 
 
 def facts(rank: int) -> Facts:
     """Return what this rank sees."""
-    return Facts(rank, socket.gethostname(), tuple(usable_cpus()), tuple(visible_gpus()), probe().memory)
+    found = probe()
+    return Facts(rank, socket.gethostname(), tuple(usable_cpus()), found.cores, tuple(visible_gpus()), found.memory)
 
 
 def divide(own: Facts, ranks: Sequence[Facts]) -> tuple[Hardware, list[str]]:
     """Return the share of a rank, and its GPUs' devices.
 
-    Cores that several ranks of a node may use are divided among them, so is the memory; GPUs go
-    round. Facts in ``SHADHO_HARDWARE`` are taken as they are.
+    Cores that several ranks of a node may use are divided among them, so are their quota and the memory;
+    GPUs go round. Facts in ``SHADHO_HARDWARE`` are taken as they are.
 
     Parameters
     ----------
@@ -55,7 +60,8 @@ def divide(own: Facts, ranks: Sequence[Facts]) -> tuple[Hardware, list[str]]:
     """
     node = [other for other in ranks if other.host == own.host]
     users = Counter(cpu for other in node for cpu in other.cpus)
-    cores = max(1, int(sum(1 / users[cpu] for cpu in own.cpus) + 1e-9))
+    quota = min(1.0, own.cores / len(own.cpus))
+    cores = max(1, int(sum(1 / users[cpu] for cpu in own.cpus) * quota + 1e-9))
     sharing = [other.rank for other in node if other.gpus == own.gpus]
     gpus = own.gpus[sharing.index(own.rank) :: len(sharing)]
     hardware = probe(cores=cores, memory=own.memory // len(node), gpus=tuple(model for _, model in gpus))
