@@ -124,6 +124,23 @@ def test_what_brings_mpi_is_told_where_it_is_missing(monkeypatch: pytest.MonkeyP
     assert 'pip install "shadho-core[mpi]"' in ended.stderr
 
 
+HELPER = """
+import atexit
+from shadho_mpi import launcher
+atexit.register(print, 'HANDLER')
+launcher._watch = WATCH
+with launcher._watched():
+    print('WATCHED', flush=True)
+"""
+
+
+@pytest.mark.parametrize('watch', ['lambda rank, over: 1 / 0', 'lambda rank, over: None'])
+def test_the_helper_of_a_rank_never_runs_its_script(watch: str) -> None:
+    command = [sys.executable, '-c', HELPER.replace('WATCH', watch, 1)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, 'WATCHED\nHANDLER\n')
+
+
 @pytest.mark.parametrize('backend', ['', "backend='mpi',"])
 def test_mpi_is_not_loaded_without_a_launcher(backend: str) -> None:
     ended = run(backend=backend)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ __all__ = ['launched_ranks', 'load']
 
 _SIZES = ('OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MV2_COMM_WORLD_SIZE', 'MPI_LOCALNRANKS')
 _LOOK = 0.5
+_GATHERING = 60.0
+"""Seconds that ranks have to reach ``run()``, from when this one did."""
+_PAUSE = 5e-3
 _LAUNCHERS = ('hydra_pmi_proxy', 'mpirun', 'orted', 'prted', 'prterun')
 _LOCAL_SIZES = ('MPI_LOCALNRANKS', 'OMPI_COMM_WORLD_LOCAL_SIZE')
 _SLURM = ('SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS')
@@ -43,7 +48,7 @@ def load() -> Any:
     Raises
     ------
     BackendError
-        When mpi4py is missing, or belongs to another MPI than the launcher.
+        When mpi4py is missing, or belongs to another MPI than the launcher; when ranks do not come here.
     """
     try:
         import mpi4py
@@ -66,40 +71,69 @@ def load() -> Any:
             f'the library of mpi4py here, which is {library!r}. Use the launcher of that MPI (in the same virtual environment: '
             'mpirun), or install mpi4py for the MPI of the launcher'
         )
-    return MPI.COMM_WORLD.Dup()
+    return _duplicate(MPI.COMM_WORLD)
+
+
+def _duplicate(world: Any) -> Any:
+    """Return a duplicate, which takes all ranks: where the script has initialised MPI, they may not be here yet."""
+    until = time.monotonic() + _GATHERING
+    duplicate, request = world.Idup()
+    while not request.Test():
+        if time.monotonic() > until:
+            atexit.register(world.Abort, 1)  # a plain end would wait for the missing ranks
+            raise BackendError(_missing(world.Get_size()))
+        time.sleep(_PAUSE)
+    return duplicate
+
+
+def _missing(launched: int) -> str:
+    return (
+        f'some of the {launched} ranks have not reached run() within {_GATHERING:g} s of this one. Every rank must run the '
+        'script up to run(): is that behind a condition, or do they load something slow?'
+    )
 
 
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
-    """End this process when another rank of its node has ended meanwhile.
+    """End this process when another rank of its node has ended meanwhile, or some rank does not come.
 
     The first call of MPI waits for all ranks. MPICH's launcher does not mind one that ends before that
     with an exception, Open MPI's one that ends without, and the others would wait for ever.
     """
-    launcher = _launcher()
-    children = Path(f'/proc/{launcher}/task/{launcher}/children')
-    expected = next((int(os.environ[name]) for name in _LOCAL_SIZES if name in os.environ), 0)
-    if expected < 2 or not children.exists():
-        yield
-        return
     over, tie = os.pipe()
     rank = os.getpid()
     watcher = os.fork()  # a thread could not look while MPI holds Python's lock
     if not watcher:
-        os.closerange(3, over)
-        os.closerange(over + 1, 256)  # the launcher's connections are not this process's
-        while not select.select([over], [], [], _LOOK)[0]:
-            if len(children.read_text().split()) < expected:
-                os.write(2, b'a rank of this job ended before it came to run(); the job ends\n')
-                os.kill(rank, signal.SIGKILL)
-                break
-        os._exit(0)
+        try:
+            os.closerange(3, over)
+            os.closerange(over + 1, 256)  # the launcher's connections are not this process's
+            _watch(rank, over)
+        finally:
+            os._exit(0)  # whatever happens: the script is not this process's to run
     os.close(over)
     try:
         yield
     finally:
         os.close(tie)
         os.waitpid(watcher, 0)
+
+
+def _watch(rank: int, over: int) -> None:
+    """Kill a rank when it waits in vain, until a pipe is closed."""
+    launcher = _launcher()
+    children = Path(f'/proc/{launcher}/task/{launcher}/children')
+    sizes = [int(os.environ[name]) for name in _LOCAL_SIZES if name in os.environ and children.exists()]
+    expected = sizes[0] if sizes else 0
+    until = time.monotonic() + _GATHERING
+    why = ''
+    while not why and not select.select([over], [], [], _LOOK)[0]:
+        if expected and len(children.read_text().split()) < expected:
+            why = 'a rank of this job ended before it came to run()'
+        elif time.monotonic() > until:
+            why = _missing(launched_ranks())
+    if why:
+        os.write(2, f'{why}; the job ends\n'.encode())
+        os.kill(rank, signal.SIGKILL)
 
 
 def _launcher() -> int:
