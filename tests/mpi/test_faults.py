@@ -111,7 +111,7 @@ def test_a_killed_launcher_ends_the_job_and_the_next_start_goes_on(mpirun: Any, 
 
 
 ENDINGS = """
-import ctypes, json, os, sys, time
+import ctypes, json, os, signal, sys, time
 from shadho import Shadho, spaces
 
 def objective(params):
@@ -119,13 +119,15 @@ def objective(params):
         sys.exit(3)
     if params == 'exits at once':
         os._exit(3)
+    if params == 'asks itself to end':
+        os.kill(os.getpid(), signal.SIGTERM)
     if params == 'reads nowhere':
         ctypes.string_at(0)
     if params == 'stays':
         time.sleep(1000)
     return 1.0
 
-cases = ['exits', 'exits at once', 'reads nowhere', 'stays', *[f'works {number}' for number in range(8)]]
+cases = ['exits', 'exits at once', 'asks itself to end', 'reads nowhere', 'stays', *[f'works {number}' for number in range(8)]]
 result = Shadho(
     'job', objective, spaces.choice(cases), method='grid', storage=None, seed=1, trial_timeout=1.5, display=False
 ).run()
@@ -139,6 +141,7 @@ def test_what_an_objective_does_to_its_process_fails_that_trial_only(mpirun: Any
     assert json.loads(job.out) == {
         'exits': 'exception',
         'exits at once': 'crash',
+        'asks itself to end': 'crash',
         'reads nowhere': 'crash',
         'stays': 'timeout',
         **{f'works {number}': None for number in range(8)},

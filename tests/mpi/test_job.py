@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +121,55 @@ def test_an_exception_in_run_ends_the_job(mpirun: Any) -> None:
     assert 'StorageError' in job.err
 
 
+def test_results_that_come_after_the_search_do_not_hold_up_the_end(mpirun: Any) -> None:
+    """Large ones, which leave their rank only when the first one takes them."""
+    script = """
+from shadho_mpi.serve import Rank
+
+poll = Rank.poll
+
+def poll_late(self, timeout):
+    ended = poll(self, timeout)
+    if ended:
+        while not Path('over').exists():
+            time.sleep(0.01)
+        time.sleep(0.5)  # the first rank has only to leave
+    return ended
+
+Rank.poll = poll_late
+result = search('job', lambda params: {'loss': 1.0, 'much': 'x' * 4_000_000}, timeout=1.0)
+print('AFTER', result.stopped, len(result), flush=True)
+Path('over').touch()
+"""
+    job = mpirun(3, SCRIPT + script, timeout=END)
+    assert (job.status, job.out) == (0, 'AFTER timeout 0\n')
+
+
+LOADING = pytest.mark.parametrize('load', ['', 'from mpi4py import MPI\n'])
+"""Scripts may load MPI themselves."""
+
+
+@LOADING
+def test_a_rank_that_does_not_come_ends_the_job_with_the_reason(mpirun: Any, load: str) -> None:
+    script = """
+from shadho_mpi import launcher
+
+launcher._GATHERING = 1.0
+if RANK == 1:
+    time.sleep(1000)
+search('job', lambda params: params['x'])
+"""
+    job = mpirun(3, SCRIPT + load + script, timeout=END)
+    assert job.status != 0
+    assert 'some of the 3 ranks have not reached run() within 1 s of this one' in job.err
+
+
+@LOADING
 @pytest.mark.parametrize('rank', [0, 2])
-def test_bad_facts_of_a_rank_end_the_job_with_the_reason(mpirun: Any, rank: int) -> None:
+def test_bad_facts_of_a_rank_end_the_job_with_the_reason(mpirun: Any, rank: int, load: str) -> None:
     """The first rank runs no trials, and its facts do not matter."""
     script = f"if RANK == {rank}: os.environ['SHADHO_HARDWARE'] = 'four'\nsearch('job', lambda params: params['x'])\n"
-    job = mpirun(3, SCRIPT + script, timeout=END)
+    job = mpirun(3, SCRIPT + load + script, timeout=END)
     assert (job.status == 0) == (rank == 0)
     assert ('SHADHO_HARDWARE is not JSON' in job.err) == (rank == 2)
 
@@ -160,15 +205,70 @@ search('job', wait, max_tasks=1)
 """
     job = mpirun.start(4, SCRIPT + script)
     wait_until(Path('started').exists, 'the trial')
-    ranks = [psutil.Process(int(Path(f'rank-{number}').read_text())) for number in range(4)]
-    before, begun = [sum(rank.cpu_times()[:2]) for rank in ranks], time.monotonic()
-    time.sleep(3)
-    seconds = time.monotonic() - begun
-    shares = [(sum(rank.cpu_times()[:2]) - used) / seconds for rank, used in zip(ranks, before)]
-    print(shares)
+    shares = used(range(4))
     Path('go').touch()
     assert job.wait() == 0
     assert max(shares) <= 0.1, shares
+
+
+def test_ranks_that_wait_for_others_leave_the_processor_alone(mpirun: Any, wait_until: Any) -> None:
+    """Where the script has loaded MPI, so that this waiting is ours."""
+    script = """
+from mpi4py import MPI
+
+Path(f'loaded-{RANK}').touch()
+while RANK == 1 and not Path('go').exists():
+    time.sleep(0.05)
+print('AFTER', len(search('job', lambda params: params['x'])))
+"""
+    job = mpirun.start(3, SCRIPT + script)
+    wait_until(lambda: len(list(Path.cwd().glob('loaded-*'))) == 3, 'the loading of MPI')
+    shares = used([0, 2])
+    Path('go').touch()
+    assert (job.wait(), job.out) == (0, 'AFTER 20\n')
+    assert max(shares) <= 0.1, shares
+
+
+def used(ranks: Iterable[int]) -> list[float]:
+    """Return what share of a core each rank uses, seen for three seconds."""
+    processes = [psutil.Process(int(Path(f'rank-{number}').read_text())) for number in ranks]
+    before, begun = [sum(rank.cpu_times()[:2]) for rank in processes], time.monotonic()
+    time.sleep(3)
+    seconds = time.monotonic() - begun
+    return [(sum(rank.cpu_times()[:2]) - earlier) / seconds for rank, earlier in zip(processes, before)]
+
+
+LOST = """
+from mpi4py import MPI
+from shadho_mpi.backend import _Job
+
+class Communicator:
+    def iprobe(self, source):
+        return source == 1
+
+    def recv(self, source):
+        calls.append(f'receive from {source}')
+        raise MPI.Exception(MPI.ERR_PROC_FAILED)
+
+    def isend(self, message, dest):
+        calls.append(f'send to {dest}')
+        raise MPI.Exception(MPI.ERR_PROC_FAILED)
+
+calls = []
+job = _Job()
+job.communicator, job.serving = Communicator(), [1, 2]
+print(job.receive(), job.serving)
+for number in (1, 2, 2):
+    job.send(number, 'close')
+print(calls, job.serving)
+MPI.Finalize()
+"""
+
+
+def test_a_rank_that_is_lost_while_it_sends_is_not_asked_again(mpirun: Any) -> None:
+    """As under Open MPI with ``--with-ft ulfm``, at a moment that no test could choose."""
+    job = mpirun(1, LOST)
+    assert (job.status, job.out) == (0, "[] [2]\n['receive from 1', 'send to 2'] []\n"), job.err
 
 
 def recorded() -> list[Any]:

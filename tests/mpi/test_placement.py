@@ -171,6 +171,61 @@ def test_files_of_commands_travel_to_ranks_on_other_hosts_and_back(mpirun: Any) 
     assert all(place.startswith(f'{job.folder}/') and place.endswith('/inputs/data') for place in there)
 
 
+LINKS = """
+opt = Shadho('job', 'cat linked.txt data/linked.txt > result.json', X, max_tasks=3, storage=None, display=False)
+for name in ('linked.txt', 'data'):
+    opt.add_input_file(name)
+print({(own.host.partition(' ')[0], own.loss) for own in opt.run()})
+"""
+
+
+def test_linked_input_files_travel_as_files(mpirun: Any) -> None:
+    Path('far').mkdir()
+    Path('far', 'first.txt').write_text('1')
+    Path('far', 'second.txt').write_text('2.5')
+    Path('linked.txt').symlink_to(Path('far', 'first.txt').absolute())
+    Path('real-data').mkdir()
+    Path('real-data', 'linked.txt').symlink_to('../far/second.txt')
+    Path('data').symlink_to('real-data')
+    job = mpirun(1, START + LINKS, (1, *AWAY), timeout=60)
+    assert (job.status, job.out) == (0, "{('elsewhere', 12.5)}\n"), job.err
+
+
+def test_input_files_that_cannot_be_read_end_the_job_with_the_reason(mpirun: Any) -> None:
+    Path('data').mkdir()
+    Path('data', 'gone').symlink_to('nowhere')
+    Path('linked.txt').touch()
+    job = mpirun(1, START + LINKS, (1, *AWAY), timeout=60)
+    assert job.status == 1
+    assert 'the input files cannot be sent to the ranks on other machines' in job.err
+
+
+def test_output_files_that_lead_out_of_their_folder_fail_their_trial_only(mpirun: Any) -> None:
+    command = """
+mkdir -p made; echo 1 > made/file; echo 1 > result.json
+if grep -q leads hyperparameters.json; then ln -s /etc/hostname made/link; fi
+"""
+    script = (
+        START
+        + f"""
+opt = Shadho(
+    'job', {command!r}, spaces.choice(['leads out', 'stays', 'stays, too']), method='grid', storage=None, seed=1,
+    display=False,
+)
+opt.add_output_file('made')
+print(json.dumps({{own.params: own.error and [own.error.kind, own.error.message] for own in opt.run()}}))
+"""
+    )
+    job = mpirun(1, script, (2, *AWAY), timeout=60)
+    assert job.status == 0, job.err
+    errors = json.loads(job.out)
+    kind, message = errors.pop('leads out')
+    assert kind == 'result'
+    assert message.startswith('the output files could not be brought back: ')
+    assert errors == {'stays': None, 'stays, too': None}
+    assert len(list(Path('job-output').glob('*/made/file'))) >= 2
+
+
 def test_ranks_on_other_hosts_do_not_divide_the_cores_of_this_one(mpirun: Any) -> None:
     script = START + (
         "result = Shadho('job', lambda params: params['x'], X, max_tasks=5, storage=None, display=False).run()\n"

@@ -5,30 +5,29 @@ from __future__ import annotations
 import atexit
 import logging
 import socket
+import tarfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import attrs
-import cloudpickle
 
 from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.errors import BackendError
 from shadho.execution.classes import form_classes, slots
 from shadho.execution.objective import Command
-from shadho.execution.sandbox import pickle_objective
+from shadho.execution.sandbox import pickle_objective, pickle_params
 from shadho.records import Hardware, Result, TrialState, Worker
 from shadho_mpi.launcher import launched_ranks, load
-from shadho_mpi.serve import LONGEST, SHORTEST, Rank, leave, pack, serve, unpack
+from shadho_mpi.serve import LONGEST, SHORTEST, Rank, leave, pack, serve, unpack, without_files
 from shadho_mpi.share import Facts
 
 __all__ = ['MPI']
 
 log = logging.getLogger('shadho')
 
-_GATHERING = 60.0
-"""Seconds that ranks have to reach ``run()``, from when the first one did."""
+_ALL_LOST = 'all ranks that ran trials have failed; start the job again to go on'
 
 
 @attrs.define
@@ -71,7 +70,7 @@ class _Job:
     def __init__(self) -> None:
         self.communicator = load()
         self.size: int = self.communicator.Get_size()
-        self.facts: list[Facts] = []
+        self.facts: dict[int, Facts] = {}
         self.shares: dict[int, Hardware] = {}
         self.runs = 0
         self.serving = list(range(1, self.size))
@@ -88,43 +87,28 @@ class _Job:
         return cls.current
 
     def gather(self) -> None:
-        """Wait until every rank is there, and divide their nodes among them.
-
-        Raises
-        ------
-        BackendError
-            When one is missing.
-        """
+        """Hear what every rank sees of its node, and divide their nodes among them."""
         if self.shares:
             return
-        until = time.monotonic() + _GATHERING
-        self.facts = self._hear_all(until)
-        for number in range(1, self.size):
-            self.send(number, 'share', self.facts)
-        for own, share in zip(self.facts, self._hear_all(until)):
-            self.shares[own.rank] = share
+        self.facts = self._hear_all()
+        for number in list(self.serving):
+            self.send(number, 'share', list(self.facts.values()))
+        self.shares = self._hear_all()
 
-    def _hear_all(self, until: float) -> list[Any]:
+    def _hear_all(self) -> dict[int, Any]:
+        """Wait for one message of each rank; all have come to ``run()``, so they do not take long."""
         heard: dict[int, Any] = {}
-        while len(heard) < self.size - 1:
-            for number in range(1, self.size):
-                if number not in heard and self.communicator.iprobe(source=number):
-                    heard[number] = self.communicator.recv(source=number)
-            if time.monotonic() > until:
-                missing = sorted(set(range(1, self.size)) - set(heard))
-                raise BackendError(
-                    f'{len(missing)} of {self.size - 1} ranks have not reached run() within {_GATHERING:g} s of the first '
-                    f'one: {missing}. Every rank must run the script up to run(): is that behind a condition, or do they load '
-                    'something slow?'
-                )
+        while not heard.keys() >= set(self.serving):
+            heard.update(self.receive())
             time.sleep(LONGEST)
-        return [heard[number] for number in sorted(heard)]
+        return dict(sorted(heard.items()))
 
     def send(self, number: int, method: str, *arguments: Any) -> None:
         """Let a rank call a method of `serve.Rank`; returns at once."""
         self._forget_sent()
-        request = self._ask(number, self.communicator.isend, (method, *arguments), dest=number)
-        self._sent.append((number, request))
+        if number in self.serving:
+            request = self._ask(number, self.communicator.isend, (method, *arguments), dest=number)
+            self._sent.append((number, request))
 
     def _forget_sent(self) -> None:
         self._sent = [(to, own) for to, own in self._sent if to in self.serving and not self._ask(to, own.Test)]
@@ -145,8 +129,10 @@ class _Job:
         """Return what has come, with the numbers of the ranks that sent it."""
         received = []
         for number in list(self.serving):
-            while self._ask(number, self.communicator.iprobe, source=number):
-                received.append((number, self.communicator.recv(source=number)))
+            while number in self.serving and self._ask(number, self.communicator.iprobe, source=number):
+                message = self._ask(number, self.communicator.recv, source=number)
+                if number in self.serving:
+                    received.append((number, message))
         return received
 
     def end(self) -> None:
@@ -154,10 +140,12 @@ class _Job:
         is_whole = len(self.serving) == self.size - 1
         for number in list(self.serving):
             self.send(number, 'end', is_whole)
-        while self._sent:
-            self.receive()  # who is still sending cannot hear
-            time.sleep(SHORTEST)
+        present = set(self.serving)
+        while self._sent or present & set(self.serving):
+            # Who is still sending a result can neither hear nor leave before it is taken.
+            present -= {number for number, message in self.receive() if message is None}
             self._forget_sent()
+            time.sleep(LONGEST)
         leave(self.communicator, is_whole)
 
 
@@ -199,8 +187,9 @@ class MPI(Backend):
             shares = {0: (self._alone.facts, self._alone.share([self._alone.facts]))}
         else:
             self._ranks.gather()
-            shares = {own.rank: (own, self._ranks.shares[own.rank]) for own in self._ranks.facts
-                      if own.rank in self._ranks.serving}  # fmt: skip
+            shares = {number: (self._ranks.facts[number], self._ranks.shares[number]) for number in self._ranks.serving}
+            if not shares:
+                raise BackendError(_ALL_LOST)
         self._run = 0 if self._ranks is None else self._ranks.runs + 1
         self._members = {number: self._member(*share) for number, share in shares.items()}
         serving = [member for member in self._members.values() if member.compute_class.slots]
@@ -218,7 +207,7 @@ class MPI(Backend):
                 continue
             files = None
             if isinstance(job.objective, Command) and member.facts.host != here:
-                packed = packed or pack(job.objective.inputs)
+                packed = packed or _pack_inputs(job.objective)
                 files = packed
             self._tell(number, 'open', self._run, objective, member.compute_class, files, job.trial_timeout)
         if self._ranks is not None:
@@ -264,7 +253,7 @@ class MPI(Backend):
         ]
         number = min(able)[1]
         self._members[number].running[trial.id] = self.now()
-        self._tell(number, 'submit', trial.id, cloudpickle.dumps(trial.params))
+        self._tell(number, 'submit', trial.id, pickle_params(trial.params))
 
     def cancel(self, trial: Trial) -> None:
         for number, member in self._members.items():
@@ -303,7 +292,7 @@ class MPI(Backend):
         log.warning('%s has failed; the search goes on without it', member.name)
         self._form_classes()
         if not self._classes:
-            raise BackendError('all ranks that ran trials have failed; start the job again to go on')
+            raise BackendError(_ALL_LOST)
         now = self.now()
         return [
             Result(trial, TrialState.LOST, started=begun, finished=now, host=member.name)
@@ -317,7 +306,17 @@ class MPI(Backend):
         if run != self._run or member.running.pop(trial, None) is None:
             return None  # cancelled, or of an earlier search
         if files is not None and isinstance(self._job.objective, Command):
-            unpack(files, self._job.objective.output_folder)
+            try:
+                unpack(files, self._job.objective.output_folder)
+            except (OSError, tarfile.TarError) as error:
+                outcome = without_files(outcome, error)
         now = self.now()
         when = {'started': now - age, 'finished': now, 'seconds': outcome['seconds']}
         return Result.of(trial, outcome, **when, host=member.name, output=outcome['output'])
+
+
+def _pack_inputs(command: Command) -> bytes:
+    try:
+        return pack(command.inputs, follow=True)
+    except OSError as error:
+        raise BackendError(f'the input files cannot be sent to the ranks on other machines: {error}') from error

@@ -13,20 +13,24 @@ import tarfile
 import time
 import traceback
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 import attrs
 
+import shadho_worker
+from shadho.execution.command import Outcome
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import Pickled, pickle_objective
 from shadho.execution.station import Station
 from shadho_mpi.share import Facts, divide, facts
 
-__all__ = ['LONGEST', 'SHORTEST', 'Rank', 'leave', 'pack', 'serve', 'unpack']
+__all__ = ['LONGEST', 'SHORTEST', 'Rank', 'leave', 'pack', 'serve', 'unpack', 'without_files']
 
 SHORTEST, LONGEST = 2e-5, 5e-3
 """Seconds between two looks for messages: MPI's own waiting would keep a core busy."""
+
+_HAS_FILTERS = hasattr(tarfile, 'data_filter')  # Python 3.10.12, 3.11.4 and later
 
 
 class Rank:
@@ -103,16 +107,19 @@ class Rank:
             timeout = 0.0
         now = time.monotonic
         return [
-            (self._run, ended.trial, now() - ended.begun, ended.outcome, self._brought(ended.trial))
+            (self._run, ended.trial, now() - ended.begun, *self._with_files(ended.trial, ended.outcome))
             for ended in self._station.poll(timeout)
         ]
 
-    def _brought(self, trial: int) -> bytes | None:
+    def _with_files(self, trial: int, outcome: Outcome) -> tuple[Outcome, bytes | None]:
         if self._output is None or not (self._output / str(trial)).exists():
-            return None
-        packed = pack([self._output / str(trial)])
-        shutil.rmtree(self._output / str(trial))
-        return packed
+            return outcome, None
+        try:
+            packed = pack([self._output / str(trial)])
+            shutil.rmtree(self._output / str(trial))
+        except (OSError, tarfile.TarError) as error:
+            return without_files(outcome, error), None
+        return outcome, packed
 
     def close(self) -> None:
         """End all that runs here."""
@@ -130,8 +137,8 @@ def serve(communicator: Any) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the first rank's to handle, whose end is the end of all
     parent = os.getppid()
-    rank = Rank(communicator.Get_rank())
     try:
+        rank = Rank(communicator.Get_rank())
         communicator.send(rank.facts, dest=0)
         pause = SHORTEST
         while os.getppid() == parent:
@@ -141,6 +148,7 @@ def serve(communicator: Any) -> NoReturn:
                     rank.close()
                     sys.stdout.flush()
                     sys.stderr.flush()
+                    communicator.send(None, dest=0)  # nothing more is to come
                     leave(communicator, *arguments)
                     # Neither the rest of the script nor its exit handlers, but those of the MPI library, without
                     # which MPICH's launcher takes the end of this process for a failure.
@@ -172,17 +180,43 @@ def leave(communicator: Any, is_whole: bool) -> None:
     MPI.Finalize()
 
 
-def pack(paths: Iterable[Path]) -> bytes:
-    """Return files and folders as an archive."""
+def without_files(outcome: Outcome, error: Exception) -> Outcome:
+    """Return the outcome of a trial whose output files could not be brought back."""
+    if outcome['state'] != 'done':
+        return outcome
+    message = f'the output files could not be brought back: {error}'
+    return {**outcome, **shadho_worker.failed('result', message, results=outcome['results'])}
+
+
+def pack(paths: Iterable[Path], *, follow: bool = False) -> bytes:
+    """Return files and folders as an archive; links as what they lead to, where `follow` says so."""
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode='w') as tar:
+    with tarfile.open(fileobj=archive, mode='w', dereference=follow) as tar:
         for path in paths:
             tar.add(path, path.name)
     return archive.getvalue()
 
 
 def unpack(archive: bytes, folder: Path) -> None:
-    """Write what `pack` returned into a folder."""
+    """Write what `pack` returned into a folder.
+
+    Raises
+    ------
+    tarfile.TarError
+        When something in it would lead out of the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter='data')
+        if _HAS_FILTERS:
+            tar.extractall(folder, filter='data')
+        else:
+            tar.extractall(folder, [_checked(member) for member in tar])
+
+
+def _checked(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or '..' in path.parts or not (member.isreg() or member.isdir()):
+        raise tarfile.ExtractError(
+            f'{member.name!r} is no plain file or folder, which this Python cannot unpack safely'
+        )
+    return member
