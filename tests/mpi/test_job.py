@@ -187,6 +187,15 @@ def test_an_objective_that_cannot_travel_ends_the_job_with_the_reason(mpirun: An
     assert 'the objective cannot be sent' in job.err
 
 
+def test_parameters_that_cannot_travel_end_the_job_with_the_reason(mpirun: Any) -> None:
+    script = (
+        "import threading\nShadho('job', print, spaces.choice([threading.Lock()]), max_tasks=1, storage=None).run()\n"
+    )
+    job = mpirun(3, SCRIPT + script, timeout=END)
+    assert job.status == 1
+    assert 'ConfigurationError: the parameters <unlocked _thread.lock object' in job.err
+
+
 def test_a_single_rank_says_so_and_runs_trials_here(mpirun: Any) -> None:
     job = mpirun(1, SCRIPT + "print(len(search('job', lambda params: params['x'], backend='mpi')))\n")
     assert (job.status, job.out) == (0, '20\n')
