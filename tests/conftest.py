@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -21,3 +25,30 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def repository() -> Path:
     """Return the root of the repository."""
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def wait_until() -> Callable[..., None]:
+    """Wait for what other processes do: ``wait_until(path.exists, 'the file')``."""
+
+    def wait(condition: Callable[[], Any], what: str = 'it', seconds: float = 30.0) -> None:
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, f'{what} did not happen within {seconds:g} s'
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(scope='session')
+def processes_in() -> Callable[[Path], list[psutil.Process]]:
+    """Find what is alive of processes that keep their temporary files in a folder."""
+
+    def is_in(folder: Path, process: psutil.Process) -> bool:
+        try:
+            place = process.environ().get('TMPDIR', '') if process.status() != psutil.STATUS_ZOMBIE else ''
+        except psutil.Error:
+            return False
+        return f'{place}/'.startswith(f'{folder}/')
+
+    return lambda folder: [process for process in psutil.process_iter() if is_in(folder, process)]

@@ -26,14 +26,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line('markers', 'mpich: of what the launcher of MPICH does')
 
 
-def wait_until(condition: Callable[[], Any], what: str = 'it', seconds: float = 30.0) -> None:
-    """Wait for what other processes do."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f'{what} did not happen within {seconds:g} s'
-        time.sleep(0.02)
-
-
 def find_mpirun() -> str:
     """Return the launcher that was installed together with mpi4py."""
     program = Path(sys.executable).with_name('mpirun')
@@ -53,6 +45,8 @@ class Launch:
     folder : Path
         Where all processes of the job keep temporary files, by which they are found.
     environment : mapping
+    wait_until, processes_in : callable
+        The fixtures.
 
     Attributes
     ----------
@@ -60,8 +54,16 @@ class Launch:
         Of the exit, once `wait` has returned.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        wait_until: Callable[..., None],
+        processes_in: Callable[[Path], list[psutil.Process]],
+    ) -> None:
         folder.mkdir()
+        self._wait_until, self._processes_in = wait_until, processes_in
         self.folder = folder
         self.status: int | None = None
         self._out, self._err = folder.with_suffix('.out'), folder.with_suffix('.err')
@@ -100,18 +102,11 @@ class Launch:
 
     def processes(self) -> list[psutil.Process]:
         """Return what is alive of the job."""
-        return [process for process in psutil.process_iter() if self._has(process)]
-
-    def _has(self, process: psutil.Process) -> bool:
-        try:
-            place = process.environ().get('TMPDIR', '') if process.status() != psutil.STATUS_ZOMBIE else ''
-        except psutil.Error:
-            return False
-        return f'{place}/'.startswith(f'{self.folder}/')
+        return self._processes_in(self.folder)
 
     def check_gone(self) -> None:
         """Nothing of an ended job may run."""
-        wait_until(lambda: not self.processes(), 'the end of all processes of the job', 10.0)
+        self._wait_until(lambda: not self.processes(), 'the end of all processes of the job', 10.0)
 
     def end(self) -> None:
         """End what is left."""
@@ -128,8 +123,9 @@ class Launch:
 class Launcher:
     """Runs scripts as jobs; see `start`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *helpers: Any) -> None:
         self._folder = folder
+        self._helpers = helpers
         self._program = find_mpirun()
         self.launches: list[Launch] = []
 
@@ -150,7 +146,7 @@ class Launcher:
         command = [self._program, *shlex.split(os.environ.get(FLAGS, ''))]
         for place, (number, *words) in enumerate([(ranks,), *parts]):
             command += [':'] * (place > 0) + ['-n', str(number), *words, sys.executable, 'driver.py']
-        launch = Launch(command, self._folder / str(len(self.launches)), environment or {})
+        launch = Launch(command, self._folder / str(len(self.launches)), environment or {}, *self._helpers)
         self.launches.append(launch)
         return launch
 
@@ -166,14 +162,9 @@ class Launcher:
             launch.end()
 
 
-@pytest.fixture(name='wait_until')
-def _wait_until() -> Callable[..., None]:
-    return wait_until
-
-
 @pytest.fixture
-def mpirun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+def mpirun(tmp_path_factory: pytest.TempPathFactory, wait_until: Any, processes_in: Any) -> Iterator[Launcher]:
     """Run a script as a job of several ranks: ``mpirun(4, script).out``."""
-    launcher = Launcher(tmp_path_factory.mktemp('jobs'))
+    launcher = Launcher(tmp_path_factory.mktemp('jobs'), wait_until, processes_in)
     yield launcher
     launcher.end()

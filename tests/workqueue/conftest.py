@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,6 @@ from shadho_workqueue.installation import find_program
 from shadho_workqueue.meeting import read
 
 
-def wait_until(condition: Callable[[], Any], what: str = 'it', seconds: float = 30.0) -> None:
-    """Wait for what other processes do."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f'{what} did not happen within {seconds:g} s'
-        time.sleep(0.02)
-
-
 class Hand:
     """A worker in a process of its own, which is also the engine's worker.
 
@@ -37,8 +29,16 @@ class Hand:
         Where it, and all that it starts, keeps temporary files.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        wait_until: Callable[..., None],
+        processes_in: Callable[[Path], list[psutil.Process]],
+    ) -> None:
         folder.mkdir(parents=True)
+        self._wait_until, self._processes_in = wait_until, processes_in
         self.folder = folder
         self._log = folder.with_suffix('.log')
         with self._log.open('wb') as log:
@@ -56,7 +56,7 @@ class Hand:
         return self._log.read_text(errors='replace')
 
     def wait_to_hear(self, text: str) -> None:
-        wait_until(lambda: text in self.said or not self.is_running, f'{text!r}')
+        self._wait_until(lambda: text in self.said or not self.is_running, f'{text!r}')
         assert text in self.said, self.said
 
     @property
@@ -76,14 +76,7 @@ class Hand:
 
     def processes(self) -> list[psutil.Process]:
         """Return what is alive of the worker and of all that it started."""
-        return [process for process in psutil.process_iter() if self._has(process)]
-
-    def _has(self, process: psutil.Process) -> bool:
-        try:
-            place = process.environ().get('TMPDIR', '') if process.status() != psutil.STATUS_ZOMBIE else ''
-        except psutil.Error:
-            return False
-        return f'{place}/'.startswith(f'{self.folder}/')
+        return self._processes_in(self.folder)
 
     @property
     def has_left_nothing(self) -> bool:
@@ -97,14 +90,15 @@ class Hand:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self.kill()
-        wait_until(lambda: not self.processes(), f'the end of all processes of {self.folder.name}')
+        self._wait_until(lambda: not self.processes(), f'the end of all processes of {self.folder.name}')
 
 
 class Crew:
     """Starts workers, and ends those that are left."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wait_until: Callable[..., None], processes_in: Callable[[Path], Any]) -> None:
         self.folder = folder
+        self.wait_until, self._processes_in = wait_until, processes_in
         self.hands: list[Hand] = []
 
     def start(
@@ -131,7 +125,8 @@ class Crew:
 
     def run(self, command: Sequence[str], name: str, environment: Mapping[str, str] | None = None) -> Hand:
         """Start a worker by another command."""
-        self.hands.append(Hand(command, self.folder / f'{len(self.hands)}-{name}', environment or {}))
+        folder = self.folder / f'{len(self.hands)}-{name}'
+        self.hands.append(Hand(command, folder, environment or {}, self.wait_until, self._processes_in))
         return self.hands[-1]
 
     def end(self) -> None:
@@ -163,7 +158,7 @@ class Staffed(WorkQueue):
                 self.crew.start_plain(job.exp_key, *own['plain'])
             else:
                 self.crew.start('-M', job.exp_key, **own)
-        wait_until(self._is_complete, 'the coming of all workers')
+        self.crew.wait_until(self._is_complete, 'the coming of all workers')
 
     def _is_complete(self) -> bool:
         assert list(self.poll(0.02)) == []
@@ -179,15 +174,17 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     return folder / 'shadho' / 'workqueue'
 
 
-@pytest.fixture(name='wait_until')
-def _wait_until() -> Callable[..., None]:
-    return wait_until
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Return a socket that listens, as the manager of a running search does."""
+    with socket.create_server(('127.0.0.1', 0)) as own:
+        yield own
 
 
 @pytest.fixture
-def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+def crew(tmp_path_factory: pytest.TempPathFactory, wait_until: Any, processes_in: Any) -> Iterator[Crew]:
     """Start workers with it; whatever is left of them at the end is ended."""
-    hired = Crew(tmp_path_factory.mktemp('crew'))
+    hired = Crew(tmp_path_factory.mktemp('crew'), wait_until, processes_in)
     yield hired
     hired.end()
 
