@@ -63,6 +63,15 @@ print(hosts[0] == hosts[2] <= {'rank 1', 'rank 2'}, hosts[1])
     assert (job.status, job.out) == (0, "True {''}\n")
 
 
+def test_ranks_that_are_told_not_to_work_together_are_warned(mpirun: Any) -> None:
+    script = "print('AFTER', len(search('job', lambda params: 1.0, backend='local', storage=None, max_tasks=2)))\n"
+    job = mpirun(2, SCRIPT + script)
+    assert (job.status, job.out) == (0, 'AFTER 2\n' * 2)
+    assert (
+        job.err.count("started for the backend 'mpi'; with backend='local' each of them runs a search of its own") == 2
+    )
+
+
 def test_what_trials_print_is_shown_once(mpirun: Any) -> None:
     job = mpirun(2, SCRIPT + "search('job', lambda params: print('PRINTED') or 1.0, max_tasks=5)\n")
     assert (job.status, job.out) == (0, 'PRINTED\n' * 5)

@@ -81,9 +81,9 @@ def restore_signals() -> Iterator[None]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def run(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> Callable[..., Any]:
     """Return a function that runs the command up to where the pool would start, and tells which."""
-    Meeting('pool', socket.gethostname(), 9000, 'known', os.getppid()).write()
+    Meeting('pool', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
     seen: dict[str, Any] = {}
 
     def run_pool(pool: Pool, address: list[str], options: list[str], password: str | None, is_over: Any) -> None:
@@ -114,9 +114,10 @@ def test_a_pool_has_as_many_workers_as_was_said(run: Any, options: list[str], le
     assert (pool.least, max(pool.least, pool.most)) == (least, most)
 
 
-def test_jobs_on_other_machines_get_the_name_of_the_driver(run: Any) -> None:
-    assert run('--batch', 'local')['address'] == ['127.0.0.1', '9000']
-    assert run('--batch', 'slurm')['address'] == [socket.gethostname(), '9000']
+def test_jobs_on_other_machines_get_the_name_of_the_driver(run: Any, listener: socket.socket) -> None:
+    port = str(listener.getsockname()[1])
+    assert run('--batch', 'local')['address'] == ['127.0.0.1', port]
+    assert run('--batch', 'slurm')['address'] == [socket.gethostname(), port]
 
 
 @pytest.mark.usefixtures('restore_signals')
@@ -143,8 +144,8 @@ def test_the_batch_system_is_asked_for_what_a_worker_offers(monkeypatch: pytest.
     assert Path(given['-P']).parent.parent == Path.cwd()  # which the nodes share, more likely than its temporary files
 
 
-def test_without_the_factory_no_pool_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    Meeting('pool', socket.gethostname(), 9000, 'known', os.getppid()).write()
+def test_without_the_factory_no_pool_starts(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
+    Meeting('pool', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
     monkeypatch.setattr(factory, 'find_program', lambda name: None)
     done = CliRunner().invoke(commands.worker, ['-M', 'pool', '--batch', 'local'])
     assert done.exit_code == 1

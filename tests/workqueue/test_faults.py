@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import psutil
 import pytest
 
@@ -23,6 +26,7 @@ from shadho.records import Result, Trial
 from shadho.storage.sqlite import SQLite
 
 TRIALS = 200
+X = {'x': spaces.uniform(0, 1)}
 
 DRIVER = """
 import time
@@ -256,3 +260,51 @@ def test_a_worker_ends_with_the_process_beside_it(staffed: Any, crew: Any, wait_
         wait_until(lambda: not backend.poll(0.05) and not backend.discover(), 'the going of the worker')
         hand.wait()
         wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
+
+
+def test_trials_that_wait_for_a_worker_that_leaves_come_back_as_not_begun(
+    staffed: Any, crew: Any, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    with staffed({'cores': 1}) as backend:
+        breeding = Breeding(backend, breeding_function(tmp_path), tmp_path, wait_until, timeout=None)
+        for number in (1, 2):  # the engine has the first of them, the backend the second
+            backend.submit(attrs.evolve(breeding.trial, id=number))
+        assert breeding.polled() == []
+        crew.hands[0].kill()
+        results: dict[int, TrialState] = {}
+
+        def polled() -> bool:
+            backend.discover()
+            results.update({result.trial: result.state for result in breeding.polled()})
+            return len(results) == 3
+
+        wait_until(polled, 'the return of all trials')
+        assert results == {0: TrialState.LOST, 1: TrialState.CANCELLED, 2: TrialState.CANCELLED}
+
+
+def test_an_objective_is_ended_by_sigterm_as_anywhere(staffed: Any) -> None:
+    def objective(params: Any) -> float:
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 1.0
+
+    opt = Shadho('terminated', objective, X, backend=staffed({'cores': 1}), storage=None, max_tasks=2, display=False)
+    assert [(trial.state, trial.error.kind) for trial in opt.run()] == [(TrialState.FAILED, 'crash')] * 2
+
+
+def test_idle_connections_keep_no_trial_from_its_slot(staffed: Any, crew: Any) -> None:
+    backend = staffed({'cores': 1})
+    with contextlib.ExitStack() as stack:
+
+        class Crowded(type(backend)):  # type: ignore[misc]
+            def open(self, job: Job) -> None:
+                super().open(job)
+                port = psutil.Process(crew.hands[0].pid).environ()['SHADHO_WORKER'].partition(':')[0]
+                for _ in range(80):
+                    stack.enter_context(socket.create_connection(('127.0.0.1', int(port))))
+
+        backend.__class__ = Crowded
+        opt = Shadho('crowded', lambda params: 1.0, X, backend=backend, storage=None, max_tasks=2, display=False)
+        assert [trial.loss for trial in opt.run()] == [1.0, 1.0]

@@ -98,17 +98,31 @@ def test_a_driver_on_this_machine_is_reached_by_the_loopback() -> None:
     assert driver_elsewhere(host='login.example.org', machine='login').address == 'login.example.org'
 
 
-def test_a_driver_whose_process_has_ended_is_not_alive() -> None:
-    assert driver_elsewhere().is_alive
-    assert not driver_elsewhere(pid=ended_process()).is_alive
+def test_a_driver_whose_process_has_ended_is_not_alive(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    assert driver_elsewhere(port=port).is_alive
+    assert not driver_elsewhere(port=port, pid=ended_process()).is_alive
     assert driver_elsewhere(pid=ended_process(), machine='another').is_alive  # as far as can be told
 
 
-def test_waiting_ends_when_the_driver_starts() -> None:
+def test_a_driver_whose_port_nobody_listens_to_is_not_alive_though_another_process_has_its_number(
+    listener: socket.socket,
+) -> None:
+    meeting = driver_elsewhere(port=listener.getsockname()[1])
+    listener.close()
+    assert not meeting.is_alive
+
+
+def test_keys_that_differ_in_what_a_file_name_cannot_hold_have_files_of_their_own() -> None:
+    assert len({meeting_file(key) for key in ('a/b', 'a b', 'a_b')}) == 3
+
+
+def test_waiting_ends_when_the_driver_starts(listener: socket.socket) -> None:
     driver_elsewhere(pid=ended_process()).write()
-    timer = threading.Timer(0.3, driver_elsewhere(port=9001).write)
+    port = listener.getsockname()[1]
+    timer = threading.Timer(0.3, driver_elsewhere(port=port).write)
     timer.start()
-    assert wait_for('key', 30.0).port == 9001
+    assert wait_for('key', 30.0).port == port
     timer.join()
 
 

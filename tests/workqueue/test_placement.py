@@ -208,3 +208,24 @@ def test_workers_that_come_and_go_change_the_classes_at_once(staffed: Any, crew:
     ]  # fmt: skip
     assert coming.delay('come', {'1-core 1GiB', '2-core 1GiB'}) < 10.0
     assert coming.delay('gone', {'2-core 1GiB'}) < 10.0
+
+
+def test_workers_of_a_class_that_are_too_small_for_its_trials_get_none(staffed: Any) -> None:
+    staff = [{'name': name, 'cores': cores, 'features': {'rack': 'east'}} for name, cores in (('a', 1), ('b', 2))]
+    opt = Shadho(
+        'placement', lambda params: 1.0, X, backend=staffed(*staff), storage=None, max_tasks=6, resources={'cores': 2},
+        display=False,
+    )  # fmt: skip
+    opt.add_compute_class('eastern', 'rack', 'east')
+    result = opt.run()
+    assert [(trial.host, trial.compute_class) for trial in result] == [('b', 'eastern')] * 6
+
+
+def test_workers_with_different_disks_share_a_class(staffed: Any, tmp_path: Path) -> None:
+    wait = f'touch {tmp_path}/$SHADHO_TRIAL; until [ $(ls {tmp_path} | wc -l) = 4 ]; do sleep 0.02; done; echo 1 > result.json'
+    plain = ['--cores', '2', '--memory', '1000', '--disk']
+    opt = Shadho(
+        'placement', wait, X, backend=staffed({'plain': [*plain, '4000']}, {'plain': [*plain, '400']}), storage=None, max_tasks=4,
+        trial_timeout=60, display=False,
+    )  # fmt: skip
+    assert [trial.loss for trial in opt.run()] == [1.0] * 4

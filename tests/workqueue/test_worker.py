@@ -55,22 +55,22 @@ def password_file(tmp_path: Path) -> str:
 # --- where the driver is -----------------------------------------------------------------------
 
 
-def test_the_name_of_the_search_is_enough_where_its_file_is(run: Any) -> None:
-    Meeting('key', socket.gethostname(), 9000, 'known', os.getppid()).write()
+def test_the_name_of_the_search_is_enough_where_its_file_is(run: Any, listener: socket.socket) -> None:
+    Meeting('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
     seen = run('-M', 'key')
-    assert seen['arguments'][:2] == ['127.0.0.1', '9000']
+    assert seen['arguments'][:2] == ['127.0.0.1', str(listener.getsockname()[1])]
     assert (seen['name'], seen['password']) == (socket.gethostname(), 'known')
     assert '--ssl' not in seen['arguments']
 
 
-def test_a_driver_that_speaks_through_ssl_says_so(run: Any) -> None:
-    Meeting('key', socket.gethostname(), 9000, 'known', os.getppid(), ssl=True).write()
+def test_a_driver_that_speaks_through_ssl_says_so(run: Any, listener: socket.socket) -> None:
+    Meeting('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid(), ssl=True).write()
     assert '--ssl' in run('-M', 'key')['arguments']
 
 
 @pytest.mark.usefixtures('run')
-def test_a_driver_of_another_release_is_told_of() -> None:
-    Meeting('key', socket.gethostname(), 9000, 'known', os.getppid(), version='0.1.2').write()
+def test_a_driver_of_another_release_is_told_of(listener: socket.socket) -> None:
+    Meeting('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid(), version='0.1.2').write()
     done = CliRunner().invoke(worker, ['-M', 'key'])
     assert "the driver's machine has Work Queue 0.1.2, and this one" in done.output
     assert 'install the same release on both' in done.output

@@ -197,8 +197,9 @@ class Flaky(Backend):
 
     name = 'flaky'
 
-    def __init__(self, losses: int) -> None:
+    def __init__(self, losses: int, state: TrialState = TrialState.LOST) -> None:
         self.losses = losses
+        self.state = state
         self.waiting: list[Trial] = []
 
     @classmethod
@@ -224,7 +225,7 @@ class Flaky(Backend):
         trial = self.waiting.pop()
         if trial.id == 1 and self.losses:
             self.losses -= 1
-            return [Result(trial.id, TrialState.LOST, started=self.now(), finished=self.now(), host='gone')]
+            return [Result(trial.id, self.state, started=self.now(), finished=self.now(), host='gone')]
         return [
             Result.of(
                 trial.id, self.job.objective.evaluate(trial.params, trial.id), started=self.now(), finished=self.now()
@@ -239,6 +240,16 @@ def test_a_lost_trial_runs_again_and_counts_once() -> None:
     assert all(trial.state is TrialState.DONE for trial in result)
     lost = [record for _, record in storage.read() if getattr(record, 'state', None) is TrialState.LOST]
     assert len(lost) == 2
+
+
+def test_a_trial_that_had_not_begun_when_its_worker_left_runs_again_and_was_no_attempt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    storage = Memory()
+    result = search(backend=Flaky(losses=9, state=TrialState.CANCELLED), storage=storage, max_retries=0).run()
+    assert sorted(trial.id for trial in result) == list(range(20))
+    assert all(trial.state is TrialState.DONE for trial in result)
+    assert 'lost its worker' not in caplog.text
 
 
 def test_a_trial_that_is_lost_too_often_has_failed() -> None:

@@ -32,6 +32,7 @@ from shadho.options import (
     find_backend,
     find_storage,
     objective_name,
+    warn_of_launcher,
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
@@ -287,6 +288,7 @@ class Shadho:
                 'a search was started while a process loaded its objective: the module of the objective runs a search when '
                 "it is imported; put that part below if __name__ == '__main__':"
             )
+        warn_of_launcher(self._registry, self._backend, self._job())
         self._backend.attend()
         interrupts = Interrupts()
         with interrupts, self._storage as storage:

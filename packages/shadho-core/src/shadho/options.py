@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import numbers
 import os
@@ -26,7 +27,10 @@ __all__ = [
     'find_backend',
     'find_storage',
     'objective_name',
+    'warn_of_launcher',
 ]
+
+log = logging.getLogger('shadho')
 
 
 _LONGEST_KEY = 200
@@ -150,6 +154,17 @@ def find_backend(registry: Registry, name: Any, job: Job) -> Backend:
             + ', '.join(classes)
         )
     return best()
+
+
+def warn_of_launcher(registry: Registry, backend: Backend, job: Job) -> None:
+    """Warn when this process is one of several that were started for another backend than the search is to use."""
+    for cls in registry.classes('backend').values():
+        if cls.affinity(job) == 3 and not isinstance(backend, cls):
+            log.warning(
+                'this process is one of several that were started for the backend %r; with backend=%r each of them runs a '
+                'search of its own. Leave backend= out to run one search on all of them, or start a single process',
+                cls.name, backend.name,
+            )  # fmt: skip
 
 
 def _check_storage(storage: Any) -> None:

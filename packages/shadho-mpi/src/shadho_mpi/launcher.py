@@ -18,7 +18,7 @@ __all__ = ['launched_ranks', 'load']
 
 _SIZES = ('OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MV2_COMM_WORLD_SIZE', 'MPI_LOCALNRANKS')
 _LOOK = 0.5
-_GATHERING = 60.0
+_GATHERING = 300.0
 """Seconds that ranks have to reach ``run()``, from when this one did."""
 _PAUSE = 5e-3
 _LAUNCHERS = ('hydra_pmi_proxy', 'mpirun', 'orted', 'prted', 'prterun')

@@ -10,17 +10,13 @@ import os
 import re
 import socket
 import sys
-import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import attrs
-import cloudpickle
 
 import shadho_worker
 from shadho import ComputeClass, Trial
@@ -28,14 +24,16 @@ from shadho.backends import Backend, Job
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution import command, reaper
 from shadho.execution.classes import form_classes, slots
-from shadho.execution.command import is_outcome, parameters_text
+from shadho.execution.command import OUTPUT_LIMIT, is_outcome, parameters_text
 from shadho.execution.objective import Command
-from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective
+from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
+from shadho.execution.sessions import Reaper
 from shadho.records import Hardware, Result, TrialError, TrialState, Worker, as_integer
 from shadho_workqueue.engine import Engine
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
 from shadho_workqueue.meeting import Meeting, new_password, read, read_password
 from shadho_workqueue.roster import Connected, Roster, read_workers, trial_mark
+from shadho_workqueue.shipping import by_value, own_modules
 from shadho_workqueue.warm import REQUEST, shell_command
 
 __all__ = ['WorkQueue']
@@ -50,6 +48,7 @@ _SLACK = 60
 
 _MISSING_INPUT, _MISSING_OUTPUT = 1, 2  # results of the engine's tasks
 _OUT_OF_TIME = (24, 56)
+_OUT_OF_SPACE = (16, 64)
 
 
 @attrs.define
@@ -66,7 +65,7 @@ class _Group:
     slots : int
         Of all its workers.
     share : dict
-        Memory and disk (MiB) of one slot.
+        Memory and disk (MiB) of one slot, of whichever of its workers has least.
     """
 
     key: str
@@ -74,6 +73,14 @@ class _Group:
     feature: str | None
     slots: int = 0
     share: dict[str, int] = attrs.field(factory=dict)
+
+    def add(self, fits: int, worker: Connected) -> None:
+        """Count a worker in, which has so many slots."""
+        self.slots += fits
+        # Free disk shrinks while a worker runs, and a trial that asks for more than is left would wait for ever.
+        for name, amount in (('memory', worker.memory), ('disk', worker.disk // 2)):
+            own = max(1, amount // max(1, fits))
+            self.share[name] = min(own, self.share.get(name, own))
 
 
 @attrs.define
@@ -133,7 +140,7 @@ class WorkQueue(Backend):
         self.debug_log = debug_log
         self._engine: Engine | None = None
         self._roster: Roster | None = None
-        self._spool: tempfile.TemporaryDirectory[str] | None = None
+        self._spool: Reaper | None = None
 
     @classmethod
     def affinity(cls, job: Job) -> int:
@@ -147,12 +154,13 @@ class WorkQueue(Backend):
 
     def open(self, job: Job) -> None:
         self._job = job
-        self._modules = _own_modules()
+        self._modules = own_modules()
         self._function = None if isinstance(job.objective, Command) else self._pickle(job)
         before = self._take_over(job.exp_key)
         password = read_password(self.password_file) if self.password_file else before.password or new_password()
-        self._spool = tempfile.TemporaryDirectory(prefix='shadho-workqueue-', ignore_cleanup_errors=True)
-        folder = Path(self._spool.name)
+        version = _program_version()
+        self._spool = Reaper()
+        folder = self._spool.folder
         self._inputs = self._input_files(job, folder)
         self._engine = self._start_engine(job, folder, before.port, password)
         self._meeting = Meeting(
@@ -162,7 +170,7 @@ class WorkQueue(Backend):
             password,
             os.getpid(),
             ssl=self._engine.ssl,
-            version=_program_version(),
+            version=version,
         )
         self._meeting.write()
         self._roster = None if self._engine.reports_workers else Roster(self._engine.port, password)
@@ -174,7 +182,7 @@ class WorkQueue(Backend):
         self._waiting: dict[str, deque[int]] = {}
         self._inside: Counter[str] = Counter()  # trials that the engine has, by their class
         self._busy: Counter[str] = Counter()  # and by their group
-        self._failed: list[Result] = []
+        self._ended_early: list[Result] = []
         self._told: dict[str, float] = {}
         self._alone_since = time.monotonic()
         log.info('Work Queue listens on port %d of %s', self._engine.port, self.host)
@@ -231,7 +239,7 @@ class WorkQueue(Backend):
                 self._meeting.remove()  # else workers wait for the next driver of this search
             self._engine = None
         if self._spool is not None:
-            self._spool.cleanup()
+            self._spool.close()
             self._spool = None
 
     # --- workers and classes -----------------------------------------------------------------
@@ -253,7 +261,7 @@ class WorkQueue(Backend):
         return found
 
     def _regroup(self, workers: list[Connected]) -> None:
-        """Take in which workers are connected; trials that wait for those that have gone are lost."""
+        """Take in which workers are connected; trials that wait for those that have gone come back."""
         changed = workers != self._workers
         self._workers = workers
         if workers or not self._alone_since:
@@ -265,9 +273,11 @@ class WorkQueue(Backend):
             if not self._can_serve(worker):
                 continue
             key = str(worker.hardware) if worker.card is None else worker.card.feature
+            own = self._class_of(worker.hardware)
             if key not in groups:
-                groups[key] = self._new_group(worker, key)
-            groups[key].slots += slots(worker.hardware, groups[key].compute_class.resources)
+                groups[key] = _Group(key, own, None if worker.card is None else key)
+            fits = slots(worker.hardware, own.resources)
+            groups[key].add(fits, worker)
         gone = self._groups.keys() - groups.keys()
         self._groups = groups
         serving = [worker.hardware for worker in workers if self._can_serve(worker)]
@@ -276,14 +286,6 @@ class WorkQueue(Backend):
         for key in gone:
             self._engine.send(do='gone', group=key)
         self._fill_engine()
-
-    def _new_group(self, worker: Connected, key: str) -> _Group:
-        own = self._class_of(worker.hardware)
-        fits = max(1, slots(worker.hardware, own.resources))
-        # Free disk shrinks while a worker runs, and a trial that asks for more than is left would wait for ever.
-        share = {'memory': max(1, worker.memory // fits), 'disk': max(1, worker.disk // (2 * fits))}
-        feature = None if worker.card is None else worker.card.feature
-        return _Group(key, own, feature, share=share)
 
     def _class_of(self, hardware: Hardware) -> ComputeClass:
         key = str(attrs.astuple(hardware))
@@ -348,7 +350,7 @@ class WorkQueue(Backend):
             self._tasks[trial.id].params = self._sendable(trial.params)
         except (TypeError, ValueError) as error:
             failed = TrialError('exception', f'the folder of the trial could not be filled: {error}')
-            self._failed.append(self._ended(trial.id, TrialState.FAILED, '', failed))
+            self._ended_early.append(self._ended(trial.id, TrialState.FAILED, '', failed))
             return
         self._waiting.setdefault(trial.compute_class, deque()).append(trial.id)
         self._fill_engine()
@@ -359,30 +361,26 @@ class WorkQueue(Backend):
 
     def _pickle(self, job: Job) -> bytes:
         """Pickle a function together with the modules beside it, which workers do not have."""
-        with _by_value(self._modules):
+        with by_value(self._modules):
             return pickle_objective(job.objective)
 
     def _pickle_params(self, params: Any) -> bytes:
-        try:
-            with _by_value(self._modules):
-                return bytes(cloudpickle.dumps(params))
-        except Exception as error:
-            raise ConfigurationError(f'the parameters {params!r} cannot be sent to a worker: {error}') from error
+        with by_value(self._modules):
+            return pickle_params(params)
 
     def _fill_engine(self) -> None:
         """Give the engine as many waiting trials as their classes have slots, and one more for each."""
         known = {own.name: own for own in self._classes}
         for name, waiting in self._waiting.items():
-            groups = [group for group in self._groups.values() if group.compute_class.name == name]
+            groups = [group for group in self._groups.values() if group.slots and group.compute_class.name == name]
             total = sum(group.slots for group in groups)
             own = known.get(name)
-            limit = 0 if own is None else own.slots if own.slots < total else 2 * total
+            limit = 0 if own is None or not groups else own.slots if own.slots < total else 2 * total
             while waiting and self._inside[name] < limit:
-                self._send(
-                    self._tasks[waiting.popleft()], max(groups, key=lambda group: group.slots - self._busy[group.key])
-                )
-            while waiting and own is None:
-                self._failed.append(self._lost(waiting.popleft(), ''))
+                self._send(self._tasks[waiting[0]], max(groups, key=lambda group: group.slots - self._busy[group.key]))
+                waiting.popleft()
+            while waiting and not groups:
+                self._ended_early.append(self._ended(waiting.popleft(), TrialState.CANCELLED, ''))
 
     def _send(self, own: _Task, group: _Group) -> None:
         assert self._engine is not None
@@ -441,7 +439,7 @@ class WorkQueue(Backend):
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
         assert self._engine is not None
-        results, self._failed = self._failed, []
+        results, self._ended_early = self._ended_early, []
         for message in self._engine.wait(0.0 if results else timeout):
             if message['say'] == 'workers':
                 self._regroup(read_workers(message['workers']))
@@ -454,6 +452,8 @@ class WorkQueue(Backend):
         trial, host = message['trial'], message['host']
         if message['say'] == 'lost':
             return self._lost(trial, host)
+        if message['say'] == 'back':
+            return self._ended(trial, TrialState.CANCELLED, '')
         outcome = _outcome(message['text'], trial)
         if outcome is None:
             return self._without_outcome(trial, message)
@@ -479,6 +479,9 @@ class WorkQueue(Backend):
                 f'the trial outlived its trial_timeout of {self._job.trial_timeout:g} s, and its worker did not end it'
             )
             return self._ended(trial, TrialState.FAILED, message['host'], TrialError('timeout', text))
+        if message['result'] in _OUT_OF_SPACE:
+            text = 'the trial took more memory or disk than its share of its worker; see resources='
+            return self._ended(trial, TrialState.FAILED, message['host'], TrialError('crash', text))
         words = message['text'].strip()[-500:]
         log.warning(
             'trial %d came back without a result from the worker on %s (result %d of Work Queue): %s',
@@ -525,35 +528,6 @@ def _program_version() -> str:
     return version_of(program) if program is not None else ''
 
 
-def _own_modules() -> list[ModuleType]:
-    """Return the modules that were loaded from the script's folder or the working folder, which workers do not have."""
-    roots = {Path(entry or os.getcwd()).resolve() for entry in (sys.path[0], '')}
-    loaded = dict(sys.modules)
-    own = {name for name, module in loaded.items() if '.' not in name and _root(module) in roots}
-    return [module for name, module in loaded.items() if name.partition('.')[0] in own]
-
-
-def _root(module: ModuleType) -> Path | None:
-    """Return the folder that a top-level module or package was found in."""
-    if module.__name__ == '__main__':
-        return None  # by value in any case
-    for folder in getattr(module, '__path__', ()):
-        return Path(folder).resolve().parent
-    file = getattr(module, '__file__', None)
-    return Path(file).resolve().parent if file else None
-
-
-@contextmanager
-def _by_value(modules: Sequence[ModuleType]) -> Iterator[None]:
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
-
-
 def _outcome(text: str, trial: int) -> dict[str, Any] | None:
     """Return the outcome that a task printed; None when it printed something else."""
     try:
@@ -563,6 +537,10 @@ def _outcome(text: str, trial: int) -> dict[str, Any] | None:
     if not is_outcome(outcome) or outcome.get('trial', trial) != trial:
         return None
     seconds, printed = outcome.get('seconds', 0.0), outcome.get('output', '')
-    if not isinstance(seconds, (int, float)) or not isinstance(printed, str):
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf or not isinstance(printed, str):
         return None
-    return {**outcome, 'seconds': float(seconds), 'output': printed}
+    return {
+        **outcome,
+        'seconds': float(seconds),
+        'output': printed[-2 * OUTPUT_LIMIT :],
+    }  # a little more than was kept there

@@ -56,12 +56,15 @@ class Engine:
         self._read = 0
         self._seen = 0
         self._received = b''
+        self._unsent = bytearray()
         self._news: deque[dict[str, Any]] = deque()
         self._process = subprocess.Popen(
             [bindings.python, manager.__file__, json.dumps(options)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0,
             start_new_session=True,  # Ctrl-C is the driver's to handle
         )  # fmt: skip
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
         answer = self._next(_START)
         if answer is None or answer['say'] != 'ready':
             self.kill()
@@ -78,12 +81,10 @@ class Engine:
         return ''
 
     def send(self, **message: Any) -> None:
-        """Send a command to the manager."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(message).encode() + b'\n')
-        except OSError:
-            self._fail()
+        """Send a command to the manager, with the next ones perhaps: `wait` sends what is left."""
+        self._unsent += json.dumps(message).encode() + b'\n'
+        if len(self._unsent) >= _CHUNK:
+            self._exchange(0.0)
 
     def wait(self, timeout: float | None) -> Iterator[dict[str, Any]]:
         """Yield news as soon as there is any, after at most so many seconds (None: no limit)."""
@@ -95,23 +96,34 @@ class Engine:
             message = self._next(0.0)
 
     def _next(self, timeout: float | None) -> dict[str, Any] | None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.flush()
-        except OSError:
-            self._fail()
         until = None if timeout is None else time.monotonic() + timeout
-        while not self._news:
+        while self._unsent or not self._news:
             left = None if until is None else max(0.0, until - time.monotonic())
-            if not select.select([self._process.stdout], [], [], left)[0]:
-                return None
-            received = os.read(self._process.stdout.fileno(), _CHUNK)
+            if not self._exchange(0.0 if self._news else left):
+                break
+        return self._news.popleft() if self._news else None
+
+    def _exchange(self, timeout: float | None) -> bool:
+        """Write and read what the pipes take and hold; return whether that was anything within so many seconds.
+
+        Writing never blocks: the manager, which might be writing to a full pipe itself, would not read.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        readable, writable, _ = select.select([stdout], [stdin] if self._unsent else [], [], timeout)
+        if writable:
+            try:
+                del self._unsent[: os.write(stdin.fileno(), self._unsent[:_CHUNK])]
+            except OSError:
+                self._fail()
+        if readable:
+            received = os.read(stdout.fileno(), _CHUNK)
             if not received:
                 self._fail()
             *lines, self._received = (self._received + received).split(b'\n')
             self._news.extend(map(json.loads, lines))
-        return self._news.popleft()
+        return bool(readable or writable)
 
     def _fail(self) -> None:
         status = self._process.wait()
@@ -137,7 +149,7 @@ class Engine:
         if self._process.poll() is None:
             with contextlib.suppress(BackendError, subprocess.TimeoutExpired):
                 self.send(do='close', shutdown=shutdown)
-                self._process.communicate(timeout=20.0)
+                self._process.communicate(bytes(self._unsent), timeout=20.0)
         told = shutdown and self._process.returncode == 0
         self.kill()
         return told

@@ -29,8 +29,10 @@ __all__ = ['BATCH_SYSTEMS', 'Pool', 'become_pooled_worker', 'run_pool']
 
 BATCH_SYSTEMS = ('local', 'slurm', 'condor', 'sge', 'pbs', 'torque', 'lsf', 'moab')
 
-
 _LOOK = 1.0
+_QUESTIONS = ('queue_status',)
+"""What the factory asks; whoever else asks hears no more, as it need not say the password."""
+
 _ABSENCE = 600
 """Seconds without a driver after which a pool ends; a driver that crashed may be started again before."""
 
@@ -135,15 +137,20 @@ def _door(host: str, port: int, password: str, pool: Pool) -> Iterator[int]:
     work = pool.most * max(1, pool.cores or len(usable_cpus()))
 
     class Handler(socketserver.StreamRequestHandler):
+        timeout = 10.0
+
         def handle(self) -> None:
-            question = self.rfile.readline(4096).decode('ascii', 'replace').strip()
             with contextlib.suppress(OSError, ValueError):
+                question = self.rfile.readline(4096).decode('ascii', 'replace').strip()
+                if question not in _QUESTIONS:
+                    return
                 report = read_report(fetch(host, port, password, question))
                 for entry in report:
                     entry['tasks_waiting'] = max(work, entry.get('tasks_waiting', 0))
                 self.wfile.write(json.dumps(report).encode())
 
     with socketserver.ThreadingTCPServer(('127.0.0.1', 0), Handler) as server:
+        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True, name='shadho-workqueue-door').start()
         try:
             yield int(server.server_address[1])

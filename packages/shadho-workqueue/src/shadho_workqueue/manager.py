@@ -135,20 +135,20 @@ class Manager:
             _, number, _ = self.tasks.pop(trial)
             del self.trials[number]
             self.queue.cancel_by_taskid(number)
+            self.queue._task_table.pop(number, None)  # which the bindings forget
 
     def do_gone(self, group: Any) -> None:
-        """No worker of this group is left: what waits for one is lost."""
+        """No worker of this group is left: what waits for one goes back."""
         for trial, (_, number, wanted) in list(self.tasks.items()):
             if wanted == group and self.queue.task_state(number) == self.wq.WORK_QUEUE_TASK_READY:
                 self.do_cancel(trial)
-                self.tell(say='lost', trial=trial, host='')
+                self.tell(say='back', trial=trial, host='')
 
     def do_close(self, shutdown: Any) -> None:
         for trial in list(self.tasks):
             self.do_cancel(trial)
         if shutdown:
             self.queue.shutdown_workers(0)
-        self.say(say='closed')
         os._exit(0)  # deleting the queue closes connections, which the end of the process does too
 
     def finished(self, task: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import attrs
 
 from shadho.errors import BackendError
+from shadho_workqueue.roster import fetch
 
 __all__ = ['Meeting', 'keep_private', 'meeting_file', 'new_password', 'read_password', 'state_folder']
 
@@ -70,7 +72,17 @@ class Meeting:
             return False
         except PermissionError:
             return True
-        return self.pid != os.getpid()
+        return self.pid != os.getpid() and self._listens()
+
+    def _listens(self) -> bool:
+        """Whether there is anybody at the port: the process of that number may be another one by now."""
+        try:
+            fetch('127.0.0.1', self.port, self.password, 'queue_status', timeout=1.0)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True  # busy
+        return True
 
     def write(self) -> None:
         """Leave this for workers to find; only the user may read it."""
@@ -126,7 +138,9 @@ def state_folder() -> Path:
 
 def meeting_file(exp_key: str) -> Path:
     """Return where the manager of a search is told of."""
-    return state_folder() / (re.sub(r'[^\w.-]', '_', exp_key) + '.json')
+    plain = re.sub(r'[^\w.-]', '_', exp_key)
+    mark = '' if plain == exp_key else '-' + hashlib.sha256(exp_key.encode()).hexdigest()[:8]
+    return state_folder() / f'{plain}{mark}.json'
 
 
 def new_password() -> str:

@@ -23,7 +23,10 @@ __all__ = ['Card', 'Connected', 'Roster', 'ask', 'fetch', 'read_report', 'read_w
 _IDENT = 'auth password sha1'
 _PERIOD = 1.0
 _SHARE = 20.0
-"""Asking takes at most one part in so many of the time, however many workers there are."""
+"""Asking takes at most one part in so many of the time, however many workers there are,"""
+
+_LONGEST = 5.0
+"""unless that would be more seconds than this: workers that come and go change the plan."""
 
 _MARK = 'SHADHO_TRIAL'
 
@@ -69,7 +72,7 @@ class Card:
             data = json.loads(base64.urlsafe_b64decode(text[len('shadho:') :]))
             hardware = ComputeClass(hardware=data['hardware']).hardware
             return cls(str(data['name']), hardware, str(data['python']))
-        except (ValueError, KeyError, TypeError, ConfigurationError):
+        except (ValueError, KeyError, TypeError, RecursionError, ConfigurationError):
             return None
 
 
@@ -204,10 +207,10 @@ class Roster:
             begun = time.monotonic()
             try:
                 self.workers = read_workers(ask(self._port, self._password))
-            except (OSError, ValueError, TypeError):
+            except Exception:
                 pause = _PERIOD  # the manager is busy, or gone, which the driver learns from its process
                 continue
-            pause = max(_PERIOD, _SHARE * (time.monotonic() - begun)) if self.workers else 0.2
+            pause = min(max(_PERIOD, _SHARE * (time.monotonic() - begun)), _LONGEST) if self.workers else 0.2
 
     def close(self) -> None:
         """Stop asking."""

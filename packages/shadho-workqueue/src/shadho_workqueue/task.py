@@ -40,8 +40,7 @@ def main() -> None:
     until = begun + request['timeout'] if request['timeout'] else None
     while not os.waitpid(child, os.WNOHANG)[0]:
         if until is not None and time.monotonic() > until:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            end(child)
             text = 'the trial was ended after its trial_timeout of {:g} s'.format(request['timeout'])
             outcome = dict(shadho_worker.failed('timeout', text), seconds=time.monotonic() - begun, output='')
             break
@@ -63,6 +62,16 @@ def run(folder: Any, request: Any) -> None:
         outcome = dict(shadho_worker.failure(error), seconds=0.0, output='')
     with open(_OUTCOME, 'w', encoding='utf-8') as file:
         json.dump(outcome, file)
+
+
+def end(child: int) -> None:
+    """Kill a process and its group, which it may just not have made yet."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(child, signal.SIGKILL)
+        except OSError:
+            pass
+    os.waitpid(child, 0)
 
 
 def read_outcome() -> Any:

@@ -16,6 +16,8 @@ import signal
 import socket
 import sys
 import tempfile
+import time
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,6 +46,8 @@ VARIABLE = 'SHADHO_WORKER'
 
 _LOOK = 0.5
 _LONGEST_REQUEST = 2**13
+_MOST_ASKING = 64
+_TIME_TO_ASK = 10.0  # seconds
 
 
 def shell_command(mark: str) -> str:
@@ -93,7 +97,7 @@ class _Server:
         self.token = token
         self.folder = folder
         self.gpus = [device for device, _ in visible_gpus()]
-        self.asking: dict[socket.socket, bytes] = {}
+        self.asking: dict[socket.socket, tuple[bytes, float]] = {}  # what each has said, and until when it may
         self.slots: list[_Slot] = []
         self.objectives: dict[str, IO[bytes]] = {}
         self.words = words
@@ -104,7 +108,8 @@ class _Server:
     def run(self, parent: int) -> None:
         while os.getppid() == parent:
             poller = select.poll()
-            links = [self.listener, *self.asking, *[slot.link for slot in self.slots if slot.link is not None]]
+            links = [*self.asking, *[slot.link for slot in self.slots if slot.link is not None]]
+            links += [self.listener] * (len(self.asking) < _MOST_ASKING)
             for number in [self.words, *[link.fileno() for link in links]]:
                 poller.register(number, select.POLLIN)
             for slot in self.slots:
@@ -124,10 +129,18 @@ class _Server:
                 self.answer(slot, {**ended.outcome, 'trial': ended.trial, 'worker': self.name})
         for link in [link for link in self.asking if link.fileno() in ready]:
             self.hear(link)
+        now = time.monotonic()
+        for link in [link for link, (_, until) in self.asking.items() if now > until]:
+            del self.asking[link]
+            link.close()
         if self.listener.fileno() in ready:
-            link, _ = self.listener.accept()
-            link.setblocking(False)
-            self.asking[link] = b''
+            try:
+                link, _ = self.listener.accept()
+            except OSError:  # too many open files, unless whoever it was has gone
+                time.sleep(_LOOK)
+            else:
+                link.setblocking(False)
+                self.asking[link] = b'', now + _TIME_TO_ASK
 
     def hear(self, link: socket.socket) -> None:
         """Take in a request: the token and the folder of a task."""
@@ -135,9 +148,10 @@ class _Server:
             received = link.recv(_LONGEST_REQUEST)
         except OSError:
             received = b''
-        line = self.asking[link] + received
+        said, until = self.asking[link]
+        line = said + received
         if received and b'\n' not in line and len(line) < _LONGEST_REQUEST:
-            self.asking[link] = line
+            self.asking[link] = line, until
             return
         del self.asking[link]
         token, _, folder = line.rstrip(b'\n').decode('utf-8', 'surrogateescape').partition(' ')
@@ -147,6 +161,9 @@ class _Server:
         link.setblocking(True)
         try:
             self.start(link, Path(folder))
+        except OSError as error:  # a full disk, or too many processes: the trial may run elsewhere
+            click.echo(f'a trial could not be started: {error}', err=True)
+            link.close()
         except Exception as error:
             self.send(link, Path(folder), {**shadho_worker.failure(error), 'seconds': 0.0, 'output': ''})
 
@@ -165,8 +182,8 @@ class _Server:
             file.write(pickled)
             file.flush()
         slot = self.slot_for(name, request['resources'])
+        slot.sandbox.submit(request['trial'], params, request['timeout'])
         slot.link, slot.folder, slot.trial = link, folder, request['trial']
-        slot.sandbox.submit(slot.trial, params, request['timeout'])
 
     def slot_for(self, objective: str, resources: Mapping[str, Any]) -> _Slot:
         """Return an idle slot for this objective and these resources, or make one."""
@@ -179,6 +196,8 @@ class _Server:
         for slot in idle:  # of another search, or of another class of this one
             slot.sandbox.close()
             self.slots.remove(slot)
+        for name in self.objectives.keys() - {objective, *[slot.purpose[0] for slot in self.slots]}:
+            self.objectives.pop(name).close()
         devices = self.least_used(1 if gpus is None else int(gpus))
         self.number += 1
         place = self.folder / f'slot-{self.number}'
@@ -215,10 +234,13 @@ class _Server:
 
     def listen_to_engine(self) -> bool:
         """Pass on what the engine's worker says, in words that help; return whether it still speaks."""
-        received = os.read(self.words, 2**16)
+        try:
+            received = os.read(self.words, 2**16)
+        except OSError:  # how the end of a terminal is told
+            received = b''
         *lines, self.heard = (self.heard + received).split(b'\n')
         for line in lines:
-            said = rephrase(line.decode('utf-8', 'replace'))
+            said = rephrase(line.decode('utf-8', 'replace').rstrip('\r'))
             if said:
                 click.echo(said, err=True)
         return bool(received)
@@ -272,6 +294,11 @@ def main() -> None:
     )
     try:
         server.run(setup['parent'])
+    except BaseException:
+        traceback.print_exc()
+        if os.getppid() == setup['parent']:
+            os.kill(setup['parent'], signal.SIGTERM)  # whose trials would wait for ever
+        raise
     finally:
         while server.listen_to_engine():
             pass

@@ -1,6 +1,6 @@
 """A worker: the engine's worker, told what it is and where its driver is, with our process beside it.
 
-This process becomes the engine's worker, so that whoever stops, kills or suspends it means both.
+This process becomes the engine's worker, so that whoever stops or kills it means both.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, passw
     card = Card(name, hardware, f'{sys.version_info.major}.{sys.version_info.minor}')
     token = secrets.token_hex(16)
     listener = socket.create_server(('127.0.0.1', 0))
-    heard, words = os.pipe()
+    heard, words = os.openpty()  # into a pipe, the engine's worker would say what it does when it ends
     told, tell = os.pipe()
     setup = {
         'listener': listener.fileno(), 'token': token, 'words': heard, 'tell': tell, 'parent': os.getpid(), 'name': name,

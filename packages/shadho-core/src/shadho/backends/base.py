@@ -103,7 +103,8 @@ class Backend(ABC):
     def poll(self, timeout: float | None) -> Sequence[Result]:
         """Return results as soon as there are any, waiting at most `timeout` seconds (None: no limit).
 
-        Times of the results are on the clock of `now`.
+        Times of the results are on the clock of `now`. A trial whose worker vanished is LOST, which counts as an
+        attempt; one that had not begun when its worker left comes back as CANCELLED, which does not.
         """
 
     def workers(self) -> Sequence[Worker]:
