@@ -17,11 +17,11 @@ def seconds(params, own):
 
 @pytest.fixture
 def warnings(caplog):
-    def run(slowdown, slots=10, policy='market'):
-        cluster = Simulated([ComputeClass('node', slots)], seconds, slowdown=slowdown)
+    def run(slowdown, slots=10, policy='market', pace=1.0):
+        cluster = Simulated([ComputeClass('node', slots)], lambda *a: pace * seconds(*a), slowdown=slowdown)
         with caplog.at_level(logging.WARNING, logger='shadho'):
             Shadho(
-                'hosts', lambda params: 0.5, SPACE, timeout=5000, seed=0, backend=cluster, storage=None, display=False,
+                'hosts', lambda params: 0.5, SPACE, timeout=5000 * pace, seed=0, backend=cluster, storage=None, display=False,
                 policy=policy,
             ).run()  # fmt: skip
         return [record.getMessage() for record in caplog.records if 'than the others' in record.getMessage()]
@@ -42,6 +42,10 @@ def test_workers_that_are_alike_are_not_named_whatever_trees_they_run(warnings):
 
 def test_a_difference_that_is_small_is_not_worth_a_line(warnings):
     assert warnings({'node-3': 1.1}) == []
+
+
+def test_trials_of_milliseconds_say_nothing_of_their_worker(warnings):
+    assert warnings({'node-3': 2.0}, pace=1e-4) == []
 
 
 def test_a_worker_by_itself_is_like_its_class(warnings):

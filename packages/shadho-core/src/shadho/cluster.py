@@ -18,7 +18,10 @@ from shadho_worker import jsonable
 __all__ = ['Cluster', 'ClusterNotes', 'plain']
 
 _EVERY = 1.0
-"""Seconds between two looks at the workers."""
+"""Seconds between two looks at the workers,"""
+
+_EACH = 0.01
+"""or so many for each of them, as a storage of text grows with every note: by 2 MB in an hour of a busy thousand."""
 
 
 class ClusterNotes:
@@ -54,8 +57,9 @@ class ClusterNotes:
     def note_workers(self, now: float) -> None:
         """Note which workers there are and what they run, unless that was done a moment ago."""
         if now >= self._next_look:
-            self._next_look = now + _EVERY
-            self._write(**self._look())
+            looked = self._look()
+            self._next_look = now + max(_EVERY, _EACH * len(looked['workers']))
+            self._write(**looked)
 
     def clear(self) -> None:
         """Note that nothing runs any more; the classes stay as they were last."""

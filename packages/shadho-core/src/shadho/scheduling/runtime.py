@@ -19,6 +19,9 @@ Floats = npt.NDArray[np.float64]
 _SHORTEST = 1e-6
 """Seconds that a trial takes at least, so that there is a logarithm."""
 
+_TELLING = 0.1
+"""Seconds from which on a trial tells of its worker: below, noise of a busy machine looks like a slow one."""
+
 _TREE, _CLASS, _PAIR, _SLOPE = 1.0, 1.0, 0.8, 0.5
 """How far trees, classes, pairs, and trees of unlike complexity are expected to lie apart: standard
 deviations of log seconds. Trees mostly lie within a factor of e of each other, and so do classes;
@@ -107,7 +110,7 @@ class RuntimeModel:
         if not math.isfinite(seconds):
             return
         logarithm = math.log(seconds)
-        if trial.host and self._count[row, column] >= _USUAL:
+        if trial.host and seconds >= _TELLING and self._count[row, column] >= _USUAL:
             usual = float(self._logs[row, column] / self._count[row, column])
             self._hosts.tell(trial.compute_class, trial.host, logarithm - usual)
         self._count[row, column] += 1
