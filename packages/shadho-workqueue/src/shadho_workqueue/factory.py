@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import signal
 import socketserver
@@ -161,9 +160,12 @@ def _door(host: str, port: int, password: str, pool: Pool) -> Iterator[int]:
 def _stub(pool: Pool, address: list[str] | None) -> str:
     """Return a script that the factory takes for the engine's worker."""
     job = json.dumps({'gpus': pool.gpus and list(pool.gpus), 'features': dict(pool.features), 'address': address})
-    path = shlex.quote(os.pathsep.join(entry for entry in sys.path if entry))
-    code = f'from shadho_workqueue.factory import become_pooled_worker as become; import sys; become({job!r}, sys.argv[1:])'
-    return f'#!/bin/sh\nPYTHONPATH={path} exec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n'
+    found = [entry for entry in sys.path if entry]
+    code = (
+        f'import sys; sys.path[:] = {found}\n'
+        f'from shadho_workqueue.factory import become_pooled_worker as become; become({job!r}, sys.argv[1:])'
+    )
+    return f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n'
 
 
 def become_pooled_worker(job: str, arguments: Sequence[str]) -> NoReturn:

@@ -83,7 +83,7 @@ def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, passw
         'listener': listener.fileno(), 'token': token, 'words': heard, 'tell': tell, 'parent': os.getpid(), 'name': name,
     }  # fmt: skip
     beside = subprocess.Popen(
-        [sys.executable, '-c', f'from {warm.__name__} import main; main()'],
+        [sys.executable, '-c', f'import sys; sys.path[:] = {sys.path}\nfrom {warm.__name__} import main; main()'],
         pass_fds=[listener.fileno(), heard, tell], stdin=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     assert beside.stdin is not None
