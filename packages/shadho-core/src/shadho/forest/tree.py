@@ -86,14 +86,15 @@ class Tree:
         )
 
     @cached_property
+    def decisions(self) -> dict[Path, str]:
+        """What the forest decided, by its place: which option, how many copies, present or absent."""
+        return dict(self._root.decisions(()))
+
+    @cached_property
     def label(self) -> str:
         """What distinguishes this tree from the others, for people; 'all' when nothing does."""
-        return (
-            ', '.join(
-                f'{show_path(path)}={decision}' if path else decision for path, decision in self._root.decisions(())
-            )
-            or 'all'
-        )
+        told = (f'{show_path(path)}={decision}' if path else decision for path, decision in self.decisions.items())
+        return ', '.join(told) or 'all'
 
     def decode(self, point: Sequence[float]) -> Any:
         """Return the parameters that a point of the unit cube stands for.

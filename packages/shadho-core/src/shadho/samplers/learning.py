@@ -1,0 +1,148 @@
+"""What samplers have in common that learn from all trees of the forest together."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import numpy.typing as npt
+
+from shadho.forest import Dimension, Forest, Path, Tree
+from shadho.samplers.base import Sampler, Suggestion
+
+__all__ = ['LearningSampler', 'Table']
+
+Floats = npt.NDArray[np.float64]
+
+_FIRST_ROWS = 64
+
+
+class Table:
+    """Points of all trees, in one table: a column for each leaf, nan where a tree has no such leaf.
+
+    Attributes
+    ----------
+    columns : dict of path to int
+        The column of each leaf that has been seen; the same path is the same leaf in every tree.
+    dimensions : list of Dimension
+        What is known of each column.
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[Path, int] = {}
+        self.dimensions: list[Dimension] = []
+        self._of_tree: dict[int, npt.NDArray[np.intp]] = {}
+        self._points = np.full((_FIRST_ROWS, 0), np.nan)
+        self._losses = np.zeros(_FIRST_ROWS)
+        self._trees: list[int] = []
+        self._pending: dict[tuple[int, int], tuple[int, Floats]] = {}
+
+    def __len__(self) -> int:
+        return len(self._trees)
+
+    @property
+    def points(self) -> Floats:
+        """Coordinates of finished trials: shape (trials, columns)."""
+        return self._points[: len(self), : len(self.columns)]
+
+    @property
+    def losses(self) -> Floats:
+        """Their losses, to be minimised: shape (trials,); infinite for failed trials, which are the worst."""
+        return self._losses[: len(self)]
+
+    @property
+    def trees(self) -> list[int]:
+        """Numbers of their trees."""
+        return self._trees
+
+    def columns_of(self, tree: Tree) -> npt.NDArray[np.intp]:
+        """Return the columns of a tree's coordinates, in their order."""
+        known = self._of_tree.get(tree.index)
+        if known is None:
+            for dimension in tree.dimensions:
+                if dimension.path not in self.columns:
+                    self.columns[dimension.path] = len(self.dimensions)
+                    self.dimensions.append(dimension)
+            known = np.array([self.columns[dimension.path] for dimension in tree.dimensions], dtype=np.intp)
+            self._of_tree[tree.index] = known
+        return known
+
+    def add(self, tree: Tree, point: Floats, loss: float) -> None:
+        """Add a finished trial."""
+        columns, row = self.columns_of(tree), len(self)
+        self._make_room()
+        self._points[row, columns] = point
+        self._losses[row] = np.inf if np.isnan(loss) else loss
+        self._trees.append(tree.index)
+
+    def _make_room(self) -> None:
+        rows, columns = self._points.shape
+        if len(self) < rows and len(self.columns) <= columns:
+            return
+        rows = 2 * rows if len(self) == rows else rows
+        columns = max(columns, 2 * len(self.columns) if len(self.columns) > columns else 0)
+        points = np.full((rows, columns), np.nan)
+        points[: self._points.shape[0], : self._points.shape[1]] = self._points
+        losses = np.zeros(rows)
+        losses[: len(self._losses)] = self._losses
+        self._points, self._losses = points, losses
+
+    def begin(self, suggestion: Suggestion) -> None:
+        """Take a suggestion as pending."""
+        self._pending[suggestion.tree.index, suggestion.id] = suggestion.tree.index, suggestion.point
+
+    def end(self, suggestion: Suggestion) -> None:
+        """Take it as pending no longer; harmless when it is not."""
+        self._pending.pop((suggestion.tree.index, suggestion.id), None)
+
+    def pending(self) -> tuple[Floats, list[int]]:
+        """Return coordinates and trees of the pending suggestions, the oldest first: shape (pending, columns)."""
+        trees = [tree for tree, _ in self._pending.values()]
+        points = np.full((len(trees), len(self.columns)), np.nan)
+        for row, (tree, point) in enumerate(self._pending.values()):
+            points[row, self._of_tree[tree]] = point
+        return points, trees
+
+
+class LearningSampler(Sampler):
+    """A sampler whose next point follows from the seed, the table of all trees, and the number of the suggestion.
+
+    Attributes
+    ----------
+    table : Table
+        What it was told, and what is pending.
+    """
+
+    def __init__(self, forest: Forest, *, seed: int) -> None:
+        super().__init__(forest, seed=seed)
+        self.table = Table()
+        self._next: dict[int, int] = {}
+
+    @abstractmethod
+    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
+        """Return the next point in a tree: shape (dimensions,)."""
+
+    def ask(self, tree: Tree) -> Suggestion | None:
+        number = self._next.get(tree.index, 0)
+        self.table.columns_of(tree)
+        point = self.suggest(tree, np.random.default_rng((self.seed, tree.index, number)))
+        suggestion = Suggestion(number, tree, point)
+        self.adopt(suggestion)
+        return suggestion
+
+    def tell(self, suggestion: Suggestion, loss: float) -> None:
+        self._count(suggestion)
+        self.table.end(suggestion)
+        self.table.add(suggestion.tree, suggestion.point, loss)
+
+    def forget(self, suggestion: Suggestion) -> None:
+        self.table.end(suggestion)
+
+    def adopt(self, suggestion: Suggestion) -> None:
+        self._count(suggestion)
+        self.table.columns_of(suggestion.tree)
+        self.table.begin(suggestion)
+
+    def _count(self, suggestion: Suggestion) -> None:
+        index = suggestion.tree.index
+        self._next[index] = max(self._next.get(index, 0), suggestion.id + 1)
