@@ -141,6 +141,55 @@ def test_one_name_may_stand_for_parts_of_different_kinds(install):
     assert load().get('sampler', 'inline') is not load().get('backend', 'inline')
 
 
+class Renamed(Random):
+    name = 'new'
+    aliases = ('old', 'older')
+
+
+class Registers:
+    def __init__(self, cls):
+        self.cls = cls
+
+    @hookimpl
+    def shadho_register_samplers(self):
+        return [self.cls]
+
+
+def test_a_class_is_found_by_its_aliases_and_listed_by_its_name(site):
+    registry = load().extended(Registers(Renamed))
+    assert [registry.get('sampler', name) for name in ('new', 'old', 'older')] == [Renamed] * 3
+    assert {'new', 'old', 'older'} & set(registry.classes('sampler')) == {'new'}
+
+
+def test_a_search_by_an_alias_is_recorded_under_the_name(site):
+    class Watching(Registers):
+        @hookimpl
+        def shadho_search_started(self, search):
+            assert search.method == 'new'
+            started.append(search)
+
+    started = []
+    space = {'x': spaces.grid([1])}
+    more = {'backend': 'inline', 'storage': None, 'display': False, 'plugins': [Watching(Renamed)]}
+    Shadho('x', lambda p: p['x'], space, 'older', **more).run()
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize('aliases', [('random',), ('same',), ('new', 'random')])
+def test_an_alias_must_be_free_as_a_name_is(site, aliases):
+    taken = type('Same', (Random,), {'name': 'same'})
+    other = type('Other', (Random,), {'name': 'other', 'aliases': aliases})
+    for order in ([taken, other], [other, taken]):
+        with pytest.raises(PluginError, match=rf"'{aliases[-1]}' is claimed by .* and by Registers"):
+            load().extended(*map(Registers, order))
+
+
+@pytest.mark.parametrize('aliases', ['rest', ['rest'], (1,)])
+def test_aliases_are_a_tuple_of_strings(site, aliases):
+    with pytest.raises(PluginError, match='must be a tuple of strings; got '):
+        load().extended(Registers(type('Other', (Random,), {'name': 'other', 'aliases': aliases})))
+
+
 def test_an_unknown_name_suggests_the_nearest(site):
     with pytest.raises(ConfigurationError, match="method='radnom': no such sampler; did you mean 'random'"):
         load().get('sampler', 'radnom', 'method')

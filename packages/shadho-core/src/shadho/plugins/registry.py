@@ -87,12 +87,19 @@ class Plugin:
             for cls in classes[kind]:
                 if not isinstance(cls, type) or not isinstance(getattr(cls, 'name', None), str):
                     raise TypeError(f'{cls!r} is no {kind}: a class with a string attribute "name" is needed')
+                if not isinstance(_aliases(cls), tuple) or not all(isinstance(alias, str) for alias in _aliases(cls)):
+                    raise TypeError(f'the aliases of {cls!r} must be a tuple of strings; got {_aliases(cls)!r}')
         hooks = {
             hook: [_by_name(implementation) for implementation in caller.get_hookimpls()]
             for hook, caller in vars(manager.hook).items()
             if hook not in KINDS.values()
         }
         return attrs.evolve(self, classes=classes, hooks=hooks)
+
+
+def _aliases(cls: type[Any]) -> tuple[str, ...]:
+    aliases: tuple[str, ...] = getattr(cls, 'aliases', ())
+    return aliases
 
 
 def _by_name(implementation: pluggy.HookImpl) -> Callable[..., Any]:
@@ -153,13 +160,13 @@ class Registry:
     Raises
     ------
     PluginError
-        When a name is claimed twice; the message names both owners.
+        When a name or an alias is claimed twice; the message names both owners.
     """
 
     def __init__(self, plugins: Iterable[Plugin] = ()) -> None:
         self.plugins = tuple(plugins)
         self._classes: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
-        self._owners: dict[tuple[str, str], str] = {}
+        self._named: dict[tuple[str, str], tuple[type[Any], str]] = {}  # also by alias; with the owner
         self._hooks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         for plugin in self.plugins:
             for kind, classes in plugin.classes.items():
@@ -169,11 +176,13 @@ class Registry:
                 self._hooks.setdefault(hook, []).extend((plugin.owner, function) for function in functions)
 
     def _claim(self, kind: str, cls: type[Any], owner: str) -> None:
-        other = self._owners.setdefault((kind, cls.name), owner)
-        if cls.name in self._classes[kind]:
-            raise PluginError(
-                f'the {kind} {cls.name!r} is claimed by {other} and by {owner}; uninstall one of the two, or rename it there'
-            )
+        for name in (cls.name, *_aliases(cls)):
+            if (kind, name) in self._named:
+                _, other = self._named[kind, name]
+                raise PluginError(
+                    f'the {kind} {name!r} is claimed by {other} and by {owner}; uninstall one of the two, or rename it there'
+                )
+            self._named[kind, name] = cls, owner
         self._classes[kind][cls.name] = cls
 
     def extended(self, *extra: Any) -> Registry:
@@ -196,22 +205,21 @@ class Registry:
         return Registry((*self.plugins, *more)) if more else self
 
     def classes(self, kind: str) -> Mapping[str, type[Any]]:
-        """Return what is registered of one kind, by name."""
+        """Return what is registered of one kind, by name; aliases are left out."""
         return self._classes[kind]
 
     def get(self, kind: str, name: str, argument: str | None = None) -> type[Any]:
-        """Return the class of that kind and name.
+        """Return the class of that kind and name, which may be an alias.
 
         Raises
         ------
         ConfigurationError
             When there is none; says what is known, what is nearest, and what is broken.
         """
-        found = self._classes[kind].get(name)
-        if found is not None:
-            return found
+        if (kind, name) in self._named:
+            return self._named[kind, name][0]
         broken = [f'; the plugin {plugin.owner} is broken: {plugin.broken}' for plugin in self.plugins if plugin.broken]
-        hint = _INSTALLABLE.get((kind, name)) or nearest(name, self._classes[kind])
+        hint = _INSTALLABLE.get((kind, name)) or nearest(name, [own for group, own in self._named if group == kind])
         raise ConfigurationError(f'{argument or kind}={name!r}: no such {kind}; {hint}{"".join(broken)}')
 
     def notify(self, hook: str, **values: Any) -> list[Any]:

@@ -49,6 +49,13 @@ class Sampler(ABC):
     **options
         Of the sampler itself; an unknown one is a TypeError, as for any function.
 
+    Attributes
+    ----------
+    name : str
+        What ``method=`` calls it.
+    aliases : tuple of str
+        Other names that ``method=`` knows it by; what is recorded of a search has `name`.
+
     Notes
     -----
     Samplers see coordinates (`Tree.dimensions`), never scales or nesting. The coordinates of grid
@@ -56,6 +63,7 @@ class Sampler(ABC):
     """
 
     name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, forest: Forest, *, seed: int) -> None:
         self.forest = forest
