@@ -65,6 +65,7 @@ class Table:
                     self.dimensions.append(dimension)
             known = np.array([self.columns[dimension.path] for dimension in tree.dimensions], dtype=np.intp)
             self._of_tree[tree.index] = known
+            self._make_room()
         return known
 
     def add(self, tree: Tree, point: Floats, loss: float) -> None:
