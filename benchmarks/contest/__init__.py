@@ -1,0 +1,1 @@
+"""Search methods, ours and others, on the same problems."""
