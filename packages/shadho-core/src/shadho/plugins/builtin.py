@@ -19,10 +19,12 @@ def shadho_register_backends() -> list[type[Backend]]:
 @hookimpl
 def shadho_register_samplers() -> list[type[Sampler]]:
     from shadho.samplers.grid import Grid
+    from shadho.samplers.hyperopt import Hyperopt
     from shadho.samplers.random import Random
     from shadho.samplers.sobol import Sobol
+    from shadho.samplers.tpe import TPE
 
-    return [Random, Grid, Sobol]
+    return [TPE, Random, Grid, Sobol, Hyperopt]
 
 
 @hookimpl
