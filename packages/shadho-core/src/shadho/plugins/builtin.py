@@ -22,8 +22,9 @@ def shadho_register_samplers() -> list[type[Sampler]]:
     from shadho.samplers.hyperopt import Hyperopt
     from shadho.samplers.random import Random
     from shadho.samplers.sobol import Sobol
+    from shadho.samplers.tpe import TPE
 
-    return [Random, Grid, Sobol, Hyperopt]
+    return [TPE, Random, Grid, Sobol, Hyperopt]
 
 
 @hookimpl

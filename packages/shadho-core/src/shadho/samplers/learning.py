@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from shadho.forest import Dimension, Forest, Path, Tree
 from shadho.samplers.base import Sampler, Suggestion
+from shadho.samplers.sobol import Sobol
 
 __all__ = ['LearningSampler', 'Table']
 
@@ -118,10 +119,15 @@ class LearningSampler(Sampler):
         super().__init__(forest, seed=seed)
         self.table = Table()
         self._next: dict[int, int] = {}
+        self._design = Sobol(forest, seed=seed)
 
     @abstractmethod
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
         """Return the next point in a tree: shape (dimensions,)."""
+
+    def fill(self, tree: Tree) -> Floats:
+        """Return the next point of a design that fills the tree's cube evenly: for first suggestions."""
+        return self._design.point(tree, self._next.get(tree.index, 0))
 
     def ask(self, tree: Tree) -> Suggestion | None:
         number = self._next.get(tree.index, 0)

@@ -1,0 +1,126 @@
+"""The tree-structured Parzen estimator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shadho import Search, spaces
+from shadho.errors import ConfigurationError
+from shadho.forest import Forest
+from shadho.samplers.base import Sampler, Suggestion
+from shadho.samplers.tpe import TPE
+from shadho.testing import SamplerSuite
+
+UNIT = spaces.uniform(0, 1)
+
+
+class TestTPE(SamplerSuite):
+    """The contract of samplers."""
+
+    def make(self, forest: Forest, seed: int) -> Sampler:
+        return TPE(forest, seed=seed)
+
+
+class TestTPEFromTheStart(SamplerSuite):
+    """The contract again, with a model from the first result on."""
+
+    def make(self, forest: Forest, seed: int) -> Sampler:
+        return TPE(forest, seed=seed, first=1)
+
+
+def best_of(method: str, space: Any, objective: Any, trials: int = 60, seeds: int = 5) -> float:
+    """Return the median over seeds of the best loss that a search finds."""
+    found = []
+    for seed in range(seeds):
+        search = Search(space, method=method, seed=seed)
+        for _ in range(trials):
+            trial = search.ask()
+            assert trial is not None
+            search.tell(trial, objective(trial.params))
+        assert search.best is not None
+        found.append(search.best.loss)
+    return float(np.median(found))
+
+
+MIXED = {
+    'rate': spaces.loguniform(1e-5, 1), 'width': spaces.randint(1, 33), 'depth': spaces.randint(1, 1000),
+    'kind': spaces.choice(['a', 'b', 'c', 'd']),
+}  # fmt: skip
+
+
+def mixed(params: Any) -> float:
+    return float(
+        (math.log10(params['rate']) + 3) ** 2
+        + abs(params['width'] - 20) / 16
+        + abs(params['depth'] - 700) / 500
+        + 'cabd'.index(params['kind']) / 2
+    )
+
+
+@pytest.mark.parametrize(
+    ('space', 'objective'),
+    [
+        ({'x': UNIT, 'y': UNIT, 'z': UNIT}, lambda p: (p['x'] - 0.3) ** 2 + (p['y'] - 0.8) ** 2 + (p['z'] - 0.5) ** 2),
+        (MIXED, mixed),
+    ],
+    ids=['continuous', 'mixed'],
+)
+def test_it_finds_far_better_points_than_chance(space: Any, objective: Any) -> None:
+    assert best_of('tpe', space, objective) < best_of('random', space, objective) / 4
+
+
+def test_a_leaf_that_trees_share_is_learned_from_all_of_them() -> None:
+    """Trees differ much in how good they are, and a new one profits from what all others have learned."""
+    branches = {f'branch{number}': {'own': UNIT} for number in range(12)}
+    forest = Forest({'shared': UNIT, 'model': spaces.scope(exclusive=True, **branches)})
+    sampler = TPE(forest, seed=0)
+    chance = np.random.default_rng(0)
+    for number, tree in enumerate(list(forest)[:-1] * 5):
+        point = chance.random(2)
+        (place,) = (at for at, own in enumerate(tree.dimensions) if own.path == ('shared',))
+        sampler.tell(Suggestion(number, tree, point), abs(point[place] - 0.3) + tree.index)
+    new = forest.tree(forest.count - 1)
+    (place,) = (at for at, own in enumerate(new.dimensions) if own.path == ('shared',))
+    asked = [sampler.ask(new) for _ in range(20)]
+    points = np.array([suggestion.point for suggestion in asked if suggestion is not None])
+    assert np.abs(points[:, place] - 0.3).mean() < 0.15  # 0.29 by chance
+    assert np.std(points[:, 1 - place]) > 0.2  # nothing is known of its own leaf
+
+
+def test_trees_promise_what_the_best_of_all_trials_say() -> None:
+    forest = Forest({'model': spaces.scope(exclusive=True, **{name: {'x': UNIT} for name in 'abc'})})
+    sampler = TPE(forest, seed=0)
+    trees = list(forest)
+    assert sampler.promise(trees) is None
+    chance = np.random.default_rng(0)
+    for number, tree in enumerate(trees * 20):
+        sampler.tell(Suggestion(number, tree, chance.random(1)), tree.index + chance.random())
+    promise = sampler.promise(trees)
+    assert promise is not None
+    assert promise[0] > 2 * promise[1]
+    assert promise[1] == pytest.approx(promise[2])
+
+
+def test_what_is_asked_for_together_lies_apart() -> None:
+    forest = Forest({'x': UNIT, 'y': UNIT, 'kind': spaces.choice(list('abc'))})
+    sampler = TPE(forest, seed=0)
+    tree = forest.tree(0)
+    chance = np.random.default_rng(0)
+    for number in range(30):
+        point = chance.random(3)
+        sampler.tell(Suggestion(number, tree, point), float(np.sum((point[:2] - 0.5) ** 2)))
+    asked = [sampler.ask(tree) for _ in range(16)]
+    points = np.array([suggestion.point for suggestion in asked if suggestion is not None])
+    assert len(np.unique(points, axis=0)) == 16
+    distances = np.linalg.norm(points[:, None] - points, axis=2)[np.triu_indices(16, 1)]
+    assert np.median(distances) > 0.2
+
+
+@pytest.mark.parametrize('first', [0, -1, 2.5, 'ten', True])
+def test_the_number_of_first_suggestions_is_checked(first: Any) -> None:
+    with pytest.raises(ConfigurationError, match="method='tpe': first must be an integer of 1 or more"):
+        Search({'x': UNIT}, method='tpe', options={'first': first})
