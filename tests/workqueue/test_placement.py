@@ -160,14 +160,13 @@ class Coming:
         self.times: dict[str, float] = {}
         self.hosts: list[str] = []
 
-    @property
-    def classes(self) -> set[str]:
+    def planned(self) -> set[str]:
         return self.plans[-1][1]
 
     @hookimpl
     def shadho_plan_changed(self, classes: Any, placement: Any) -> None:
         names = {own.name for own in classes}
-        if not self.plans or names != self.classes:
+        if not self.plans or names != self.planned():
             self.plans.append((time.monotonic(), names))
 
     @hookimpl
@@ -183,7 +182,7 @@ class Coming:
 
     @hookimpl
     def shadho_should_stop(self, trial: Any) -> bool:
-        return 'gone' in self.times and self.classes == {'2-core 1GiB'} and trial.host == 'second'
+        return 'gone' in self.times and self.planned() == {'2-core 1GiB'} and trial.host == 'second'
 
     def delay(self, event: str, classes: set[str]) -> float:
         """Return the seconds from an event to the plan with these classes that follows it."""

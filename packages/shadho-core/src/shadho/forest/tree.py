@@ -87,7 +87,7 @@ class Tree:
 
     @cached_property
     def decisions(self) -> dict[Path, str]:
-        """What the forest decided, by its place: which option, how many copies, present or absent."""
+        """Decisions of the forest by their places (which option, how many copies, present or absent)."""
         return dict(self._root.decisions(()))
 
     @cached_property
