@@ -58,7 +58,7 @@ def test_a_table_lists_each_plugin_with_its_distribution_and_what_it_brings(inst
     assert answer.exit_code == 0
     assert rows['PLUGIN'].split() == ['PLUGIN', 'DISTRIBUTION', 'BRINGS']
     assert f'shadho-core {__version__} ' in rows['builtin']
-    assert 'sampler: random, grid, sobol' in rows['builtin']
+    assert 'random, grid, sobol' in rows['builtin']
     assert rows['shadho_other'].split() == ['shadho_other', 'shadho-other', '2.5', 'sampler:', 'other']
     assert rows['shadho_watching'].split()[-1] == 'shadho_trial_finished'
     assert len({line.find('shadho-') for line in answer.output.splitlines()[1:]}) == 1

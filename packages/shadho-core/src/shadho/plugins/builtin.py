@@ -18,13 +18,15 @@ def shadho_register_backends() -> list[type[Backend]]:
 
 @hookimpl
 def shadho_register_samplers() -> list[type[Sampler]]:
+    from shadho.samplers.cmaes import CMAES
     from shadho.samplers.grid import Grid
     from shadho.samplers.hyperopt import Hyperopt
+    from shadho.samplers.pso import ParticleSwarm
     from shadho.samplers.random import Random
     from shadho.samplers.sobol import Sobol
     from shadho.samplers.tpe import TPE
 
-    return [TPE, Random, Grid, Sobol, Hyperopt]
+    return [TPE, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
 
 
 @hookimpl

@@ -1,0 +1,115 @@
+import statistics
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from shadho import Search, spaces
+from shadho.errors import ConfigurationError
+from shadho.forest import Forest
+from shadho.samplers.cmaes import CMAES
+from shadho.testing import SamplerSuite
+
+unit = spaces.uniform(0, 1)
+FIVE = Forest({f'x{number}': unit for number in range(5)})
+
+
+class TestCMAES(SamplerSuite):
+    def make(self, forest, seed):
+        return CMAES(forest, seed=seed)
+
+
+def ellipsoid(point):
+    """Return a loss of unequal, turned axes."""
+    away = point - np.array([0.2, 0.4, 0.6, 0.8, 0.7])
+    return float(np.sum(4.0 ** np.arange(5) * np.cumsum(away) ** 2))
+
+
+def losses(sampler, loss, trials, pending=1):
+    """Return the losses of so many trials, of which so many are always pending; the oldest ends first."""
+    tree = sampler.forest.tree(0)
+    waiting, found = [sampler.ask(tree) for _ in range(pending)], []
+    for _ in range(trials):
+        suggestion = waiting.pop(0)
+        found.append(loss(suggestion.point))
+        sampler.tell(suggestion, found[-1])
+        waiting.append(sampler.ask(tree))
+    return found
+
+
+@pytest.mark.parametrize('pending', [1, 16])
+def test_it_learns_the_shape_of_a_valley(pending):
+    best = statistics.median(min(losses(CMAES(FIVE, seed=seed), ellipsoid, 400, pending)) for seed in range(5))
+    chance = np.random.default_rng(0).random((5, 400, 5))
+    by_chance = statistics.median(min(map(ellipsoid, points)) for points in chance)
+    assert best < 0.05 * by_chance
+
+
+def test_it_finds_integers_and_categories():
+    space = {
+        'x': unit,
+        'n': spaces.randint(0, 12),
+        'm': spaces.randint(0, 1000),
+        'c': list('uvwxyz'),
+        'd': [True, False],
+    }
+    search = Search(space, method='cmaes', seed=0)
+    for _ in range(300):
+        trial = search.ask()
+        x, n, m, c, d = (trial.params[name] for name in ('x', 'n', 'm', 'c', 'd'))
+        away = (x - 0.7) ** 2 + ((n - 8) / 12) ** 2 + ((m - 300) / 1000) ** 2
+        search.tell(trial, away + 0.2 * (c != 'w') + 0.2 * (d is True))
+    assert {name: search.best.params[name] for name in ('n', 'c', 'd')} == {'n': 8, 'c': 'w', 'd': False}
+    assert search.best.loss < 1e-3
+
+
+def test_it_starts_elsewhere_with_more_points_when_it_has_converged():
+    sampler, tree = CMAES(FIVE, seed=0, population=6), FIVE.tree(0)
+    notes = []
+    for _ in range(1500):
+        suggestion = sampler.ask(tree)
+        notes.append((suggestion.meta['start'], suggestion.meta['generation']))
+        sampler.tell(suggestion, float(np.sum((suggestion.point - 0.3) ** 2)))
+    assert notes.count((0, 0)) == 6
+    assert notes.count((1, 0)) == 12
+
+
+def test_it_starts_elsewhere_when_a_generation_makes_no_difference():
+    sampler = CMAES(FIVE, seed=0, population=6)
+    losses(sampler, lambda point: np.nan, 6)
+    assert sampler.ask(FIVE.tree(0)).meta['start'] == 1
+
+
+def test_results_of_points_that_are_too_old_do_not_count():
+    sampler, tree = CMAES(FIVE, seed=0, population=6), FIVE.tree(0)
+    for suggestion in [sampler.ask(tree) for _ in range(60)]:
+        sampler.tell(suggestion, ellipsoid(suggestion.point))
+    assert sampler.ask(tree).meta['generation'] == 4
+
+
+def test_it_leaves_the_region_where_trials_fail():
+    def loss(point):
+        return np.nan if point[0] > 0.4 else float(np.sum((point - 0.2) ** 2))
+
+    found = losses(CMAES(FIVE, seed=0), loss, 120)
+    assert np.isnan(found[:8]).sum() >= 4
+    assert np.isnan(found[-40:]).sum() < 5
+
+
+def test_hundreds_of_dimensions_cost_no_more_and_are_searched():
+    forest = Forest({**{f'x{number}': unit for number in range(250)}, 'c': list('uvw')})
+    found = losses(CMAES(forest, seed=0), lambda point: float(np.sum((point - 0.4) ** 2)), 400)
+    assert statistics.mean(found[-20:]) < 0.8 * statistics.mean(found[:20])
+
+
+@pytest.mark.parametrize('library', [None, types.ModuleType('cmaes')], ids=['none', 'an old one'])
+def test_without_the_library_it_says_what_to_install(monkeypatch, library):
+    monkeypatch.setitem(sys.modules, 'cmaes', library)
+    with pytest.raises(ConfigurationError, match=r"0.12 or later .* pip install 'shadho-core\[cmaes\]'"):
+        Search({'x': unit}, method='cmaes')
+
+
+def test_a_generation_has_at_least_four_points():
+    with pytest.raises(ConfigurationError, match='4 points or more; got population=3'):
+        Search({'x': unit}, method='cmaes', options={'population': 3})
