@@ -33,16 +33,19 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
+from contest import style
 from contest.contenders import BASELINE, CONTENDERS, missing
 from contest.held_out import HELD_OUT
+from contest.models import MODELS
 from contest.problems import PROBLEMS
 
-ALL = PROBLEMS | HELD_OUT
-GROUPS = {'tuned': list(PROBLEMS), 'held-out': list(HELD_OUT), 'all': list(ALL)}
+ALL = {**PROBLEMS, **MODELS, **HELD_OUT}
+GROUPS = {'quoted': [*PROBLEMS, *MODELS], 'functions': list(PROBLEMS), 'held-out': list(HELD_OUT), 'all': list(ALL)}
 
 LEAST = 1e-3
 """Normalised regrets below it count as it."""
@@ -50,8 +53,8 @@ LEAST = 1e-3
 RESAMPLES = 2000
 """Of the bootstrap."""
 
-SEEDS_OF_BASELINE = 100
-"""Random search costs nothing, and everything is divided by it."""
+SEEDS_OF_BASELINE = 5
+"""Times the seeds of others: random search costs nothing, and everything is divided by it."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -174,7 +177,8 @@ class Results:
     def __init__(self, runs: Sequence[Run]) -> None:
         self.contenders = [name for name in CONTENDERS if any(run.task.contender == name for run in runs)]
         self.problems = [name for name in ALL if any(run.task.problem == name for run in runs)]
-        self.modes = sorted({run.task.pending for run in runs})
+        self.modes = sorted({run.task.pending for run in runs if run.task.contender != BASELINE})
+        self.trials = runs[0].task.trials
         self.errors = {(run.task.contender, run.task.problem, run.error) for run in runs if run.error}
         self._best: dict[tuple[str, str, int], list[list[float]]] = {}
         self._ms: dict[tuple[str, int], list[float]] = {}
@@ -285,6 +289,152 @@ def show(results: Results) -> None:
         print(f'\n{CONTENDERS[contender].title} failed on {problem}: {error}')
 
 
+# --- bars ---------------------------------------------------------------------------------------------
+
+
+def bars(results: Results) -> None:
+    """Print what was aimed at and whether it holds, of the contenders that took part."""
+    rows = []
+
+    def bar(figure: str, value: Ratio | None, most: float) -> None:
+        if value is not None:
+            rows.append(
+                (figure, str(value), f'<= {most:g}', 'holds' if round(value.value, 3) <= most else 'DOES NOT HOLD')
+            )
+
+    def against(own: str, peer: str, pending: int, most_ms: float, kinds: Sequence[str] = ()) -> None:
+        """Compare over kinds of problems, and the time if there is a bar for it."""
+        ratios = results.overall(own, pending, kinds), results.overall(peer, pending, kinds)
+        what = f'{own} : {CONTENDERS[peer].title}, {", ".join(kinds) or "all"}, {name_of_mode(pending)}'
+        bar(what, divided(*ratios), 1.0)
+        if most_ms < math.inf and all(ratios):
+            times = results.ms(own, pending) / results.ms(peer, pending)
+            bar(
+                f'{own} : {CONTENDERS[peer].title}, ms',
+                Ratio(math.log(times), np.full(RESAMPLES, math.log(times))),
+                most_ms,
+            )
+
+    for pending in results.modes:
+        against('tpe', 'optuna-tpe', pending, math.inf)
+        for problem in [name for name in results.problems if ALL[name].kind == 'conditional']:
+            ratios = [results.ratio(name, problem, pending) for name in ('tpe', 'optuna-tpe')]
+            bar(f'tpe : Optuna TPE, {problem}, {name_of_mode(pending)}', divided(*ratios), 1.0)
+    against('rf', 'smac', 1, 0.1, ['conditional'])
+    against('gp', 'optuna-gp', 1, 0.2, ['continuous'])
+    bar('auto, all, one after the other', results.overall('auto', 1), 0.10)
+    if rows:
+        table('Bars', ('', 'figure', 'bar', ''), rows)
+
+
+def divided(own: Ratio | None, other: Ratio | None) -> Ratio | None:
+    """Return a ratio of ratios; None when one is not known."""
+    return own / other if own and other else None
+
+
+# --- picture ------------------------------------------------------------------------------------------
+
+
+def draw(results: Results, output: Path) -> None:
+    """Draw summaries, what they cost, and how regret falls on each problem."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    columns = min(5, max(3, len(results.problems)))
+    lines = math.ceil(len(results.problems) / columns)
+    with matplotlib.rc_context(style.SETTINGS):
+        figure = plt.figure(figsize=(16, 5.4 + 2.9 * lines), layout='constrained')
+        above, below = figure.subfigures(2, 1, height_ratios=(4.9, 2.9 * lines + 0.5))
+        above.suptitle(
+            f'Search quality after {results.trials} trials, {len(results.problems)} problems', **style.HEADING
+        )
+        axes = above.subplots(1, len(results.modes) + 1, squeeze=False)[0]
+        for axis, pending in zip(axes, results.modes):
+            axis.sharex(axes[0])
+            draw_overall(axis, results, pending)
+        draw_costs(axes[-1], results, results.modes[0])
+        mode = name_of_mode(results.modes[0])
+        below.suptitle(
+            f'Regret after each trial, {mode}: median over the seeds (1: random search at its end)', **style.HEADING
+        )
+        panels = list(below.subplots(lines, columns, squeeze=False).flat)
+        for axis, problem in zip(panels, results.problems):
+            draw_problem(axis, results, problem, results.modes[0])
+        for axis in panels[len(results.problems) :]:
+            axis.set_visible(False)
+        contenders = [name for name in results.contenders if name != BASELINE]
+        figure.legend(handles=style.legend(contenders), loc='outside lower center', ncols=len(contenders) + 1)
+        figure.savefig(output, dpi=130)
+    print(f'\nThe picture: {output}')
+
+
+def draw_overall(axis: Any, results: Results, pending: int) -> None:
+    """Draw geometric means with their intervals, the best at the top."""
+    ranked = [name for name in results.ranked(pending) if results.overall(name, pending)]
+    for place, name in enumerate(ranked):
+        ratio = results.overall(name, pending)
+        low, high = ratio.interval
+        axis.plot([low, high], [place, place], color=style.COLOURS[name], lw=3, alpha=0.35, solid_capstyle='round')
+        axis.plot(ratio.value, place, **style.dot(name))
+        axis.annotate(
+            f'{ratio.value:.3f}', (high, place), (7, 0), textcoords='offset points', va='center', fontsize=8.5
+        )
+    axis.set_title(f'Normalised regret, {name_of_mode(pending)}')
+    axis.set_yticks(range(len(ranked)), [CONTENDERS[name].title for name in ranked])
+    axis.set_ylim(len(ranked) - 0.4, -0.6)
+    axis.tick_params(axis='y', length=0)
+    axis.axvline(1, color=style.DARK, lw=1)
+    style.logarithmic(axis, 'x')
+    axis.margins(x=0.12)
+    axis.set_xlabel('geometric mean over problems, with its interval of 95 %; less is better')
+    axis.grid(axis='x', color=style.FAINT)
+
+
+def draw_costs(axis: Any, results: Results, pending: int) -> None:
+    """Draw what quality costs."""
+    for name in results.ranked(pending):
+        if ratio := results.overall(name, pending):
+            axis.plot(results.ms(name, pending), ratio.value, **style.dot(name))
+            axis.annotate(
+                CONTENDERS[name].title,
+                (results.ms(name, pending), ratio.value),
+                (6, 5),
+                textcoords='offset points',
+                fontsize=8.5,
+            )
+    axis.set_title(f'What it costs, {name_of_mode(pending)}')
+    style.logarithmic(axis, 'xy')
+    axis.margins(0.12)
+    axis.set_xlabel('processor time of ask and tell, milliseconds per trial')
+    axis.set_ylabel('normalised regret')
+    axis.grid(color=style.FAINT)
+
+
+def draw_problem(axis: Any, results: Results, problem: str, pending: int) -> None:
+    """Draw medians of regret after each trial; leave out how bad the first ones are."""
+    baseline = np.median(results.regrets(BASELINE, problem, 1), axis=0)
+    trials = np.arange(1, len(baseline) + 1)
+    axis.plot(trials, baseline / baseline[-1], **style.BASELINE)
+    lowest = 0.5
+    for name in reversed(results.ranked(pending)):
+        regrets = results.regrets(name, problem, pending)
+        if regrets is not None:
+            ratios = np.clip(np.median(regrets, axis=0) / baseline[-1], LEAST, None)
+            axis.plot(trials, ratios, **style.line(name))
+            lowest = min(lowest, ratios[-1])
+    axis.set_title(problem, fontweight='normal')
+    style.logarithmic(axis, 'y', few=lowest < 0.02)
+    axis.grid(color=style.FAINT)
+    axis.set_xlim(1, trials[-1])
+    axis.set_ylim(lowest / 1.2, 4)
+    axis.tick_params(labelsize=8)
+
+
+# --- the whole ----------------------------------------------------------------------------------------
+
+
 def tasks_of(arguments: argparse.Namespace, contenders: Sequence[str], problems: Sequence[str]) -> list[Task]:
     """Return all searches, of one seed after the other; random search once, as nothing that is pending matters to it."""
     tasks = []
@@ -292,7 +442,7 @@ def tasks_of(arguments: argparse.Namespace, contenders: Sequence[str], problems:
         for pending in arguments.pending if name != BASELINE else [1]:
             slow = CONTENDERS[name].slow and not arguments.full
             seeds = min(arguments.seeds, arguments.slow_seeds) if slow else arguments.seeds
-            seeds = SEEDS_OF_BASELINE if name == BASELINE else seeds if pending == 1 or not slow else 0
+            seeds = SEEDS_OF_BASELINE * seeds if name == BASELINE else seeds if pending == 1 or not slow else 0
             tasks += [Task(name, own, seed, pending, arguments.trials) for own in problems for seed in range(seeds)]
     return sorted(tasks, key=lambda task: task.seed)
 
@@ -313,7 +463,7 @@ def main() -> None:
     names = [name for name in CONTENDERS if name != BASELINE]
     parser.add_argument('--methods', choices=names, nargs='+', default=names, metavar='NAME', help=', '.join(names))
     parser.add_argument(
-        '--problems', nargs='+', default=['tuned'], metavar='NAME', help=f'names, or {", ".join(GROUPS)}'
+        '--problems', nargs='+', default=['quoted'], metavar='NAME', help=f'names, or {", ".join(GROUPS)}'
     )
     parser.add_argument('--seeds', type=int, help='searches of each method on each problem (20)')
     parser.add_argument('--pending', type=int, nargs='+', default=[1, 8], help='how many trials are pending')
@@ -331,6 +481,8 @@ def main() -> None:
     contenders = [name for name, reason in reasons.items() if not reason]
     results = Results(run_all(tasks_of(arguments, contenders, chosen_problems(arguments.problems)), arguments.workers))
     show(results)
+    bars(results)
+    draw(results, arguments.output)
 
 
 if __name__ == '__main__':

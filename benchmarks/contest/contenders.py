@@ -185,6 +185,7 @@ class SMAC(Contender):
             output_directory=self.folder.name,
         )
         self.smac = HyperparameterOptimizationFacade(scenario, lambda config, seed=0: 0.0, logging_level=40)
+        self.worst = 0.0
 
     def ask(self) -> tuple[Any, Params]:
         with warnings.catch_warnings():
@@ -195,9 +196,10 @@ class SMAC(Contender):
     def tell(self, token: Any, loss: float) -> None:
         from smac.runhistory import StatusType, TrialValue
 
-        if math.isnan(loss):
-            self.smac.tell(token, TrialValue(cost=math.inf, status=StatusType.CRASHED))
+        if math.isnan(loss):  # its forest takes no infinite costs
+            self.smac.tell(token, TrialValue(cost=self.worst, status=StatusType.CRASHED))
         else:
+            self.worst = max(loss, self.worst)
             self.smac.tell(token, TrialValue(cost=loss))
 
 

@@ -1,0 +1,131 @@
+"""Problems that fit models of scikit-learn to parts of its data sets, in about ten milliseconds.
+
+A model that cannot be fitted is a failed trial. The least known losses are those of thousands of trials by
+several methods; where a run finds lesser ones, as another release of scikit-learn may, those count.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .problems import Problem, problem
+from .spaces import Branch, Category, Params, Real, Whole
+
+MODELS: dict[str, Problem] = {}
+"""By name, in the order of the tables."""
+
+Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@cache
+def data(name: str, train: int, test: int) -> Data:
+    """Return inputs to train and to test with, then their classes, or numbers; all standardised but classes."""
+    from sklearn import datasets, model_selection, preprocessing
+
+    inputs, classes = getattr(datasets, f'load_{name}')(return_X_y=True)
+    if classes.dtype == float:
+        classes = (classes - classes.mean()) / classes.std()
+    own, other, own_classes, other_classes = model_selection.train_test_split(
+        inputs, classes, train_size=train, test_size=test, random_state=0
+    )
+    scaler = preprocessing.StandardScaler().fit(own)
+    return scaler.transform(own), scaler.transform(other), own_classes, other_classes
+
+
+def fitted(model: Any, inputs: np.ndarray, classes: np.ndarray) -> bool:
+    """Fit a model in place; return whether that went well. Not to have converged is no failure here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try:
+            model.fit(inputs, classes)
+        except ValueError:
+            return False
+        return True
+
+
+def log_loss(model: Any, inputs: np.ndarray, classes: np.ndarray) -> float:
+    """Return the mean negative log probability of the true classes, which are 0 and on."""
+    with np.errstate(all='ignore'):
+        chances = model.predict_proba(inputs)[np.arange(len(classes)), classes]
+    return float(-np.log(np.clip(chances, 1e-9, 1)).mean()) if np.isfinite(chances).all() else math.nan
+
+
+@problem(
+    'SVM, diabetes', 'models',
+    [
+        Real('C', 1e-3, 1e3, log=True),
+        Branch('kernel', {
+            'linear': [],
+            'curved': [
+                Real('gamma', 1e-5, 1e1, log=True),
+                Branch('shape', {
+                    'rbf': [], 'poly': [Whole('degree', 2, 5), Real('coef0', 0, 2)], 'sigmoid': [Real('coef0', 0, 2)],
+                }),
+            ],
+        }),
+    ],
+    best=0.54321,
+    into=MODELS,
+)  # fmt: skip
+def svm_diabetes(params: Params) -> float:
+    """Share of the variance that is not explained by a regression, which tells settings apart better than an error rate."""
+    from sklearn.svm import SVR
+
+    own = {name: value for name, value in params.items() if name not in ('kernel', 'shape')}
+    model = SVR(kernel=params.get('shape', 'linear'), max_iter=1000, **own)
+    inputs, others, targets, other_targets = data('diabetes', 200, 242)
+    return float(1 - model.score(others, other_targets)) if fitted(model, inputs, targets) else math.nan
+
+
+@problem(
+    'MLP, digits', 'models',
+    [
+        Real('rate', 1e-4, 1, log=True), Real('alpha', 1e-6, 1e1, log=True), Whole('batch', 4, 32),
+        Category('activation', ('relu', 'tanh', 'logistic')), Whole('width', 2, 32),
+        Branch('second', {'none': [], 'hidden': [Whole('width2', 2, 32)]}),
+        Branch('solver', {
+            'sgd': [Real('momentum', 0, 1)],
+            'adam': [Real('beta_1', 0.5, 0.999), Real('beta_2', 0.9, 0.9999)],
+        }),
+    ],
+    best=0.24518,
+    into=MODELS,
+)  # fmt: skip
+def mlp_digits(params: Params) -> float:
+    """Log loss after ten epochs."""
+    from sklearn.neural_network import MLPClassifier
+
+    sizes = (params['width'], params['width2']) if params['second'] == 'hidden' else (params['width'],)
+    own = {
+        name: params[name]
+        for name in ('activation', 'alpha', 'solver', 'momentum', 'beta_1', 'beta_2')
+        if name in params
+    }
+    model = MLPClassifier(
+        sizes, learning_rate_init=params['rate'], batch_size=params['batch'], max_iter=10, random_state=0, **own
+    )
+    inputs, others, classes, other_classes = data('digits', 150, 400)
+    return log_loss(model, others, other_classes) if fitted(model, inputs, classes) else math.nan
+
+
+@problem(
+    'Boosting, cancer', 'models',
+    [
+        Whole('n_estimators', 5, 40), Real('learning_rate', 1e-3, 1, log=True), Whole('max_depth', 1, 6),
+        Whole('min_samples_leaf', 1, 30), Real('max_features', 0.05, 1),
+    ],
+    best=0.09023,
+    into=MODELS,
+)  # fmt: skip
+def boosting_cancer(params: Params) -> float:
+    """Log loss of trees that are boosted."""
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    model = GradientBoostingClassifier(random_state=0, **params)
+    inputs, others, classes, other_classes = data('breast_cancer', 120, 400)
+    return log_loss(model, others, other_classes) if fitted(model, inputs, classes) else math.nan
