@@ -44,7 +44,7 @@ def test_classes_and_counts() -> None:
     assert [past.classes[number] for number in past.compute_classes()] == ['b', 'a', 'a', 'b', 'a', 'a']
     assert (len(past), past.asked, past.asked_in(1), past.asked_in(7)) == (6, 6, 3, 0)
     assert (past.states[TrialState.DONE], past.states[TrialState.FAILED]) == (5, 1)
-    assert past.trees == past.asked_trees == [0, 1]
+    assert past.trees == [0, 1]
 
 
 def test_what_was_returned_does_not_hinder_or_follow_later_trials() -> None:

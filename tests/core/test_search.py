@@ -103,7 +103,7 @@ def test_without_a_seed_one_is_drawn_and_told() -> None:
 
 
 def test_what_is_suggested_does_not_depend_on_when_results_come() -> None:
-    eager, lazy = Search(KERNELS, seed=1), Search(KERNELS, seed=1)
+    eager, lazy = Search(KERNELS, 'random', seed=1), Search(KERNELS, 'random', seed=1)
     asked = []
     for _ in range(20):
         trial = eager.ask()
@@ -245,8 +245,8 @@ def test_a_finished_grid_is_finished_after_restoring() -> None:
         ({'seed': 'one'}, 'seed must be an integer'),
         ({'direction': 'up'}, "direction must be 'minimize' or 'maximize'; got 'up'"),
         ({'repeats': 0}, 'repeats must be an integer of 1 or more; got 0'),
-        ({'grid_points': 3}, "method='random' has no option 'grid_points'"),
-        ({'options': {'depth': 3}}, "method='random' has no option 'depth'"),
+        ({'grid_points': 3}, "method='tpe' has no option 'grid_points'"),
+        ({'options': {'depth': 3}}, "method='tpe' has no option 'depth'"),
         ({'method': 'grid', 'grid_points': 0}, 'grid_points must be 1 or more; got 0'),
     ],
 )

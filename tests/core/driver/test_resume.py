@@ -44,9 +44,9 @@ def test_a_second_run_goes_on_where_the_first_ended(storage: str) -> None:
 
 @pytest.mark.parametrize('runs', [(25,), (1, 9, 25), (12, 25)])
 def test_with_the_market_a_search_that_goes_on_keeps_the_order_within_each_tree(runs: tuple[int, ...]) -> None:
-    whole = search(storage=None, max_tasks=60).run()
+    whole = search(storage=None, max_tasks=60, method='random').run()
     for limit in runs:
-        result = search(max_tasks=limit).run()
+        result = search(max_tasks=limit, method='random').run()
     assert [trial.id for trial in result] == list(range(25))
     for tree in (0, 1):
         own = [trial.params for trial in result if trial.tree == tree]
@@ -204,7 +204,7 @@ def objective(params):
         time.sleep(60)
     return params['x']
 
-opt = Shadho('test', objective, {'x': spaces.uniform(0, 1)}, max_tasks=100, seed=3, backend='inline')
+opt = Shadho('test', objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=100, seed=3, backend='inline')
 result = opt.run()
 print('after', result.stopped, len(result), flush=True)
 """

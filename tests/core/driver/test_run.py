@@ -306,7 +306,7 @@ def test_an_observer_sees_every_trial_after_it_was_recorded() -> None:
     observer = Observer()
     search(storage='test.db', max_tasks=2, plugins=[observer]).run()
     assert observer.seen == [
-        'started test random', 'dispatched 0', 'finished 0, rows 1', 'dispatched 1', 'finished 1, rows 1', 'ended 2',
+        'started test tpe', 'dispatched 0', 'finished 0, rows 1', 'dispatched 1', 'finished 1, rows 1', 'ended 2',
     ]  # fmt: skip
 
 

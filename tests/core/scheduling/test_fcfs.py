@@ -58,7 +58,7 @@ def test_a_parallel_search_evaluates_the_same_trials_as_a_serial_one():
     space = {'exclusive': True, 'a': {'x': spaces.uniform(0, 1)}, 'b': {'x': spaces.uniform(0, 1)}, 'c': 1}
 
     def params(at_once):
-        search = Search(space, seed=5)
+        search = Search(space, 'random', seed=5)
         pending, seen = [], []
         while len(seen) < 30:
             while len(pending) < at_once and len(seen) < 30:

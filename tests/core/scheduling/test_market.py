@@ -73,7 +73,7 @@ def seconds_of(table):
 
 def search(space, classes, seconds, objective=lambda params: 1.0, cluster=None, **options):
     backend = Simulated(classes, seconds, **(cluster or {}))
-    own = {'backend': backend, 'storage': None, 'seed': 0, 'display': False, **options}
+    own = {'backend': backend, 'storage': None, 'seed': 0, 'display': False, 'method': 'random', **options}
     return Shadho('market', objective, space, **own).run()
 
 

@@ -30,6 +30,7 @@ from shadho.options import (
     check_plugins,
     check_seconds,
     find_backend,
+    find_earlier,
     find_storage,
     objective_name,
     warn_of_launcher,
@@ -37,7 +38,7 @@ from shadho.options import (
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.result import ClassUse, SearchInfo, SearchResult
-from shadho.resume import resume
+from shadho.resume import resume, warm_up
 from shadho.samplers import Sampler
 from shadho.scheduling import ClassPlan, Policy
 from shadho.search import Search
@@ -71,8 +72,8 @@ class Shadho:
         A function of the parameters that returns a loss, or a dict that holds it; or a shell
         command that is run in a folder of its own (see `add_input_file`).
     space : dict, domain, or any structure of `shadho.spaces`
-    method : str or Sampler class, default 'random'
-        'random', 'grid', 'sobol', or the name of a plugin's sampler.
+    method : str or Sampler class, default 'tpe'
+        'tpe', 'random', 'grid', 'sobol', any other of `shadho plugins`, or a Sampler class of your own.
     timeout : float, optional
         Seconds after which this run ends; trials still running are cancelled.
     max_tasks : int, optional
@@ -106,6 +107,9 @@ class Shadho:
         With ``method='grid'``: quantiles to try of each continuous domain.
     repeats : int, default 1
         How often every combination of a space of grids is visited.
+    warm_start : str, Path or Storage, optional
+        An earlier search, such as ``'other.db'``, over the same space or one that overlaps: this one learns
+        from its results, which are neither counted nor ever the best.
     durability : {'normal', 'full'}, default 'normal'
         Whether a power cut may lose the last moments of the storage.
     display : bool, optional
@@ -140,7 +144,7 @@ class Shadho:
         exp_key: str,
         objective: Callable[[Any], Any] | str,
         space: Any,
-        method: str | type[Sampler] = 'random',
+        method: str | type[Sampler] = 'tpe',
         timeout: float | None = None,
         max_tasks: int | None = None,
         seed: int | None = None,
@@ -157,6 +161,7 @@ class Shadho:
         resume: bool = True,
         grid_points: int | None = None,
         repeats: int = 1,
+        warm_start: str | os.PathLike[str] | Storage | None = None,
         durability: str = 'normal',
         display: bool | None = None,
         plugins: Iterable[Any] = (),
@@ -199,6 +204,7 @@ class Shadho:
         }
         self._backend = backend if isinstance(backend, Backend) else find_backend(self._registry, backend, self._job())
         self._storage = find_storage(self._registry, storage, self.exp_key, durability)
+        self._earlier = None if warm_start is None else find_earlier(self._registry, warm_start)
 
     # --- configuration -----------------------------------------------------------------------
 
@@ -248,6 +254,12 @@ class Shadho:
     def _new_search(self, seed: int | None) -> Search:
         return Search(self.forest, seed=seed, **self._search_options)
 
+    def _new_warm_search(self, seed: int | None) -> Search:
+        search = self._new_search(seed)
+        if self._earlier is not None:
+            warm_up(search, self._earlier, self._identity)
+        return search
+
     def _check_end(self, search: Search) -> None:
         if not (self.timeout is self.max_tasks is search.trials_per_tree is None):
             return
@@ -292,7 +304,7 @@ class Shadho:
         self._backend.attend()
         interrupts = Interrupts()
         with interrupts, self._storage as storage:
-            search, elapsed = resume(storage, self._new_search, self._seed, self._identity, allowed=self.resume)
+            search, elapsed = resume(storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume)
             with self._backend as backend:
                 backend.open(self._job())
                 result = _Run(self, search, storage, backend, elapsed, interrupts).run()

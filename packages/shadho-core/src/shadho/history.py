@@ -84,11 +84,6 @@ class History:
         self._offsets.append(len(self._points))
 
     @property
-    def asked_trees(self) -> list[int]:
-        """Numbers of the trees in which trials were ever suggested."""
-        return list(self._asked_in)
-
-    @property
     def trees(self) -> list[int]:
         """Numbers of the trees that have finished trials."""
         return list(self._rows)

@@ -25,6 +25,7 @@ __all__ = [
     'check_plugins',
     'check_seconds',
     'find_backend',
+    'find_earlier',
     'find_storage',
     'objective_name',
     'warn_of_launcher',
@@ -201,3 +202,15 @@ def find_storage(registry: Registry, storage: Any, exp_key: str, durability: str
         f'storage={os.fspath(storage)!r}: no storage has this name or file ending; give a path that ends in one of '
         f'{", ".join(known)}, one of the names {", ".join(sorted(classes))}, or None to keep nothing'
     )
+
+
+def find_earlier(registry: Registry, warm_start: Any) -> Storage:
+    """Return the storage of an earlier search, which is only read."""
+    if isinstance(warm_start, Storage):
+        return warm_start
+    if not isinstance(warm_start, (str, os.PathLike)) or not Path(warm_start).is_file():
+        raise ConfigurationError(
+            f"warm_start must be the file of an earlier search, such as 'other.db', or a Storage; got {warm_start!r}, "
+            'which is no file'
+        )
+    return find_storage(registry, Path(warm_start), '', 'normal')

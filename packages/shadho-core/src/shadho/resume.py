@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from shadho.errors import StorageError
+from shadho.errors import SpaceError, StorageError
 from shadho.records import Result, Trial
+from shadho.result import finished_trials
 from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
 
-__all__ = ['resume']
+__all__ = ['resume', 'warm_up']
 
 log = logging.getLogger('shadho')
 
@@ -81,6 +82,35 @@ def resume(
 
     search.restore(records())
     return search, elapsed
+
+
+def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> None:
+    """Let a search learn from an earlier one, over the same space or one that overlaps.
+
+    Raises
+    ------
+    StorageError
+        When losses of the two cannot be compared, or none of the earlier results lies in the space.
+    """
+    known = storage.metadata()
+    for name in ('direction', 'loss_key'):
+        if known.get(name) != identity[name]:
+            raise StorageError(
+                f'warm_start: {storage} was recorded with {name}={known.get(name)!r}, and this search has '
+                f'{name}={identity[name]!r}: their losses cannot be compared'
+            )
+    count = taken = 0
+    reason = 'it has no finished trials'
+    for trial in finished_trials(storage):
+        count += 1
+        try:
+            search.add(trial.params, trial.loss)
+            taken += 1
+        except SpaceError as error:
+            reason = str(error)
+    if not taken:
+        raise StorageError(f'warm_start: nothing of {storage} can be learned from: {reason}')
+    log.info('%d of %d earlier trials in %s lie in the space and are learned from', taken, count, storage)
 
 
 def _check_same(storage: Storage, known: Mapping[str, Any], own: Mapping[str, Any]) -> None:

@@ -39,8 +39,8 @@ class Search:
     Parameters
     ----------
     space : dict, domain, or any structure of `shadho.spaces`
-    method : str or Sampler class, default 'random'
-        How points are suggested within a tree: 'random', 'grid', 'sobol', or a plugin's.
+    method : str or Sampler class, default 'tpe'
+        How points are suggested within a tree: 'tpe', 'random', 'grid', 'sobol', or another one's name.
     policy : str or Policy class, default 'market'
         Which tree the next trial comes from: 'market', 'ranked', 'fcfs', or a plugin's.
     seed : int, optional
@@ -85,7 +85,7 @@ class Search:
     def __init__(
         self,
         space: Any,
-        method: str | type[Sampler] = 'random',
+        method: str | type[Sampler] = 'tpe',
         *,
         policy: str | type[Policy] = 'market',
         seed: int | None = None,
@@ -286,6 +286,36 @@ class Search:
         started = (self.pending[number].started or 0.0) if number in self.pending else 0.0
         return self.record(Result.of(number, outcome, started=started, finished=started + seconds, seconds=seconds))
 
+    def add(self, params: Any, loss: float | None) -> None:
+        """Learn from a result of another search, or one that is known beforehand: a warm start.
+
+        It is no trial of this search: neither counted nor ever its best.
+
+        Parameters
+        ----------
+        params : as the objective receives them
+        loss : float or None
+            None or nan when the trial failed.
+
+        Raises
+        ------
+        SpaceError
+            When the parameters do not lie in the space.
+
+        Examples
+        --------
+        >>> from shadho import Search, spaces
+        >>> search = Search({'x': spaces.uniform(-1, 1)}, seed=0)
+        >>> search.add({'x': 0.1}, 0.01)
+        >>> len(search.history)
+        0
+        """
+        if loss is not None and (isinstance(loss, bool) or not isinstance(loss, numbers.Real)):
+            raise ConfigurationError(f'add(): loss must be a number, or None for a failed trial; got {loss!r}')
+        tree, point = self.forest.encode(params)
+        known = math.nan if loss is None else minimised(float(loss), self.direction)
+        self.sampler.tell(Suggestion(-1, tree, np.array(point)), known)
+
     def record(self, result: Result) -> Trial:
         """Learn from a result that is DONE or FAILED.
 
@@ -345,7 +375,11 @@ class Search:
             if isinstance(record, Trial):
                 if record.id not in running:
                     self._check_tree(record)
+                    tree = self.forest.tree(record.tree)
+                    self.policy.adopt(tree, record.compute_class, record.started or 0.0)
                     self.history.ask(record.tree)
+                    if not only_learn:
+                        self._exclude_if_exhausted(tree)
                 running[record.id] = record
             elif record.state in (TrialState.DONE, TrialState.FAILED) and record.trial in running:
                 trial = running.pop(record.trial).with_result(record)
@@ -358,8 +392,6 @@ class Search:
         for trial in map(self._decoded, running.values()):
             self._again.setdefault(trial.compute_class, deque()).append(trial)
             self.sampler.adopt(self._suggestion(trial))
-        for index in self.history.asked_trees:
-            self._exclude_if_exhausted(self.forest.tree(index))
 
     def _decoded(self, trial: Trial) -> Trial:
         """Return a trial of the log with its parameters as objects, of which the log may have texts only."""

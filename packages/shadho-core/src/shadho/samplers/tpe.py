@@ -93,6 +93,8 @@ class TPE(LearningSampler):
         if len(self.table) < self.first or not len(tree):
             return self.fill(tree)
         good, others = self._split()
+        if not len(good):
+            return self.fill(tree)
         columns = self.table.columns_of(tree)
         points = self.table.points[:, columns]
         pending, _ = self.table.pending()
@@ -127,7 +129,10 @@ class TPE(LearningSampler):
         return promise
 
     def _split(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Return the good trials, the best first, and the others: by their places among those of their own tree."""
+        """Return the good trials, the best first, and the others: by their places among those of their own tree.
+
+        Failed trials are never good ones.
+        """
         losses = self.table.losses
         trees = np.unique(self.table.trees, return_inverse=True)[1]
         order = np.lexsort((losses, trees))
@@ -135,8 +140,9 @@ class TPE(LearningSampler):
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         place = np.empty(len(losses))
         place[order] = (np.arange(len(losses)) - starts[trees[order]] + 0.5) / sizes[trees[order]]
+        place[np.isposinf(losses)] = np.inf
         ranked = np.lexsort((losses, place))
-        count = _count_good(len(ranked))
+        count = min(_count_good(len(ranked)), int(np.isfinite(place).sum()))
         return ranked[:count], ranked[count:]
 
 

@@ -135,29 +135,53 @@ class Market(Policy):
         self._is_due = True
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
-        if self._is_due or self._results >= self._interval or 20 * self._excluded > len(self._trees):
-            self._replan(now)
+        self._replan_if_due(now)
         column = self._columns.get(compute_class)
         if column is None or not self._trees:
             return None
-        mix = self._mix[column]
-        may_run = mix > 0
-        if self._is_doubtful[column] or self._failures.any():
-            free = may_run & ~self._blocked(column)
-            may_run = free if free.any() or len(self._classes) > 1 else may_run  # a single class never stays idle
-        if self._quota is not None:
-            may_run &= self._seconds[column] <= max(self._end - now, 0.0) + self._shortest
+        may_run = self._may_run(column, now)
         if not may_run.any():
             if self.history.running or not self._outstanding.any():
                 return None
             self._outstanding[:] = 0  # trials that were cancelled, or were lost and ran elsewhere
             return self.pick(compute_class, now)
-        shares = np.where(may_run, mix, 0.0)  # one that has to wait saves nothing up
-        self._credits[column] += shares / shares.sum()
+        self._credit(column, may_run)
         place = int(np.argmax(np.where(may_run, self._credits[column], -np.inf)))
+        self._charge(column, place)
+        return self._trees[place]
+
+    def adopt(self, tree: Tree, compute_class: str, now: float) -> None:
+        if compute_class not in {own.name for own in self._classes}:
+            return  # one that the earlier search ran on
+        self._replan_if_due(now)
+        column, place = self._columns[compute_class], self._places.get(tree.index)
+        may_run = self._may_run(column, now)
+        if place is not None and may_run.any():
+            self._credit(column, may_run)
+            self._charge(column, place)
+
+    def _replan_if_due(self, now: float) -> None:
+        if self._is_due or self._results >= self._interval or 20 * self._excluded > len(self._trees):
+            self._replan(now)
+
+    def _may_run(self, column: int, now: float) -> npt.NDArray[np.bool_]:
+        """Return which trees a class may run now."""
+        may_run: npt.NDArray[np.bool_] = self._mix[column] > 0
+        if self._is_doubtful[column] or self._failures.any():
+            free = may_run & ~self._blocked(column)
+            may_run = free if free.any() or len(self._classes) > 1 else may_run  # a single class never stays idle
+        if self._quota is not None:
+            may_run &= self._seconds[column] <= max(self._end - now, 0.0) + self._shortest
+        return may_run
+
+    def _credit(self, column: int, may_run: npt.NDArray[np.bool_]) -> None:
+        """Divide one trial of a class among the trees that may run there."""
+        shares = np.where(may_run, self._mix[column], 0.0)  # one that has to wait saves nothing up
+        self._credits[column] += shares / shares.sum()
+
+    def _charge(self, column: int, place: int) -> None:
         self._credits[column, place] -= 1.0
         self._outstanding[column, place] += 1
-        return self._trees[place]
 
     def tell(self, trial: Trial, loss: float) -> None:
         self.runtime.tell(trial)

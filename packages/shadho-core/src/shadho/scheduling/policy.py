@@ -82,6 +82,9 @@ class Policy(ABC):
         `now` is in seconds of active search, as in `plan` and as the times of trials.
         """
 
+    def adopt(self, tree: Tree, compute_class: str, now: float) -> None:
+        """Take a trial as picked: a search is restored, and what comes is to be as if it had never ended."""
+
     def tell(self, trial: Trial, loss: float) -> None:
         """Learn from a finished trial, which is in the history already.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from shadho.forest import Forest, Tree
-from shadho.records import TrialState
+from shadho.records import Result, Trial, TrialError, TrialState
 from shadho.samplers import Sampler, Suggestion
 from shadho.search import Search
 from shadho.testing.spaces import SPACES, some_trees
@@ -229,10 +229,48 @@ class SamplerSuite(ABC):
         states = search.history.states
         assert states[TrialState.DONE] + states[TrialState.FAILED] == len(search.history) > 0
 
+    def test_a_serial_search_that_was_interrupted_goes_on_as_if_it_had_not_been(self, forest: Forest) -> None:
+        def search() -> Search:
+            return Search(forest, method=cast(Any, lambda forest, *, seed: self.make(forest, seed)), seed=3)
+
+        log: list[Trial | Result] = []
+        whole = search()
+        for _ in range(24):
+            _evaluate(whole, log)
+        for length in (6, 15):
+            resumed, own = search(), log[: 2 * length]
+            resumed.restore(own)
+            while len(own) < len(log):
+                _evaluate(resumed, own)
+            assert [(one.tree, one.point) for one in own if isinstance(one, Trial)] == [
+                (one.tree, one.point) for one in log if isinstance(one, Trial)
+            ]
+
+    def test_what_is_asked_for_together_differs(self, forest: Forest) -> None:
+        sampler = self.make(forest, 1)
+        tree = max(some_trees(forest), key=len)
+        for suggestion in _ask(sampler, tree, 30):
+            sampler.tell(suggestion, _loss(suggestion))
+        points = [tuple(suggestion.point.tolist()) for suggestion in _ask(sampler, tree, 16)]
+        if any(kind.kind == 'continuous' for kind in tree.dimensions) and sampler.length(tree) == math.inf:
+            assert len(set(points)) == len(points)
+
     def _goes_on(self, sampler: Sampler, forest: Forest) -> None:
         for tree in some_trees(forest):
             for suggestion in _ask(sampler, tree, 3):
                 _check(suggestion)
+
+
+def _evaluate(search: Search, log: list[Trial | Result]) -> None:
+    """Ask for a trial and record what comes of it, a failure now and then."""
+    trial = search.ask()
+    if trial is None:  # the end of a small space
+        log.extend(log[:2])
+        return
+    loss = sum(trial.point) + trial.tree % 5
+    failed = Result(trial.id, TrialState.FAILED, error=TrialError('exception', 'as asked for'))
+    log += [trial, failed if trial.id % 7 == 5 else Result(trial.id, TrialState.DONE, loss=loss)]
+    search.record(cast(Result, log[-1]))
 
 
 def _ask(sampler: Sampler, tree: Tree, number: int) -> list[Suggestion]:
