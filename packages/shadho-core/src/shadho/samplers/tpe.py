@@ -43,6 +43,9 @@ _MOST_GOOD = 25
 _MOST_OTHERS = 1000
 """Trials that the density of the others is made of: the cost of a suggestion does not grow for ever."""
 
+_INSTANT = 9
+"""Binary digits of the number of trials up to which they are split anew after each; with more, after a few."""
+
 _CANDIDATES = 24
 """Points drawn from the density of the good ones; more would search the model harder than it deserves."""
 
@@ -88,22 +91,22 @@ class TPE(LearningSampler):
         if number is None or number < 1:
             raise ConfigurationError(f"method='tpe': first must be an integer of 1 or more; got {first!r}")
         self.first = number
+        self._split_at = -1
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
         if len(self.table) < self.first or not len(tree):
             return self.fill(tree)
-        good, others = self._split()
+        self._keep_up()
+        good, others = self._good, self._others
         if not len(good):
             return self.fill(tree)
         columns = self.table.columns_of(tree)
-        points = self.table.points[:, columns]
+        points = self.table.points
         pending, _ = self.table.pending()
         weights = np.linspace(1.0, 1.0 / len(good), len(good))  # the better, the more
         kinds = tree.dimensions
-        likely = _Density(points[good], weights * (len(good) / weights.sum()), kinds)
-        if len(others) > _MOST_OTHERS:
-            others = rng.choice(others, _MOST_OTHERS, replace=False)
-        bad = np.concatenate([points[others], pending[:, columns]])
+        likely = _Density(points[np.ix_(good, columns)], weights * (len(good) / weights.sum()), kinds)
+        bad = np.concatenate([points[np.ix_(others, columns)], pending[:, columns]])
         unlikely = _Density(bad, np.ones(len(bad)), kinds)
         candidates = likely.draw(rng, _CANDIDATES)
         best: Floats = candidates[np.argmax(likely.logarithm(candidates) - unlikely.logarithm(candidates))]
@@ -117,24 +120,32 @@ class TPE(LearningSampler):
         """
         if len(self.table) < self.first:
             return None
-        order = np.argsort(self.table.losses, kind='stable')
-        count = _count_good(len(order))
-        numbers = np.array(self.table.trees)
-        good, others = (Counter(numbers[part].tolist()) for part in (order[:count], order[count:]))
-        likely = np.array([good[tree.index] + _DOUBT for tree in trees])
-        unlikely = np.array([others[tree.index] + _DOUBT for tree in trees])
-        share = count / len(order)
+        self._keep_up()
+        likely = np.array([self._best_in[tree.index] + _DOUBT for tree in trees])
+        unlikely = np.array([self._rest_in[tree.index] + _DOUBT for tree in trees])
+        share = self._share
         ratio = unlikely / unlikely.sum() / (likely / likely.sum())
         promise: Floats = 1.0 / (share + (1.0 - share) * ratio)
         return promise
 
-    def _split(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Return the good trials, the best first, and the others: by their places among those of their own tree.
+    def _keep_up(self) -> None:
+        """Split the trials, those of the last instants left out, so that the cost of a trial does not grow with them."""
+        count = len(self.table)
+        count -= count % (1 << max(count.bit_length() - _INSTANT, 0))
+        if count != self._split_at:
+            self._split_at = count
+            losses, trees = self.table.losses[:count], np.array(self.table.trees[:count])
+            self._split(losses, np.unique(trees, return_inverse=True)[1])
+            best = np.argsort(losses, kind='stable')
+            number = _count_good(count)
+            self._share = number / count
+            self._best_in, self._rest_in = (Counter(trees[part].tolist()) for part in (best[:number], best[number:]))
+
+    def _split(self, losses: Floats, trees: npt.NDArray[np.intp]) -> None:
+        """Find the good trials, the best first, and the others: by their places among those of their own tree.
 
         Failed trials are never good ones.
         """
-        losses = self.table.losses
-        trees = np.unique(self.table.trees, return_inverse=True)[1]
         order = np.lexsort((losses, trees))
         sizes = np.bincount(trees)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -142,8 +153,11 @@ class TPE(LearningSampler):
         place[order] = (np.arange(len(losses)) - starts[trees[order]] + 0.5) / sizes[trees[order]]
         place[np.isposinf(losses)] = np.inf
         ranked = np.lexsort((losses, place))
-        count = min(_count_good(len(ranked)), int(np.isfinite(place).sum()))
-        return ranked[:count], ranked[count:]
+        number = min(_count_good(len(ranked)), int(np.isfinite(place).sum()))
+        self._good, self._others = ranked[:number], ranked[number:]
+        if len(self._others) > _MOST_OTHERS:
+            rng = np.random.default_rng((self.seed, len(losses)))
+            self._others = rng.choice(self._others, _MOST_OTHERS, replace=False)
 
 
 def _count_good(count: int) -> int:
