@@ -6,7 +6,8 @@ import importlib.util
 import math
 import tempfile
 import warnings
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -18,6 +19,10 @@ OURS = ('random', 'sobol', 'tpe', 'rf', 'gp', 'cmaes', 'pso', 'hyperopt', 'auto'
 
 BASELINE = 'uniform'
 """Every parameter drawn independently: what regrets are divided by."""
+
+
+Finished: TypeAlias = tuple[Params, float]
+"""Parameters and their loss."""
 
 
 class Contender:
@@ -45,6 +50,10 @@ class Contender:
     def tell(self, token: Any, loss: float) -> None:
         raise NotImplementedError
 
+    def learn(self, finished: Sequence[Finished]) -> None:
+        """Learn trials that others suggested, before the first that is asked for."""
+        raise NotImplementedError
+
 
 class Uniform(Contender):
     """Random search that has no policy: what the others are measured by."""
@@ -59,6 +68,9 @@ class Uniform(Contender):
         return None, spaces.drawn(self.space, self.rng)
 
     def tell(self, token: Any, loss: float) -> None:
+        pass
+
+    def learn(self, finished: Sequence[Finished]) -> None:
         pass
 
 
@@ -79,6 +91,16 @@ class Shadho(Contender):
 
     def tell(self, token: Any, loss: float) -> None:
         self.search.tell(token, loss)
+
+    def learn(self, finished: Sequence[Finished]) -> None:
+        from shadho.records import Result, Trial, TrialState
+
+        records: list[Trial | Result] = []
+        for number, (params, loss) in enumerate(finished):
+            nested = spaces.to_shadho(self.space, params)
+            tree, point = self.search.forest.encode(nested)
+            records += [Trial(number, tree.index, number, point, nested), Result(number, TrialState.DONE, loss)]
+        self.search.restore(records)
 
 
 def ours(name: str) -> type[Contender]:
@@ -115,6 +137,15 @@ class OptunaTPE(Contender):
             self.study.tell(token, state=TrialState.FAIL)
         else:
             self.study.tell(token, loss)
+
+    def learn(self, finished: Sequence[Finished]) -> None:
+        from optuna.trial import create_trial
+
+        distributions = spaces.distributions(self.space)
+        self.study.add_trials([
+            create_trial(params=params, distributions={name: distributions[name] for name in params}, value=loss)
+            for params, loss in finished
+        ])  # fmt: skip
 
 
 class OptunaGP(OptunaTPE):
@@ -165,6 +196,17 @@ class HyperoptTPE(Contender):
         document['result'] = {'status': STATUS_FAIL} if math.isnan(loss) else {'status': STATUS_OK, 'loss': loss}
         self.trials.refresh()
 
+    def learn(self, finished: Sequence[Finished]) -> None:
+        from hyperopt import JOB_STATE_DONE, STATUS_OK
+        from hyperopt.fmin import generate_trial
+
+        documents = []
+        for number, (params, loss) in enumerate(finished):
+            document = generate_trial(number, spaces.to_hyperopt(self.space, params))
+            documents.append(document | {'state': JOB_STATE_DONE, 'result': {'status': STATUS_OK, 'loss': loss}})
+        self.trials.insert_trial_docs(documents)
+        self.trials.refresh()
+
 
 class SMAC(Contender):
     """SMAC's random forest: its facade for searches of hyperparameters, with its default options."""
@@ -174,18 +216,22 @@ class SMAC(Contender):
     slow = True
 
     def __init__(self, space: Space, seed: int, trials: int) -> None:
-        from smac import HyperparameterOptimizationFacade, Scenario
+        from smac import Scenario
 
         self.folder = tempfile.TemporaryDirectory()
-        scenario = Scenario(
-            spaces.for_smac(space, seed),
-            deterministic=True,
-            n_trials=trials,
-            seed=seed,
-            output_directory=self.folder.name,
+        built = spaces.for_smac(space, seed)
+        self.scenario = Scenario(
+            built, deterministic=True, n_trials=trials, seed=seed, output_directory=self.folder.name
         )
-        self.smac = HyperparameterOptimizationFacade(scenario, lambda config, seed=0: 0.0, logging_level=40)
+        self.smac = self._made()
         self.worst = 0.0
+
+    def _made(self, **parts: Any) -> Any:
+        from smac import HyperparameterOptimizationFacade
+
+        return HyperparameterOptimizationFacade(
+            self.scenario, lambda config, seed=0: 0.0, logging_level=40, overwrite=True, **parts
+        )
 
     def ask(self) -> tuple[Any, Params]:
         with warnings.catch_warnings():
@@ -197,10 +243,22 @@ class SMAC(Contender):
         from smac.runhistory import StatusType, TrialValue
 
         if math.isnan(loss):  # its forest takes no infinite costs
-            self.smac.tell(token, TrialValue(cost=self.worst, status=StatusType.CRASHED))
+            value = TrialValue(cost=self.worst, status=StatusType.CRASHED)
         else:
             self.worst = max(loss, self.worst)
-            self.smac.tell(token, TrialValue(cost=loss))
+            value = TrialValue(cost=loss)
+        self.smac.tell(token, value, save=False)
+
+    def learn(self, finished: Sequence[Finished]) -> None:
+        from ConfigSpace import Configuration
+        from smac import HyperparameterOptimizationFacade
+        from smac.runhistory import TrialInfo
+
+        # What is told is the initial design; without this, a hundred points would be asked for that cost nothing.
+        design = HyperparameterOptimizationFacade.get_initial_design(self.scenario, n_configs=1)
+        self.smac = self._made(initial_design=design)
+        for params, loss in finished:
+            self.tell(TrialInfo(Configuration(self.scenario.configspace, values=params), seed=0), loss)
 
 
 CONTENDERS: dict[str, type[Contender]] = {

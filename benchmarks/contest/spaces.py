@@ -103,6 +103,32 @@ def from_shadho(space: Space, nested: Mapping[str, Any]) -> Params:
     return params
 
 
+def to_shadho(space: Space, params: Params) -> dict[str, Any]:
+    """Return a flat dict as our nested parameters."""
+    return {
+        item.name: {params[item.name]: to_shadho(item.options[params[item.name]], params)}
+        if isinstance(item, Branch)
+        else params[item.name]
+        for item in space
+    }
+
+
+def distributions(space: Space) -> dict[str, Any]:
+    """Return what Optuna calls the distributions of all parameters."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    def of(item: Item) -> Any:
+        if isinstance(item, Branch):
+            return CategoricalDistribution(list(item.options))
+        if isinstance(item, Category):
+            return CategoricalDistribution(item.values)
+        if isinstance(item, Whole):
+            return IntDistribution(item.low, item.high)
+        return FloatDistribution(item.low, item.high, log=item.log)
+
+    return {item.name: of(item) for item, _, _ in _places(space)}
+
+
 def from_optuna(space: Space, trial: Any) -> Params:
     """Let a trial of Optuna suggest all, as it is defined by running."""
     params: Params = {}
@@ -153,6 +179,13 @@ def from_hyperopt(space: Space, nested: Mapping[str, Any]) -> Params:
         else:
             params[item.name] = nested[item.name]
     return params
+
+
+def to_hyperopt(space: Space, params: Params) -> dict[str, Any]:
+    """Return a flat dict as hyperopt keeps it: of what is chosen the number."""
+    words = {item.name: list(item.options) if isinstance(item, Branch) else item.values
+             for item, _, _ in _places(space) if isinstance(item, (Branch, Category))}  # fmt: skip
+    return {name: words[name].index(value) if name in words else value for name, value in params.items()}
 
 
 def for_smac(space: Space, seed: int) -> Any:
