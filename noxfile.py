@@ -144,7 +144,7 @@ def openmpi(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure what a trial costs, beside peers, and what scheduling gains."""
+    """Measure what a trial costs and how good a search is, beside peers, and what scheduling gains."""
     install(session, CORE, LOCAL, WORKQUEUE, MPI, MPICH, groups=('benchmarks',))
     provide_engine(session)
     for script in sorted(os.listdir('benchmarks')):
