@@ -82,7 +82,7 @@ SEARCH = (
 import sys
 from shadho import Shadho, spaces
 
-opt = Shadho('benchmark', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=int(sys.argv[1]), seed=1,
+opt = Shadho('benchmark', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, 'random', max_tasks=int(sys.argv[1]), seed=1,
              backend='mpi', display=False)
 result = opt.run()
 assert len(result) == int(sys.argv[1]) and all(own.error is None for own in result)
@@ -99,7 +99,7 @@ def objective(params):
     time.sleep(1)
     return params['x']
 
-opt = Shadho('benchmark', objective, {'x': spaces.uniform(0, 1)}, timeout=float(sys.argv[1]), seed=1, backend='mpi',
+opt = Shadho('benchmark', objective, {'x': spaces.uniform(0, 1)}, 'random', timeout=float(sys.argv[1]), seed=1, backend='mpi',
              display=False)
 result = opt.run()
 places = {}

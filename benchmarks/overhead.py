@@ -58,6 +58,7 @@ def shadho_rate(backend: str, trials: int, folder: Path) -> Stopwatch:
         'overhead',
         nothing,
         SPACE,
+        'random',
         max_tasks=trials,
         seed=0,
         backend=backend,
@@ -125,7 +126,7 @@ def bytes_per_trial(trials: int, folder: Path) -> float:
     """Return by how much the driver's memory grows for each trial that is recorded."""
     memory = Memory(trials // 5, trials - 1)
     options = {'backend': 'inline', 'storage': folder / 'memory.db', 'display': False, 'plugins': [memory]}
-    Shadho('memory', nothing, SPACE, max_tasks=trials, seed=0, **options).run()
+    Shadho('memory', nothing, SPACE, 'random', max_tasks=trials, seed=0, **options).run()
     return (memory.marks[1] - memory.marks[0]) / (trials - trials // 5)
 
 

@@ -82,6 +82,7 @@ def search(policy: str, seconds: float, folder: Path) -> Path:
         'unequal',
         objective,
         SPACE,
+        'random',
         timeout=seconds,
         seed=0,
         policy=policy,

@@ -114,7 +114,7 @@ def searched(objective: Any, trials: int, *files: str) -> float:
     """Return trials per second of a search."""
     key = f'benchmark-{uuid.uuid4().hex[:8]}'
     door = [sys.executable, '-m', 'shadho.workers.workqueue', '-M', key, '--cores', '1']
-    opt = Shadho(key, objective, {'x': spaces.uniform(0, 1)}, max_tasks=trials, seed=1, storage='search.db',
+    opt = Shadho(key, objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=trials, seed=1, storage='search.db',
                  backend=WorkQueue(), display=False)  # fmt: skip
     for file in files:
         opt.add_input_file(file)

@@ -62,7 +62,7 @@ def simulate(
     watch = Watch(workload, target)
     cluster = Simulated(workload.classes(slots), workload.seconds, memory=workload.needed if workload.memory else None)
     result = Shadho(
-        'simulated', workload.loss, workload.space, seed=seed, backend=cluster, storage=None, display=False,
+        'simulated', workload.loss, workload.space, 'random', seed=seed, backend=cluster, storage=None, display=False,
         plugins=[watch], policy=policy, policy_options=options, **limits,
     ).run()  # fmt: skip
     return watch, result.elapsed

@@ -62,7 +62,7 @@ def search(cluster: Simulated, objective: Callable[[Any], Any] = loss, **options
         'test',
         objective,
         {'x': spaces.uniform(0, 1)},
-        **{'backend': cluster, 'storage': None, 'seed': 0, 'display': False, **options},
+        **{'backend': cluster, 'storage': None, 'seed': 0, 'display': False, 'method': 'random', **options},
     )
 
 
@@ -444,7 +444,7 @@ CLUSTER = [
 
 def test_an_hour_of_many_machines_passes_in_seconds() -> None:
     begun = time.monotonic()
-    result = search(Simulated(CLUSTER, uneven, overhead=0.5), timeout=3600, method='random').run()
+    result = search(Simulated(CLUSTER, uneven, overhead=0.5), timeout=3600).run()
     assert time.monotonic() - begun < 60
     assert (result.stopped, result.elapsed) == ('timeout', 3600.0)
     assert len(result) > 95 * 10
