@@ -157,7 +157,7 @@ def decision_cost(trees: int, classes: int, slots: int, trials: int) -> float:
     """Return the seconds of suggesting and learning a trial where so many trees are active."""
     rng = np.random.default_rng(0)
     space = {'exclusive': True, **{f'tree {number}': {'x': spaces.uniform(0, 1)} for number in range(trees)}}
-    search = Search(space, seed=0)
+    search = Search(space, 'random', seed=0)
     own = [ComputeClass(f'class {number}', slots // classes) for number in range(classes)]
     search.plan(own, 0.0)
     base, factors = rng.lognormal(3, 1, trees), rng.lognormal(0, 0.7, (trees, classes))
