@@ -3,17 +3,17 @@
 One command, its tables and a picture, ``quality.png``::
 
     python benchmarks/quality.py                         # about an hour on two cores
-    python benchmarks/quality.py --quick                 # a few minutes: few seeds
+    python benchmarks/quality.py --quick                 # about ten minutes: few seeds
     python benchmarks/quality.py --methods tpe optuna-tpe --problems Shared 'Two levels' --seeds 10
     python benchmarks/quality.py --problems held-out     # problems that nobody tunes on
-    python benchmarks/quality.py --full                  # slow libraries with all seeds, and with 8 pending
+    python benchmarks/quality.py --full                  # more than two hours: slow libraries with all seeds, and with 8 pending
 
 Each search has 100 trials: one after the other, and with 8 of them pending, of which one at random ends
 next. Its regret is the best loss that it found less the least one that is known. Figures are medians over
 the seeds divided by those of random search (every parameter drawn independently, no policy), so that 1 is
 random search and less is better; a figure below 0.001 counts as 0.001, as a zero would outweigh all
 others. Summaries are geometric means over problems; in brackets are bootstrap intervals of 95 % over the
-seeds. ``ms`` is the processor time of ask and tell, of all trials, divided by their number.
+seeds (none where there is one seed). ``ms`` is the processor time of ask and tell, of all trials, divided by their number.
 
 Ours search with the default policy. Methods and libraries that are not there are left out, with a line
 that says so. Needs ``pip install matplotlib optuna hyperopt smac scikit-learn`` besides shadho-core, and
@@ -35,49 +35,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
-import numpy.typing as npt
 from contest import style
 from contest.contenders import BASELINE, CONTENDERS, missing
 from contest.held_out import HELD_OUT
 from contest.models import MODELS
 from contest.problems import PROBLEMS
+from contest.results import ALL, LEAST, Ratio, Results, Run, Task
 
-ALL = {**PROBLEMS, **MODELS, **HELD_OUT}
 GROUPS = {'quoted': [*PROBLEMS, *MODELS], 'functions': list(PROBLEMS), 'held-out': list(HELD_OUT), 'all': list(ALL)}
-
-LEAST = 1e-3
-"""Normalised regrets below it count as it."""
-
-RESAMPLES = 2000
-"""Of the bootstrap."""
 
 SEEDS_OF_BASELINE = 5
 """Times the seeds of others: random search costs nothing, and everything is divided by it."""
-
-Floats = npt.NDArray[np.float64]
-
-
-@attrs.frozen
-class Task:
-    """One search."""
-
-    contender: str
-    problem: str
-    seed: int
-    pending: int
-    trials: int
-
-
-@attrs.frozen
-class Run:
-    """What came of it: the best loss after each trial, and milliseconds of ask and tell for each."""
-
-    task: Task
-    best: list[float]
-    ms: float
-    error: str = ''
 
 
 def search(task: Task) -> Run:
@@ -115,132 +84,22 @@ def quiet() -> None:
 
 def run_all(tasks: Sequence[Task], workers: int) -> list[Run]:
     """Run all searches, a few at a time, and show how far they are."""
-    runs: list[Run] = []
-    begun = shown = time.monotonic()
     # New interpreters, as BLAS reads how many threads it may have when it is loaded.
     os.environ.update(dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '1'))
+    live = sys.stderr.isatty()
+    begun = shown = time.monotonic()
+    runs: list[Run] = []
     with ProcessPoolExecutor(workers, get_context('spawn'), initializer=quiet) as pool:
         for future in as_completed([pool.submit(search, task) for task in tasks]):
             runs.append(future.result())
             now = time.monotonic()
-            if now - shown > (1 if sys.stderr.isatty() else 60) or len(runs) == len(tasks):
-                shown = now
-                left = (now - begun) / len(runs) * (len(tasks) - len(runs)) / 60
-                text = f'{len(runs):,} of {len(tasks):,} searches in {(now - begun) / 60:.1f} minutes, {left:.0f} to go'
-                print(f'\r{text}  ' if sys.stderr.isatty() else text, end='', file=sys.stderr, flush=True)
-                print(end='' if sys.stderr.isatty() else '\n', file=sys.stderr, flush=True)
+            if now - shown > (1 if live else 60) or len(runs) == len(tasks):
+                shown, passed = now, (now - begun) / 60
+                left = passed / len(runs) * (len(tasks) - len(runs))
+                text = f'{len(runs):,} of {len(tasks):,} searches in {passed:.1f} minutes, about {left:.0f} to go'
+                print(f'{text}   ', end='\r' if live else '\n', file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return runs
-
-
-@attrs.frozen
-class Ratio:
-    """A figure with its bootstrap interval of 95 %; kept as logarithms."""
-
-    log: float
-    logs: Floats = attrs.field(repr=False)
-
-    @property
-    def value(self) -> float:
-        return math.exp(self.log)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        low, high = np.exp(np.quantile(self.logs, (0.025, 0.975)))
-        return float(low), float(high)
-
-    def __truediv__(self, other: Ratio) -> Ratio:
-        return Ratio(self.log - other.log, self.logs - other.logs)
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f'{self.value:.3f} [{low:.3f}, {high:.3f}]'
-
-
-def mean(ratios: Iterable[Ratio | None]) -> Ratio | None:
-    """Return the geometric mean; None when one is not known."""
-    known = list(ratios)
-    if not known or any(own is None for own in known):
-        return None
-    return Ratio(float(np.mean([own.log for own in known if own])), np.mean([own.logs for own in known if own], axis=0))
-
-
-class Results:
-    """What all runs together say.
-
-    Attributes
-    ----------
-    contenders, problems : list of str
-        Those that took part.
-    """
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self.contenders = [name for name in CONTENDERS if any(run.task.contender == name for run in runs)]
-        self.problems = [name for name in ALL if any(run.task.problem == name for run in runs)]
-        self.modes = sorted({run.task.pending for run in runs if run.task.contender != BASELINE})
-        self.trials = runs[0].task.trials
-        self.errors = {(run.task.contender, run.task.problem, run.error) for run in runs if run.error}
-        self._best: dict[tuple[str, str, int], list[list[float]]] = {}
-        self._ms: dict[tuple[str, int], list[float]] = {}
-        for run in sorted(runs, key=lambda run: run.task.seed):
-            self._best.setdefault((run.task.contender, run.task.problem, run.task.pending), []).append(run.best)
-            self._ms.setdefault((run.task.contender, run.task.pending), []).append(run.ms)
-        self._least = {name: self._least_of(name) for name in self.problems}
-        self._cache: dict[tuple[str, str, int], Ratio | None] = {}
-
-    def _least_of(self, problem: str) -> float:
-        found = [best[-1] for (_, own, _), runs in self._best.items() if own == problem for best in runs if best]
-        return min(ALL[problem].best, *found)
-
-    def regrets(self, contender: str, problem: str, pending: int) -> Floats | None:
-        """Return regrets after each trial of each seed: shape (seeds, trials); None when there are none."""
-        pending = 1 if contender == BASELINE else pending
-        best = self._best.get((contender, problem, pending))
-        return None if best is None or not all(best) else np.array(best) - self._least[problem]
-
-    def ratio(self, contender: str, problem: str, pending: int) -> Ratio | None:
-        """Return the normalised regret."""
-        key = contender, problem, pending
-        if key not in self._cache:
-            own, baseline = self.regrets(*key), self.regrets(BASELINE, problem, 1)
-            known = own is not None and baseline is not None
-            self._cache[key] = _ratio(own[:, -1], baseline[:, -1], len(self._cache)) if known else None
-        return self._cache[key]
-
-    def overall(self, contender: str, pending: int, kinds: Iterable[str] = ()) -> Ratio | None:
-        """Return the geometric mean over problems, of some kinds or of all."""
-        problems = [name for name in self.problems if not kinds or ALL[name].kind in kinds]
-        return mean(self.ratio(contender, name, pending) for name in problems)
-
-    def ms(self, contender: str, pending: int) -> float:
-        """Return the mean time of ask and tell."""
-        return float(np.mean(self._ms.get((contender, pending), [math.nan])))
-
-    def seeds(self, contender: str, pending: int) -> int:
-        """Return how many seeds a contender had."""
-        found = [len(runs) for (own, _, mode), runs in self._best.items() if own == contender and mode == pending]
-        return max(found, default=0)
-
-    def ranked(self, pending: int) -> list[str]:
-        """Return the contenders of a mode, the best first."""
-        of_mode = [name for name in self.contenders if name != BASELINE and self.seeds(name, pending)]
-        return sorted(of_mode, key=lambda name: own.log if (own := self.overall(name, pending)) else math.inf)
-
-
-def _ratio(own: Floats, baseline: Floats, number: int) -> Ratio:
-    """Return a ratio of medians; `number` makes the resamples independent of those of other ratios."""
-    rng = np.random.default_rng(number)
-    draws = [
-        np.median(losses[rng.integers(len(losses), size=(RESAMPLES, len(losses)))], axis=1)
-        for losses in (own, baseline)
-    ]
-    return Ratio(float(_log_ratio(np.median(own), np.median(baseline))), _log_ratio(*draws))
-
-
-def _log_ratio(own: Floats, baseline: Floats) -> Floats:
-    """Return logarithms of ratios within bounds; where random search always finds the least, of regrets plus a trace."""
-    trace = np.finfo(float).tiny
-    return np.log(np.clip((own + trace) / (baseline + trace), LEAST, 1 / LEAST))
 
 
 # --- tables -------------------------------------------------------------------------------------------
@@ -296,40 +155,31 @@ def bars(results: Results) -> None:
     """Print what was aimed at and whether it holds, of the contenders that took part."""
     rows = []
 
-    def bar(figure: str, value: Ratio | None, most: float) -> None:
+    def bar(figure: str, value: Ratio | float | None, most: float) -> None:
         if value is not None:
-            rows.append(
-                (figure, str(value), f'<= {most:g}', 'holds' if round(value.value, 3) <= most else 'DOES NOT HOLD')
-            )
+            number, shown = (value.value, str(value)) if isinstance(value, Ratio) else (value, f'{value:.3f}')
+            rows.append((figure, shown, f'<= {most:g}', 'holds' if round(number, 3) <= most else 'DOES NOT HOLD'))
 
-    def against(own: str, peer: str, pending: int, most_ms: float, kinds: Sequence[str] = ()) -> None:
-        """Compare over kinds of problems, and the time if there is a bar for it."""
-        ratios = results.overall(own, pending, kinds), results.overall(peer, pending, kinds)
-        what = f'{own} : {CONTENDERS[peer].title}, {", ".join(kinds) or "all"}, {name_of_mode(pending)}'
-        bar(what, divided(*ratios), 1.0)
-        if most_ms < math.inf and all(ratios):
-            times = results.ms(own, pending) / results.ms(peer, pending)
-            bar(
-                f'{own} : {CONTENDERS[peer].title}, ms',
-                Ratio(math.log(times), np.full(RESAMPLES, math.log(times))),
-                most_ms,
-            )
+    def against(own: str, peer: str, pending: int, **which: Any) -> None:
+        what = ', '.join(which.get('kinds') or which.get('problems') or ['all'])
+        ratio = results.against(own, peer, pending, **which)
+        bar(f'{own} : {CONTENDERS[peer].title}, {what}, {name_of_mode(pending)}', ratio, 1.0)
+
+    def faster(own: str, peer: str, most: float) -> None:
+        times = results.ms(own, 1) / results.ms(peer, 1)
+        bar(f'{own} : {CONTENDERS[peer].title}, processor time', None if math.isnan(times) else times, most)
 
     for pending in results.modes:
-        against('tpe', 'optuna-tpe', pending, math.inf)
+        against('tpe', 'optuna-tpe', pending)
         for problem in [name for name in results.problems if ALL[name].kind == 'conditional']:
-            ratios = [results.ratio(name, problem, pending) for name in ('tpe', 'optuna-tpe')]
-            bar(f'tpe : Optuna TPE, {problem}, {name_of_mode(pending)}', divided(*ratios), 1.0)
-    against('rf', 'smac', 1, 0.1, ['conditional'])
-    against('gp', 'optuna-gp', 1, 0.2, ['continuous'])
+            against('tpe', 'optuna-tpe', pending, problems=[problem])
+    against('rf', 'smac', 1, kinds=['conditional'])
+    faster('rf', 'smac', 0.1)
+    against('gp', 'optuna-gp', 1, kinds=['continuous'])
+    faster('gp', 'optuna-gp', 0.2)
     bar('auto, all, one after the other', results.overall('auto', 1), 0.10)
     if rows:
         table('Bars', ('', 'figure', 'bar', ''), rows)
-
-
-def divided(own: Ratio | None, other: Ratio | None) -> Ratio | None:
-    """Return a ratio of ratios; None when one is not known."""
-    return own / other if own and other else None
 
 
 # --- picture ------------------------------------------------------------------------------------------
@@ -375,7 +225,7 @@ def draw_overall(axis: Any, results: Results, pending: int) -> None:
     ranked = [name for name in results.ranked(pending) if results.overall(name, pending)]
     for place, name in enumerate(ranked):
         ratio = results.overall(name, pending)
-        low, high = ratio.interval
+        low, high = (ratio.value if math.isnan(limit) else limit for limit in ratio.interval)
         axis.plot([low, high], [place, place], color=style.COLOURS[name], lw=3, alpha=0.35, solid_capstyle='round')
         axis.plot(ratio.value, place, **style.dot(name))
         axis.annotate(
