@@ -23,10 +23,11 @@ def shadho_register_samplers() -> list[type[Sampler]]:
     from shadho.samplers.hyperopt import Hyperopt
     from shadho.samplers.pso import ParticleSwarm
     from shadho.samplers.random import Random
+    from shadho.samplers.rf import RandomForest
     from shadho.samplers.sobol import Sobol
     from shadho.samplers.tpe import TPE
 
-    return [TPE, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
+    return [TPE, RandomForest, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
 
 
 @hookimpl
