@@ -19,6 +19,7 @@ def shadho_register_backends() -> list[type[Backend]]:
 @hookimpl
 def shadho_register_samplers() -> list[type[Sampler]]:
     from shadho.samplers.cmaes import CMAES
+    from shadho.samplers.gp import GaussianProcess
     from shadho.samplers.grid import Grid
     from shadho.samplers.hyperopt import Hyperopt
     from shadho.samplers.pso import ParticleSwarm
@@ -27,7 +28,7 @@ def shadho_register_samplers() -> list[type[Sampler]]:
     from shadho.samplers.sobol import Sobol
     from shadho.samplers.tpe import TPE
 
-    return [TPE, RandomForest, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
+    return [TPE, RandomForest, GaussianProcess, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
 
 
 @hookimpl
