@@ -2,7 +2,7 @@
 
 One command, a table and a picture, ``latency.png``::
 
-    python benchmarks/latency.py             # about five minutes on two cores
+    python benchmarks/latency.py             # about five minutes
     python benchmarks/latency.py --quick     # one minute: fewer suggestions, 100 and 1,000 trials
     python benchmarks/latency.py --full      # slow libraries after 5,000 trials too, which takes an hour
 
@@ -12,7 +12,7 @@ The first suggestion does not count, as it may import or fit what later ones hav
 only now and then, so that there are medians and means; ratios are those of the means to Optuna's TPE, in
 the same run.
 
-Needs ``pip install matplotlib optuna hyperopt smac`` besides shadho-core, and ``torch==2.13.0`` for
+Needs ``pip install cmaes hyperopt matplotlib optuna scikit-learn smac`` besides shadho-core, and ``torch==2.13.0`` for
 Optuna's Gaussian process.
 """
 

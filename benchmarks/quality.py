@@ -16,7 +16,7 @@ others. Summaries are geometric means over problems; in brackets are bootstrap i
 seeds (none where there is one seed). ``ms`` is the processor time of ask and tell, of all trials, divided by their number.
 
 Ours search with the default policy. Methods and libraries that are not there are left out, with a line
-that says so. Needs ``pip install matplotlib optuna hyperopt smac scikit-learn`` besides shadho-core, and
+that says so. Needs ``pip install cmaes hyperopt matplotlib optuna scikit-learn smac`` besides shadho-core, and
 ``torch==2.13.0`` for Optuna's Gaussian process.
 """
 

@@ -55,7 +55,7 @@ def log_loss(model: Any, inputs: np.ndarray, classes: np.ndarray) -> float:
 
 
 @problem(
-    'SVM, digits', 'models',
+    'SVM digits', 'models',
     [
         Real('C', 1e-3, 1e3, log=True),
         Branch('kernel', {
@@ -84,7 +84,7 @@ def svm_digits(params: Params) -> float:
 
 
 @problem(
-    'MLP, digits', 'models',
+    'MLP digits', 'models',
     [
         Real('rate', 1e-4, 1, log=True), Real('alpha', 1e-6, 1e1, log=True), Category('batch', ('8', '16', '32')),
         Category('activation', ('relu', 'tanh', 'logistic')), Category('width', ('8', '16', '32')),
@@ -111,7 +111,7 @@ def mlp_digits(params: Params) -> float:
 
 
 @problem(
-    'Boosting, cancer', 'models',
+    'Boosting cancer', 'models',
     [
         Whole('n_estimators', 5, 40), Real('learning_rate', 1e-3, 1, log=True), Whole('max_depth', 1, 6),
         Whole('min_samples_leaf', 1, 30), Real('ccp_alpha', 1e-5, 1e-1, log=True),
