@@ -96,8 +96,9 @@ def test_the_tree_of_the_better_trials_promises_more():
     told(sampler, trees[1], points, lambda point: point.sum())
     promise = sampler.promise(trees)
     assert np.isfinite(promise).all()
-    assert promise[1] == 1.0
-    assert promise[0] < 0.5
+    # What is said of the third tree, which has no trials, depends on the last digits of numbers.
+    assert promise[0] < promise[1] / 2
+    assert promise.max() == 1.0
     assert (promise > 0).all()
 
 
