@@ -95,7 +95,7 @@ SCRIPT = """
 import sys
 from shadho import Shadho, spaces
 PREPARE
-Shadho('job', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=1, BACKEND display=False).run()
+Shadho('job', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, 'random', max_tasks=1, BACKEND display=False).run()
 print('AFTER', 'mpi4py' in sys.modules)
 """
 
@@ -112,7 +112,7 @@ def test_the_launcher_of_another_mpi_is_told_of(monkeypatch: pytest.MonkeyPatch,
     ended = run()
     assert ended.returncode == 1
     assert ended.stdout == ''
-    assert 'BackendError: the launcher started 4 ranks, but each of them sees itself alone' in ended.stderr
+    assert 'BackendError: the launcher started 4 ranks, but each of them is alone' in ended.stderr
     assert 'Use the launcher of that MPI' in ended.stderr
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from shadho.errors import BackendError
 
-__all__ = ['launched_ranks', 'load']
+__all__ = ['is_launched', 'launched_ranks', 'load']
 
 _SIZES = ('OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MV2_COMM_WORLD_SIZE', 'MPI_LOCALNRANKS')
+_RANKS = ('PMIX_RANK', 'PMI_RANK')
 _LOOK = 0.5
 _GATHERING = 300.0
 """Seconds that ranks have to reach ``run()``, from when this one did."""
@@ -26,19 +27,20 @@ _LOCAL_SIZES = ('MPI_LOCALNRANKS', 'OMPI_COMM_WORLD_LOCAL_SIZE')
 _SLURM = ('SLURM_STEP_NUM_TASKS', 'SLURM_NTASKS')
 
 
-def launched_ranks() -> int:
-    """Return how many ranks the launcher of this process started; 1 when there was none.
+def is_launched() -> bool:
+    """Return whether a launcher of MPI started this process, be it alone.
 
-    ``mpirun`` of MPICH, Intel MPI and Open MPI say so by variables of their own, ``srun`` by Slurm's, which
+    ``mpirun`` of MPICH, Intel MPI and Open MPI say so by variables of their own; ``srun`` by Slurm's, which
     count only where it also prepared MPI (``--mpi=pmix`` or ``pmi2``).
     """
-    for name in _SIZES:
+    return any(name in os.environ for name in (*_SIZES, *_RANKS))
+
+
+def launched_ranks() -> int:
+    """Return how many ranks the launcher of this process started; 1 when there was none."""
+    for name in (*_SIZES, *_SLURM) if is_launched() else ():
         if os.environ.get(name, '').isdigit():
             return int(os.environ[name])
-    if 'PMIX_RANK' in os.environ or 'PMI_RANK' in os.environ:
-        for name in _SLURM:
-            if os.environ.get(name, '').isdigit():
-                return int(os.environ[name])
     return 1
 
 
@@ -60,16 +62,18 @@ def load() -> Any:
             f'MPI cannot be loaded ({error}); pip install "shadho-core[mpi]" brings mpi4py and an MPI, on a cluster '
             '"pip install shadho-mpi" uses the one that is loaded there'
         ) from None
-    if not MPI.Is_initialized():
+    library = ' '.join(MPI.Get_library_version().partition('\n')[0].partition(',')[0].split())
+    launched = launched_ranks()
+    # Open MPI's launcher, under which MPICH ends the process with words of its own.
+    is_foreign = 'MPICH' in library and 'OMPI_COMM_WORLD_SIZE' in os.environ
+    if not is_foreign and not MPI.Is_initialized():
         with _watched():
             MPI.Init_thread()
-    size, launched = MPI.COMM_WORLD.Get_size(), launched_ranks()
-    if size == 1 and launched > 1:
-        library = MPI.Get_library_version().splitlines()[0].partition(',')[0].strip()
+    if is_foreign or MPI.COMM_WORLD.Get_size() == 1 < launched:
         raise BackendError(
-            f'the launcher started {launched} ranks, but each of them sees itself alone: it belongs to another MPI than '
-            f'the library of mpi4py here, which is {library!r}. Use the launcher of that MPI (in the same virtual environment: '
-            'mpirun), or install mpi4py for the MPI of the launcher'
+            f'the launcher started {launched} ranks, but each of them is alone: it belongs to another MPI than the library of '
+            f'mpi4py here, which is {library!r}. Use the launcher of that MPI (in the same virtual environment: mpirun), or '
+            'install mpi4py for the MPI of the launcher'
         )
     return _duplicate(MPI.COMM_WORLD)
 
