@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 CONTRACT = Path(__file__).with_name('conformance.py')
 
 
+@lru_cache
 def collected() -> int:
     """Return how many tests the contract consists of."""
     command = [sys.executable, '-m', 'pytest', str(CONTRACT), '--collect-only', '--quiet', '-p', 'no:cacheprovider']

@@ -28,7 +28,7 @@ def objective(params):
         time.sleep(0.01)
     return {'loss': params['x'], 'place': place, 'cpus': sorted(os.sched_getaffinity(0))}
 
-opt = Shadho('job', objective, X, max_tasks=40, seed=1, storage=None, display=False, policy='fcfs')
+opt = Shadho('job', objective, X, 'random', max_tasks=40, seed=1, storage=None, display=False, policy='fcfs')
 DECLARE
 result = opt.run()
 print(json.dumps([[own.compute_class, own.host.partition(' ')[2], own.results] for own in result]))
@@ -88,17 +88,6 @@ def test_trials_stay_on_the_cores_of_their_rank(mpirun: Any) -> None:
     }
 
 
-def test_ranks_of_a_node_divide_its_cores(mpirun: Any) -> None:
-    script = START + (
-        "result = Shadho('job', lambda params: params['x'], X, max_tasks=5, storage=None, display=False).run()\n"
-        'print(json.dumps([(own.compute_class.hardware.cores, own.compute_class.slots) for own in result.classes]))\n'
-    )
-    cpu = str(usable_cpus()[0])
-    alone = mpirun(1, script, (1, 'taskset', '-c', cpu))
-    together = mpirun(1, script, (3, 'taskset', '-c', cpu))
-    assert (json.loads(alone.out), json.loads(together.out)) == ([[1, 1]], [[1, 3]])
-
-
 # On a host of its own, as far as its ranks can tell.
 AWAY = (
     'unshare', *(() if os.geteuid() == 0 else ('--map-root-user',)), '--uts',
@@ -106,7 +95,7 @@ AWAY = (
 )  # fmt: skip
 
 COMMAND = """
-opt = Shadho('job', COMMAND, X, max_tasks=12, seed=1, storage=None, display=False, policy='fcfs')
+opt = Shadho('job', COMMAND, X, 'random', max_tasks=12, seed=1, storage=None, display=False, policy='fcfs')
 for name in ('evaluate.py', 'data'):
     opt.add_input_file(name)
 opt.add_output_file('made/of.txt')
@@ -147,19 +136,11 @@ def check_trials(trials: list[Any]) -> None:
     assert len(trials) == 12
     for number, host, results, x in trials:
         assert results['loss'] == x + 10
-        assert host.partition(' ')[0] == results['host']
+        assert host.partition(' ')[::2] in {(results['host'], f'rank {rank}') for rank in (1, 2, 3)}
         assert Path('job-output', str(number), 'made', 'of.txt').read_text() == repr(x)
 
 
-def test_commands_have_their_files_and_leave_theirs(mpirun: Any) -> None:
-    job = mpirun(3, command(1))
-    assert job.status == 0, job.err
-    trials = json.loads(job.out)
-    check_trials(trials)
-    assert {results['data'] for _, _, results, _ in trials} == {str(Path('data').absolute())}
-
-
-def test_files_of_commands_travel_to_ranks_on_other_hosts_and_back(mpirun: Any) -> None:
+def test_files_of_commands_are_used_in_place_or_travel_to_other_hosts_and_back(mpirun: Any) -> None:
     job = mpirun(2, command(2), (2, *AWAY))
     assert job.status == 0, job.err
     trials = json.loads(job.out)
@@ -172,7 +153,7 @@ def test_files_of_commands_travel_to_ranks_on_other_hosts_and_back(mpirun: Any) 
 
 
 LINKS = """
-opt = Shadho('job', 'cat linked.txt data/linked.txt > result.json', X, max_tasks=3, storage=None, display=False)
+opt = Shadho('job', 'cat linked.txt data/linked.txt > result.json', X, 'random', max_tasks=3, storage=None, display=False)
 for name in ('linked.txt', 'data'):
     opt.add_input_file(name)
 print({(own.host.partition(' ')[0], own.loss) for own in opt.run()})
@@ -226,20 +207,12 @@ print(json.dumps({{own.params: own.error and [own.error.kind, own.error.message]
     assert len(list(Path('job-output').glob('*/made/file'))) >= 2
 
 
-def test_ranks_on_other_hosts_do_not_divide_the_cores_of_this_one(mpirun: Any) -> None:
+def test_ranks_divide_the_cores_of_their_own_host(mpirun: Any) -> None:
     script = START + (
-        "result = Shadho('job', lambda params: params['x'], X, max_tasks=5, storage=None, display=False).run()\n"
+        "result = Shadho('job', lambda params: params['x'], X, 'random', max_tasks=5, storage=None, display=False).run()\n"
         'print(json.dumps([(own.compute_class.hardware.cores, own.compute_class.slots) for own in result.classes]))\n'
     )
-    job = mpirun(2, script, (1, *AWAY), timeout=60)
-    cores = len(usable_cpus())
-    assert json.loads(job.out) == [[cores, 2 * cores]]
-
-
-def test_a_command_under_a_launcher_runs_on_the_ranks(mpirun: Any) -> None:
-    script = START + (
-        "result = Shadho('job', 'echo 1 > result.json', X, max_tasks=5, storage=None, display=False).run()\n"
-        "print(all(' rank ' in own.host for own in result))\n"
-    )
-    job = mpirun(2, script)
-    assert (job.status, job.out) == (0, 'True\n')
+    job = mpirun(3, script, (1, *AWAY))
+    whole = len(usable_cpus())
+    half = max(1, whole // 2)
+    assert sorted(json.loads(job.out)) == sorted([[half, 2 * half], [whole, whole]])  # two ranks here, and one there
