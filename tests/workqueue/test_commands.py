@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from shadho import SearchResult, Shadho, Trial, TrialState, spaces
+from shadho.errors import BackendError
 
 KINDS = {
     'ours': {'name': 'ours', 'cores': 2},
@@ -175,6 +177,56 @@ def test_an_output_file_that_is_missing_is_named_and_the_others_come_back(run: A
 def test_a_command_that_failed_is_not_blamed_for_missing_output(run: Any) -> None:
     (trial,) = run('exit 3', outputs=['a.txt'])
     assert 'exit status 3' in trial.error.message
+
+
+@pytest.mark.parametrize('name', ['modèle ☃.bin', 'a b/100%.bin', 'it\'s "$x".bin'])
+def test_files_may_have_any_names(run: Any, tmp_path: Path, name: str) -> None:
+    source = tmp_path / Path(name).name
+    source.write_text('kept\n')
+    (tmp_path / 'copy.sh').write_text('mkdir -p "$(dirname "$2")"; mv "$1" "$2"; echo 1 > result.json\n')
+    copy = shlex.join(['bash', 'copy.sh', source.name, f'{name}2'])
+    (trial,) = run(copy, inputs=[tmp_path / 'copy.sh', source], outputs=[f'{name}2'])
+    assert trial.error is None
+    assert (tmp_path / 'commands-output' / '0' / f'{name}2').read_text() == 'kept\n'
+
+
+def test_output_that_is_no_file_of_the_trial_is_missing(run: Any, tmp_path: Path) -> None:
+    (tmp_path / 'secret').write_text('secret')
+    command = (
+        f'ln -s {tmp_path}/secret out; mkfifo pipe; ln -s loop loop; ln -s {tmp_path} away; '
+        'echo kept > epoch-9; ln -s epoch-9 last; echo 1 > result.json'
+    )
+    (trial,) = run(command, outputs=['out', 'pipe', 'loop', 'away/secret', 'last'])
+    assert trial.error.message == '; '.join(
+        f'the command left no {name}' for name in ('out', 'pipe', 'loop', 'away/secret')
+    )
+    folder = tmp_path / 'commands-output'
+    assert [path.name for path in folder.rglob('*')] == ['0', 'last']
+    assert (folder / '0' / 'last').read_text() == 'kept\n'
+    assert not (folder / '0' / 'last').is_symlink()
+
+
+def test_an_output_folder_comes_with_the_files_of_its_links_whatever_their_names(run: Any, tmp_path: Path) -> None:
+    command = (
+        'mkdir -p "model/l 1/ü"; echo 9 > "model/l 1/ü/ä b"; ln -s "l 1/ü/ä b" model/last; ln -s /etc model/etc; ln -s .. model/up; '
+        'chmod 600 model/last; echo 1 > result.json'
+    )
+    (trial,) = run(command, outputs=['model'])
+    assert trial.error is None
+    folder = tmp_path / 'commands-output' / '0' / 'model'
+    files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob('*') if path.is_file()}
+    assert files == {'l 1/ü/ä b': '9\n', 'last': '9\n'}
+    assert (folder / 'last').stat().st_mode & 0o777 == 0o600
+    assert not any(path.is_symlink() for path in folder.rglob('*'))
+
+
+def test_an_input_folder_with_names_that_the_engine_garbles_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'é').touch()
+    opt = Shadho('commands', 'true', {'x': 1.0}, max_tasks=1, backend='workqueue', storage=None, display=False)
+    opt.add_input_file('data')
+    with pytest.raises(BackendError, match="data'.: Work Queue cannot send the name 'é'.*rename it"):
+        opt.run()
 
 
 def test_a_folder_is_an_output_too(run: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import socket
 import sys
 import time
@@ -29,6 +30,7 @@ from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
 from shadho.execution.sessions import Reaper
 from shadho.records import Hardware, Result, TrialError, TrialState, Worker, as_integer
+from shadho_workqueue import files
 from shadho_workqueue.engine import Engine
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
 from shadho_workqueue.meeting import Meeting, new_password, read, read_password
@@ -46,7 +48,7 @@ _PATIENCE = 5.0
 _SLACK = 60
 """Seconds past a trial's time after which the engine ends it, should its worker have failed to."""
 
-_MISSING_INPUT, _MISSING_OUTPUT = 1, 2  # results of the engine's tasks
+_MISSING_INPUT = 1  # results of the engine's tasks
 _OUT_OF_TIME = (24, 56)
 _OUT_OF_SPACE = (16, 64)
 
@@ -162,6 +164,8 @@ class WorkQueue(Backend):
         self._spool = Reaper()
         folder = self._spool.folder
         self._inputs = self._input_files(job, folder)
+        self._outputs = job.objective.outputs if isinstance(job.objective, Command) else ()
+        self._clear_incoming()
         self._engine = self._start_engine(job, folder, before.port, password)
         self._meeting = Meeting(
             job.exp_key,
@@ -222,13 +226,20 @@ class WorkQueue(Backend):
     def _input_files(self, job: Job, folder: Path) -> list[tuple[str, str]]:
         """Return the files that go with every trial: local path and name in the folder of the trial."""
         if isinstance(job.objective, Command):
-            own = [(str(path), path.name) for path in job.objective.inputs]
+            for path in job.objective.inputs:
+                _check_names(path)
+            own = [(str(path), files.input_name(number)) for number, path in enumerate(job.objective.inputs)]
             return [*own, (shadho_worker.__file__, 'shadho_worker.py')]
         assert self._function is not None
         name = f'.objective-{hashlib.sha256(self._function).hexdigest()[:16]}'
         path = folder / name
         path.write_bytes(self._function)
         return [(str(path), name)]
+
+    def _clear_incoming(self) -> None:
+        """Remove what the engine has brought and nobody has taken over, of a driver that was killed perhaps."""
+        if self._outputs:
+            shutil.rmtree(self._incoming, ignore_errors=True)
 
     def close(self) -> None:
         if self._roster is not None:
@@ -238,6 +249,7 @@ class WorkQueue(Backend):
             if self._engine.close(shutdown=not self.keep_workers):
                 self._meeting.remove()  # else workers wait for the next driver of this search
             self._engine = None
+            self._clear_incoming()
         if self._spool is not None:
             self._spool.close()
             self._spool = None
@@ -402,20 +414,22 @@ class WorkQueue(Backend):
             'command': None if shell is None else shell.command,
             'loss_key': objective.loss_key,
             'objective': self._inputs[0][1] if shell is None else None,
+            'inputs': () if shell is None else [path.name for path in shell.inputs],
+            'outputs': self._outputs,
             'params': own.params,
             'timeout': timeout,
             'resources': dict(trial.resources),
         }
-        brought = (
-            [] if shell is None else [(str(shell.output_folder / str(trial.id) / name), name) for name in shell.outputs]
-        )
         task = {
             'command': shell_command(trial_mark(trial.id)),
             'feature': group.feature,
             **{name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
             'files': [*self._inputs, *(_RUNNER if group.feature is None else ())],
             'buffers': [(json.dumps(request), REQUEST)],
-            'outputs': brought,
+            'outputs': [
+                (str(self._incoming / str(trial.id) / name), name)
+                for name in map(files.output_name, range(len(self._outputs)))
+            ],
             'seconds': None if timeout is None else math.ceil(max(timeout, LOADING_SECONDS) + timeout + _SLACK),
         }
         self._engine.send(do='submit', trial=trial.id, group=group.key, asked=task)
@@ -432,6 +446,8 @@ class WorkQueue(Backend):
     def _forget(self, trial: int) -> _Task:
         """Take a trial off the books."""
         own = self._tasks.pop(trial)
+        if self._outputs:
+            shutil.rmtree(self._incoming / str(trial), ignore_errors=True)
         if own.group is not None:
             self._inside[own.trial.compute_class] -= 1
             self._busy[own.group] -= 1
@@ -457,12 +473,9 @@ class WorkQueue(Backend):
         outcome = _outcome(message['text'], trial)
         if outcome is None:
             return self._without_outcome(trial, message)
-        if message['result'] == _MISSING_OUTPUT and outcome['state'] == 'done':
-            missing = self._missing_output(trial)
-            failed = shadho_worker.failed(
-                'result', f'the command left no {missing}', outcome['output'], outcome['results']
-            )
-            outcome = {**outcome, **failed}
+        problem = self._take_outputs(trial, outcome.get('archives'))
+        if problem and outcome['state'] == 'done':
+            outcome |= shadho_worker.failed('result', problem, outcome['output'], outcome['results'])
         own = self._forget(trial)
         now = self.now()
         when = {'started': max(own.submitted, now - outcome['seconds']), 'finished': now, 'seconds': outcome['seconds']}
@@ -489,10 +502,18 @@ class WorkQueue(Backend):
         )  # fmt: skip
         return self._lost(trial, message['host'])
 
-    def _missing_output(self, trial: int) -> str:
+    @property
+    def _incoming(self) -> Path:
+        """Where the engine leaves output files, beside those that have been looked at."""
         assert isinstance(self._job.objective, Command)
-        folder = self._job.objective.output_folder / str(trial)
-        return next((name for name in self._job.objective.outputs if not (folder / name).exists()), 'output file')
+        return self._job.objective.output_folder.resolve() / '.incoming'
+
+    def _take_outputs(self, trial: int, archives: Any) -> str:
+        """Put the output files of a trial in their places; return what is wrong with them."""
+        if not self._outputs:
+            return ''
+        folder, known = self._incoming, archives if isinstance(archives, list) else ()
+        return files.take_outputs(folder / str(trial), folder.parent / str(trial), self._outputs, known)
 
     def _lost(self, trial: int, host: str) -> Result:
         """A trial whose worker has gone: the one that ran it when the manager last told of its workers."""
@@ -507,7 +528,8 @@ class WorkQueue(Backend):
 _RUNNER = tuple(
     (str(path), f'.shadho/{path.name}')
     for path in (
-        Path(__file__).with_name('task.py'), Path(command.__file__), Path(reaper.__file__), Path(shadho_worker.__file__),
+        Path(__file__).with_name('task.py'), Path(files.__file__), Path(command.__file__), Path(reaper.__file__),
+        Path(shadho_worker.__file__),
     )
 )  # fmt: skip
 """What plain workers need to run a trial."""
@@ -521,6 +543,16 @@ def _check_port(port: Any) -> int | tuple[int, int]:
         )
     first, last = int(numbers[0] or 0), int(numbers[-1] or 0)
     return first if len(numbers) == 1 else (first, last)
+
+
+def _check_names(path: Path) -> None:
+    """Refuse names that the engine would garble: of a file only if they hold line breaks and the like."""
+    for entry in (path, *path.rglob('*')):
+        if not entry.name.isprintable() or not (entry == path or entry.name.isascii()):
+            raise BackendError(
+                f'add_input_file({str(path)!r}): Work Queue cannot send the name {entry.name!r}, as it takes ASCII only for what is '
+                'in a folder, and nowhere line breaks; rename it, or add an archive that the command unpacks'
+            )
 
 
 def _program_version() -> str:

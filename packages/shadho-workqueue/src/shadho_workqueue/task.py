@@ -1,10 +1,11 @@
 """Runs the command of one trial under a plain worker of the engine: a script of its own.
 
-It is sent with the trial, beside `command`, `reaper` and `shadho_worker`, as the machine may have no
+It is sent with the trial, beside `command`, `files`, `reaper` and `shadho_worker`, as the machine may have no
 SHADHO; Python 3.9 or newer is enough. Under a worker of ours, the process beside it does the same
 without starting an interpreter.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from typing import Any
 
 import command
+import files  # type: ignore[import-not-found]
 import reaper
 
 import shadho_worker
@@ -48,6 +50,9 @@ def main() -> None:
     else:
         outcome = read_outcome()
     reaper.kill_marked(mark)
+    if 'archives' not in outcome:  # the trial was killed
+        with contextlib.suppress(OSError):
+            outcome['archives'] = files.ready_outputs(folder, request['outputs'])
     sys.stdout.write(json.dumps(dict(outcome, trial=request['trial'])) + '\n')
 
 
@@ -56,8 +61,10 @@ def run(folder: Any, request: Any) -> None:
     try:
         with open(shadho_worker.PARAMETERS_FILE, 'w', encoding='ascii') as file:
             file.write(request['params'])
+        files.place_inputs(folder, request['inputs'])
         command.own_inputs(folder)  # the engine links them to its worker's cache
         outcome = command.run_command(request['command'], folder, request['loss_key'])
+        outcome['archives'] = files.ready_outputs(folder, request['outputs'])
     except BaseException as error:
         outcome = dict(shadho_worker.failure(error), seconds=0.0, output='')
     with open(_OUTCOME, 'w', encoding='utf-8') as file:

@@ -8,6 +8,7 @@ and so does the trial; when the worker goes, or this process, all that they star
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from shadho.execution.command import Outcome, own_inputs, run_command
 from shadho.execution.hardware import gpu_environment, visible_gpus
 from shadho.execution.sandbox import Pickled, Sandbox
 from shadho.execution.sessions import Reaper
+from shadho_workqueue.files import place_inputs, ready_outputs
 
 __all__ = ['OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'main', 'shell_command']
 
@@ -69,13 +71,17 @@ class FolderCommand:
 
     command: str
     loss_key: str
+    inputs: Sequence[str]
+    outputs: Sequence[str]
 
     def evaluate(self, params: tuple[str, str], trial: int) -> Outcome:
         """Run the command once, in the folder of its task."""
         folder, text = params
         (Path(folder) / shadho_worker.PARAMETERS_FILE).write_text(text, encoding='ascii')
+        place_inputs(folder, self.inputs)
         own_inputs(folder)  # the engine links them to its worker's cache
-        return run_command(self.command, folder, self.loss_key)
+        outcome = run_command(self.command, folder, self.loss_key)
+        return {**outcome, 'archives': ready_outputs(folder, self.outputs)}
 
 
 @attrs.define(eq=False)
@@ -88,6 +94,7 @@ class _Slot:
     link: socket.socket | None = None
     folder: Path = Path()
     trial: int = -1
+    outputs: Sequence[str] = ()
 
 
 class _Server:
@@ -174,8 +181,8 @@ class _Server:
             pickled = (folder / name).read_bytes() if name not in self.objectives else b''
             params: Any = Pickled(bytes.fromhex(request['params']))
         else:
-            name = json.dumps([request['command'], request['loss_key']])
-            pickled = cloudpickle.dumps(FolderCommand(request['command'], request['loss_key']))
+            facts = [request[key] for key in ('command', 'loss_key', 'inputs', 'outputs')]
+            name, pickled = json.dumps(facts), cloudpickle.dumps(FolderCommand(*facts))
             params = (str(folder), request['params'])
         if name not in self.objectives:
             self.objectives[name] = file = tempfile.TemporaryFile()
@@ -183,7 +190,7 @@ class _Server:
             file.flush()
         slot = self.slot_for(name, request['resources'])
         slot.sandbox.submit(request['trial'], params, request['timeout'])
-        slot.link, slot.folder, slot.trial = link, folder, request['trial']
+        slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
 
     def slot_for(self, objective: str, resources: Mapping[str, Any]) -> _Slot:
         """Return an idle slot for this objective and these resources, or make one."""
@@ -215,6 +222,9 @@ class _Server:
         link, slot.link = slot.link, None
         self.served += 1
         if link is not None:
+            if 'archives' not in outcome:  # the trial was killed
+                with contextlib.suppress(OSError):
+                    outcome = {**outcome, 'archives': ready_outputs(slot.folder, slot.outputs)}
             self.send(link, slot.folder, outcome)
 
     def send(self, link: socket.socket, folder: Path, outcome: Outcome) -> None:
