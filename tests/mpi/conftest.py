@@ -23,7 +23,7 @@ Part = tuple[Any, ...]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let tests say that they are of the launcher of MPICH: leave them out elsewhere by ``-m 'not mpich'``."""
-    config.addinivalue_line('markers', 'mpich: of what the launcher of MPICH does')
+    config.addinivalue_line('markers', 'mpich: of what the launcher of MPICH does, or enough with it')
 
 
 def find_mpirun() -> str:

@@ -22,7 +22,9 @@ def collected() -> int:
     return listed.count('::test_')
 
 
-@pytest.mark.parametrize('ranks', [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    'ranks', [pytest.param(1, marks=pytest.mark.mpich), 2, 4, pytest.param(8, marks=pytest.mark.mpich)]
+)
 def test_the_backend_keeps_the_contract_with_so_many_ranks(mpirun: Any, ranks: int) -> None:
     job = mpirun(ranks, f"import runpy\nrunpy.run_path({str(CONTRACT)!r}, run_name='__main__')\n", timeout=240)
     assert job.status == 0, job.out + job.err
