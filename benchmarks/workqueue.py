@@ -138,7 +138,7 @@ def connected(count: int, tasks: int = 1000) -> tuple[float, float, float]:
     process = psutil.Process(engine.pid)
     options = ['-P', 'password', '-s', '.', '--cores', '1', '--memory', '100', '--disk', '1000']
     task = {'command': 'true', 'feature': None, 'cores': 1, 'memory': 1, 'disk': 1, 'gpus': 0, 'files': [],
-            'buffers': [('x' * 200, 'request')], 'outputs': [], 'seconds': None}  # fmt: skip
+            'buffers': [('x' * 200, 'request')], 'outputs': []}  # fmt: skip
 
     def used() -> float:
         return sum(process.cpu_times()[:2])

@@ -24,6 +24,7 @@ from shadho.backends import Job
 from shadho.execution.objective import Command, Function
 from shadho.records import Result, Trial
 from shadho.storage.sqlite import SQLite
+from shadho_workqueue import backend
 
 TRIALS = 200
 X = {'x': spaces.uniform(0, 1)}
@@ -39,7 +40,7 @@ def objective(params):
     time.sleep(0.3)
     return params['x']
 
-Shadho('faults', objective, {'x': spaces.uniform(0, 1)}, max_tasks=MAX, seed=1, backend=WorkQueue(), display=False).run()
+Shadho('faults', objective, {'x': spaces.uniform(0, 1)}, max_tasks=MAX, seed=1, trial_timeout=60, backend=WorkQueue(), display=False).run()
 """
 
 
@@ -104,7 +105,7 @@ def test_no_trial_is_lost_or_recorded_twice_whatever_is_killed(
     with Killer(crew) as killer:
         with driver(tmp_path) as process:
             wait_until((tmp_path / 'evaluated.txt').exists, 'the first trial')
-            wait_until(lambda: len(finished()) >= 60 or process.poll() is not None, '60 trials', 60)
+            wait_until(lambda: len(finished()) >= 60 or process.poll() is not None, '60 trials', 180)
             process.kill()
         known = {
             trial.id: repr(trial.params['x']) for _, trial in SQLite('faults.db').read() if isinstance(trial, Trial)
@@ -112,9 +113,9 @@ def test_no_trial_is_lost_or_recorded_twice_whatever_is_killed(
         done, before = [known[number] for number in finished()], len(evaluated(tmp_path))
         assert 60 <= len(done) < TRIALS
         with driver(tmp_path) as process:
-            wait_until(lambda: len(finished()) >= 120 or process.poll() is not None, '120 trials', 60)
+            wait_until(lambda: len(finished()) >= 120 or process.poll() is not None, '120 trials', 180)
             killer.hands[3].send(signal.SIGSTOP)  # for good
-            assert process.wait(90) == 0
+            assert process.wait(180) == 0
 
     assert sorted(finished()) == list(range(TRIALS))
     assert {result.state for result in recorded()} == {TrialState.DONE, TrialState.LOST}
@@ -220,6 +221,30 @@ def test_a_time_limit_ends_all_that_a_trial_has_started(
         (result,) = backend.poll(30.0)
         assert (result.state, result.error.kind) == (TrialState.FAILED, 'timeout')
         wait_until(lambda: not breeding.is_alive, 'the end of the child')
+
+
+def test_a_trial_that_its_worker_fails_to_end_in_time_is_given_up(
+    staffed: Any, crew: Any, tmp_path: Path, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, '_SLACK', 0.0)
+    monkeypatch.setattr(backend, 'LOADING_SECONDS', 0.0)
+    with staffed({'name': 'numb'}) as opened:
+        breeding = Breeding(opened, breeding_command(tmp_path), tmp_path, wait_until, timeout=1.0)
+        (hand,) = crew.hands
+        beside = next(own for own in hand.processes() if own.ppid() == hand.pid and 'main()' in ' '.join(own.cmdline()))
+        beside.suspend()
+        results: list[Result] = []
+
+        def is_over() -> bool:
+            opened.discover()
+            results.extend(breeding.polled())
+            return bool(results)
+
+        wait_until(is_over, 'the end of the trial')
+        assert [(result.state, result.host, result.error.kind) for result in results if result.error] == [
+            (TrialState.FAILED, 'numb', 'timeout')
+        ]
+        beside.resume()
 
 
 @BREEDING

@@ -46,10 +46,9 @@ _PATIENCE = 5.0
 """Seconds without any worker, after which it is said how to start one."""
 
 _SLACK = 60
-"""Seconds past a trial's time after which the engine ends it, should its worker have failed to."""
+"""Seconds past a trial's time after which the driver gives it up, should its worker have failed to end it."""
 
 _MISSING_INPUT = 1  # results of the engine's tasks
-_OUT_OF_TIME = (24, 56)
 _OUT_OF_SPACE = (16, 64)
 
 
@@ -87,12 +86,13 @@ class _Group:
 
 @attrs.define
 class _Task:
-    """A trial that the backend has: in the engine with a group, or waiting without."""
+    """A trial that the backend has: in the engine with a group, or waiting without; `seen` to run at some time first."""
 
     trial: Trial
     submitted: float
     params: str = ''
     group: str | None = None
+    seen: float | None = None
 
 
 class WorkQueue(Backend):
@@ -276,6 +276,7 @@ class WorkQueue(Backend):
         """Take in which workers are connected; trials that wait for those that have gone come back."""
         changed = workers != self._workers
         self._workers = workers
+        self._end_overdue()
         if workers or not self._alone_since:
             self._alone_since = 0.0 if workers else time.monotonic()
         if not changed:
@@ -298,6 +299,24 @@ class WorkQueue(Backend):
         for key in gone:
             self._engine.send(do='gone', group=key)
         self._fill_engine()
+
+    def _end_overdue(self) -> None:
+        """Give up trials that their workers have failed to end in time; the engine's own limit ends others with them."""
+        timeout = self._job.trial_timeout
+        if timeout is None or self._engine is None:
+            return
+        limit, now = max(timeout, LOADING_SECONDS) + timeout + _SLACK, self.now()
+        running = [(trial, worker.name) for worker in self._workers for trial in worker.running]
+        for trial, host in running:
+            own = self._tasks.get(trial)
+            if own is None:
+                continue
+            own.seen = now if own.seen is None else own.seen
+            if now > own.seen + limit:
+                text = f'the trial outlived its trial_timeout of {timeout:g} s, and its worker did not end it'
+                self._engine.send(do='cancel', trial=trial)
+                failed = TrialError('timeout', text)
+                self._ended_early.append(self._ended(trial, TrialState.FAILED, host, failed))
 
     def _class_of(self, hardware: Hardware) -> ComputeClass:
         key = str(attrs.astuple(hardware))
@@ -406,7 +425,6 @@ class WorkQueue(Backend):
             **group.share,
             **{name: amount for name, amount in trial.resources.items() if amount},
         }
-        timeout = self._job.trial_timeout
         objective = self._job.objective
         shell = objective if isinstance(objective, Command) else None
         request = {
@@ -417,7 +435,7 @@ class WorkQueue(Backend):
             'inputs': () if shell is None else [path.name for path in shell.inputs],
             'outputs': self._outputs,
             'params': own.params,
-            'timeout': timeout,
+            'timeout': self._job.trial_timeout,
             'resources': dict(trial.resources),
         }
         task = {
@@ -430,7 +448,6 @@ class WorkQueue(Backend):
                 (str(self._incoming / str(trial.id) / name), name)
                 for name in map(files.output_name, range(len(self._outputs)))
             ],
-            'seconds': None if timeout is None else math.ceil(max(timeout, LOADING_SECONDS) + timeout + _SLACK),
         }
         self._engine.send(do='submit', trial=trial.id, group=group.key, asked=task)
 
@@ -487,11 +504,6 @@ class WorkQueue(Backend):
             gone = ', '.join(local for local, _ in self._inputs if not Path(local).exists()) or 'an input file'
             text = f'{gone} could not be sent to the worker: was it removed?'
             return self._ended(trial, TrialState.FAILED, message['host'], TrialError('exception', text))
-        if message['result'] in _OUT_OF_TIME:
-            text = (
-                f'the trial outlived its trial_timeout of {self._job.trial_timeout:g} s, and its worker did not end it'
-            )
-            return self._ended(trial, TrialState.FAILED, message['host'], TrialError('timeout', text))
         if message['result'] in _OUT_OF_SPACE:
             text = 'the trial took more memory or disk than its share of its worker; see resources='
             return self._ended(trial, TrialState.FAILED, message['host'], TrialError('crash', text))

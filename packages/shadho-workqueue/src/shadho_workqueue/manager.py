@@ -122,8 +122,6 @@ class Manager:
             task.specify_buffer(text, remote, cache=False)
         for local, remote in asked['outputs']:
             task.specify_file(local, remote, type=self.wq.WORK_QUEUE_OUTPUT, cache=False)
-        if asked['seconds']:
-            task.specify_running_time_max(asked['seconds'])
         task.specify_max_retries(1)
         task._task.try_count = 1  # the engine would try once more, silently, before it counts
         number = self.queue.submit(task)
