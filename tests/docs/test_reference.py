@@ -16,6 +16,7 @@ import shadho.errors
 import shadho.testing
 import shadho_worker
 from shadho import Shadho, TrialState, spaces
+from shadho.cli.run import run
 from shadho_workqueue.commands import worker
 from shadho_workqueue.install import install
 from shadho_workqueue.meeting import Meeting
@@ -92,6 +93,12 @@ def test_every_tag_of_a_value_is_described(value: object) -> None:
 )
 def test_every_option_of_workers_and_of_their_installer_is_described(option: str) -> None:
     assert f'`{option}' in _page('work-queue.md') or f', `{option}' in _page('work-queue.md')
+
+
+@pytest.mark.parametrize('option', [option for own in run.params for option in own.opts if option.startswith('--')])
+def test_every_option_of_a_search_by_command_is_described(option: str) -> None:
+    section = _page('command-line.md').partition('## shadho run')[2].partition('\n## ')[0]
+    assert f'`{option}`' in section
 
 
 def test_every_key_of_a_rendezvous_is_described() -> None:

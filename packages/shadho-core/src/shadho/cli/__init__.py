@@ -11,6 +11,7 @@ import click
 
 import shadho
 from shadho import plugins
+from shadho.cli.run import run
 from shadho.errors import PluginError, ShadhoError, StorageError
 from shadho.options import find_storage
 from shadho.plugins import Plugin
@@ -23,6 +24,9 @@ __all__ = ['cli', 'main']
 @click.version_option(shadho.__version__, prog_name='shadho')
 def cli() -> None:
     """SHADHO: hyperparameter search that decides what to run from where a slot is free."""
+
+
+cli.add_command(run)
 
 
 @cli.command('plugins')

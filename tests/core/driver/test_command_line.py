@@ -1,0 +1,98 @@
+"""``shadho run``: searches without a script."""
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from shadho.cli import cli
+
+SEARCH = """
+from shadho import spaces
+from aside import centre
+
+space = {'x': spaces.uniform(0, 1)}
+
+def bowl(params):
+    return (params['x'] - centre) ** 2
+"""
+
+
+@pytest.fixture
+def shadho(tmp_path, monkeypatch):
+    """Run the command in a folder that holds mine.py, which has a function and a space."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    (tmp_path / 'aside.py').write_text('centre = 0.25\n')
+    (tmp_path / 'mine.py').write_text(SEARCH)
+
+    def run(*arguments):
+        for name in ('mine', 'aside'):
+            sys.modules.pop(name, None)
+        return CliRunner().invoke(cli, ['run', *arguments])
+
+    return run
+
+
+IN_SERIES = ('--space', 'mine.py:space', '--backend', 'inline', '--seed', '1')
+
+
+@pytest.mark.parametrize('place', ['mine.py:bowl', './mine.py:bowl', 'mine:bowl'])
+def test_a_function_is_searched_and_the_summary_printed(shadho, tmp_path, place):
+    answer = shadho(place, *IN_SERIES, '--max-tasks', '30')
+    assert answer.exit_code == 0, answer.output
+    assert 'bowl: 30 trials' in answer.output
+    assert (tmp_path / 'bowl.db').is_file()
+
+
+def test_it_goes_on_with_a_search_of_the_same_name(shadho):
+    assert shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '5').exit_code == 0
+    answer = shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '8', '--json')
+    outcome = json.loads(answer.stdout)
+    assert (outcome['name'], outcome['trials']) == ('bowl', 8)
+    assert outcome['best']['loss'] == pytest.approx((outcome['best']['params']['x'] - 0.25) ** 2)
+
+
+def test_a_command_is_searched(shadho, tmp_path):
+    program = f'{sys.executable} -c "print(1)" > result.json'
+    answer = shadho(program, '--name', 'shell', *IN_SERIES, '--max-tasks', '2', '--input', 'aside.py')
+    assert answer.exit_code == 0, answer.output
+    assert 'shell: 2 trials' in answer.output
+    assert 'best loss 1' in answer.output
+
+
+def test_what_an_earlier_search_found_is_learned_from(shadho):
+    shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '40')
+    cold, warm = (
+        json.loads(shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '3', '--name', name, '--json', *how).stdout)
+        for name, how in (('cold', ()), ('warm', ('--warm-start', 'bowl.db')))
+    )
+    assert warm['trials'] == 3
+    assert warm['best']['loss'] < cold['best']['loss'] / 10
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['mine.py:bowl', '--space', 'mine.py:space'], 'the search would never end'),
+        (['mine.py:bowl', '--space', 'space'], '--space must be module:NAME or file.py:NAME'),
+        (['mine.py:bowl', '--space', 'mine.py:other', '--max-tasks', '1'], "mine.py has no 'other'"),
+        (['none.py:bowl', '--space', 'mine.py:space', '--max-tasks', '1'], "there is no file 'none.py'"),
+        (['none:bowl', '--space', 'mine.py:space', '--max-tasks', '1'], 'none cannot be imported: ModuleNotFoundError'),
+        (['true', '--space', 'mine.py:space', '--max-tasks', '1'], '--name is needed with a command'),
+        (['mine.py:bowl', *IN_SERIES, '--max-tasks', '1', '--warm-start', 'none.db'], 'none.db'),
+        (['mine.py:bowl', *IN_SERIES, '--max-tasks', '1', '--method', 'tpee'], 'tpee'),
+    ],
+)
+def test_mistakes_are_told_in_one_line(shadho, arguments, message):
+    answer = shadho(*arguments)
+    assert answer.exit_code == 1
+    assert message in answer.stderr
+    assert 'Traceback' not in answer.output
+
+
+def test_a_broken_module_is_told_of(shadho, tmp_path):
+    (tmp_path / 'broken.py').write_text('1 / 0\n')
+    answer = shadho('broken.py:bowl', '--space', 'mine.py:space', '--max-tasks', '1')
+    assert 'broken.py cannot be imported: ZeroDivisionError' in answer.stderr
