@@ -104,7 +104,7 @@ def test_no_trial_is_lost_or_recorded_twice_whatever_is_killed(
 ) -> None:
     with Killer(crew) as killer:
         with driver(tmp_path) as process:
-            wait_until((tmp_path / 'evaluated.txt').exists, 'the first trial')
+            wait_until((tmp_path / 'evaluated.txt').exists, 'the first trial', 180)
             wait_until(lambda: len(finished()) >= 60 or process.poll() is not None, '60 trials', 180)
             process.kill()
         known = {
