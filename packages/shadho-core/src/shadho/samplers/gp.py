@@ -44,7 +44,7 @@ import numpy.typing as npt
 from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest, Tree
 from shadho.records import as_integer
-from shadho.samplers.learning import LearningSampler
+from shadho.samplers.learning import LearningSampler, on_one_thread
 
 __all__ = ['GaussianProcess']
 
@@ -160,6 +160,7 @@ class GaussianProcess(LearningSampler):
             return first
         return self._best(model, tree, rng)
 
+    @on_one_thread
     def promise(self, trees: Sequence[Tree]) -> Floats | None:
         """Return the expected improvement at the best of some points in each tree, divided by the largest."""
         model = self._model(trees)
@@ -489,7 +490,7 @@ class _Model:
     ----------
     data : _Data
     best : float
-        The least of the means at points of the data.
+        The least of the losses, believed ones included.
     believed : int
         Number of points that are taken to have the expected losses.
     """

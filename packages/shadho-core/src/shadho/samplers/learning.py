@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +14,40 @@ from shadho.forest import Dimension, Forest, Path, Tree
 from shadho.samplers.base import Sampler, Suggestion
 from shadho.samplers.sobol import Sobol
 
-__all__ = ['LearningSampler', 'Table']
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+__all__ = ['LearningSampler', 'Table', 'on_one_thread']
 
 Floats = npt.NDArray[np.float64]
+P = ParamSpec('P')
+R = TypeVar('R')
 
 _FIRST_ROWS = 64
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    """Return what controls the threads of the libraries below NumPy and SciPy."""
+    import scipy.linalg  # noqa: F401  # what is not loaded yet cannot be controlled
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def on_one_thread(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep linear algebra on one thread while a function runs.
+
+    For the small matrices of samplers, threads wait for each other, at full speed and on the cores of the trials. And
+    last digits, and so the points of a search, do not depend on how many cores there are.
+    """
+
+    @wraps(function)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _linear_algebra().limit(limits=1, user_api='blas'):
+            return function(*args, **kwargs)
+
+    return limited
 
 
 class Table:
@@ -129,6 +161,7 @@ class LearningSampler(Sampler):
         """Return the next point of a design that fills the tree's cube evenly: for first suggestions."""
         return self._design.point(tree, self._next.get(tree.index, 0))
 
+    @on_one_thread
     def ask(self, tree: Tree) -> Suggestion | None:
         number = self._next.get(tree.index, 0)
         self.table.columns_of(tree)
