@@ -54,6 +54,33 @@ def test_with_the_market_a_search_that_goes_on_keeps_the_order_within_each_tree(
         assert own == [trial.params for trial in whole if trial.tree == tree][: len(own)]
 
 
+METHODS = ['random', 'sobol', 'tpe', 'gp', 'rf', 'cmaes', 'pso', 'hyperopt', 'auto']
+
+
+@pytest.mark.parametrize(('method', 'policy'), [*((own, 'market') for own in METHODS), ('random', 'ranked')])
+def test_a_search_in_series_goes_on_as_if_it_had_never_ended(method: str, policy: str) -> None:
+    def interrupted(params: dict[str, Any]) -> float:
+        if len(seen) == 5:  # while a trial runs
+            os.kill(os.getpid(), signal.SIGINT)
+        seen.append(params)
+        return loss(params)
+
+    def run(storage: str | None, trials: int, objective: Any = loss) -> list[Any]:
+        result = Shadho(
+            'test', objective, SPACE, method, policy=policy, backend='inline', seed=7, max_tasks=trials, storage=storage,
+            display=False,
+        ).run()  # fmt: skip
+        return [(trial.id, trial.tree, trial.point) for trial in result]
+
+    seen: list[Any] = []
+    whole = run(None, 24)
+    run('parts.db', 6)
+    run('parts.db', 11)
+    run('parts.db', 24, interrupted)
+    assert len(seen) < 24 - 11
+    assert run('parts.db', 24) == whole
+
+
 def test_a_search_in_series_repeats_exactly_although_its_trials_never_take_the_same_time() -> None:
     first, second = (search(storage=None, max_tasks=60).run() for _ in range(2))
     assert [trial.seconds for trial in first] != [trial.seconds for trial in second]

@@ -371,12 +371,15 @@ class Search:
             be running, rather than to go on with it.
         """
         running: dict[int, Trial] = {}
+        is_serial = True  # another search cannot be repeated
         for record in records:
             if isinstance(record, Trial):
                 if record.id not in running:
                     self._check_tree(record)
                     tree = self.forest.tree(record.tree)
-                    self.policy.adopt(tree, record.compute_class, record.started or 0.0)
+                    is_serial = is_serial and not running
+                    if is_serial:
+                        self._repeat_pick(tree, record)
                     self.history.ask(record.tree)
                     if not only_learn:
                         self._exclude_if_exhausted(tree)
@@ -392,6 +395,12 @@ class Search:
         for trial in map(self._decoded, running.values()):
             self._again.setdefault(trial.compute_class, deque()).append(trial)
             self.sampler.adopt(self._suggestion(trial))
+
+    def _repeat_pick(self, tree: Tree, trial: Trial) -> None:
+        """Let the policy pick a tree as it did; the log says which classes there were when, but no more of them."""
+        if trial.compute_class not in self.classes:
+            self.plan([ComputeClass(trial.compute_class)], trial.started or 0.0)
+        self.policy.adopt(tree, trial.compute_class, trial.started or 0.0)
 
     def _decoded(self, trial: Trial) -> Trial:
         """Return a trial of the log with its parameters as objects, of which the log may have texts only."""

@@ -131,8 +131,9 @@ class Market(Policy):
     # --- the contract ------------------------------------------------------------------------------
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
+        earlier = [(own.name, own.slots) for own in self._classes]
         self._classes = [own for own in classes if own.slots > 0]
-        self._is_due = True
+        self._is_due |= [(own.name, own.slots) for own in self._classes] != earlier
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
         self._replan_if_due(now)
