@@ -540,7 +540,7 @@ class _Run:
     def _info(self) -> SearchInfo:
         search, config = self.search, self.config
         return SearchInfo(
-            config.exp_key, self.backend.name, search.sampler.name, search.policy.name, str(self.storage), search.direction,
+            config.exp_key, self.backend.name, search.sampler.title, search.policy.name, str(self.storage), search.direction,
             search.seed, tuple(self.classes), config.max_tasks, config.timeout, len(search.history),
             search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
             search.trials_per_tree,

@@ -18,6 +18,7 @@ def shadho_register_backends() -> list[type[Backend]]:
 
 @hookimpl
 def shadho_register_samplers() -> list[type[Sampler]]:
+    from shadho.samplers.auto import Auto
     from shadho.samplers.cmaes import CMAES
     from shadho.samplers.gp import GaussianProcess
     from shadho.samplers.grid import Grid
@@ -28,7 +29,7 @@ def shadho_register_samplers() -> list[type[Sampler]]:
     from shadho.samplers.sobol import Sobol
     from shadho.samplers.tpe import TPE
 
-    return [TPE, RandomForest, GaussianProcess, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
+    return [TPE, Auto, GaussianProcess, RandomForest, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
 
 
 @hookimpl

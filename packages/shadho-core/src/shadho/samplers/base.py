@@ -69,6 +69,11 @@ class Sampler(ABC):
         self.forest = forest
         self.seed = seed
 
+    @property
+    def title(self) -> str:
+        """What the search calls its method when it begins: the name, and what there is to say of it."""
+        return self.name
+
     @abstractmethod
     def ask(self, tree: Tree) -> Suggestion | None:
         """Suggest a point, which is pending from now on; None when the tree is exhausted."""
