@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from shadho.execution.objective import Command, Function
 from shadho.records import Result, Trial
 from shadho.storage.sqlite import SQLite
 from shadho_workqueue import backend
+from shadho_workqueue.warm import VARIABLE, shell_command
 
 TRIALS = 200
 X = {'x': spaces.uniform(0, 1)}
@@ -275,6 +277,21 @@ def test_a_worker_that_is_ended_leaves_nothing_and_its_trial_is_lost(
         hand.wait()
         wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
         assert not breeding.is_alive
+
+
+@pytest.mark.parametrize('leads', [True, False])
+def test_the_shell_of_a_trial_leads_a_group_whether_or_not_the_engine_has_made_one(
+    tmp_path: Path, listener: socket.socket, leads: bool
+) -> None:
+    here = {**os.environ, VARIABLE: f'{listener.getsockname()[1]}:token'}
+    command = ['sh', '-c', shell_command('TRIAL=1')]
+    with subprocess.Popen(command, env=here, cwd=tmp_path, start_new_session=leads) as shell:
+        listener.settimeout(30)
+        link, _ = listener.accept()
+        with link:
+            assert os.getpgid(shell.pid) == shell.pid
+            os.killpg(shell.pid, signal.SIGKILL)  # as the engine's worker does, to wait for its end then
+            assert shell.wait(30) == -signal.SIGKILL
 
 
 def test_a_worker_ends_with_the_process_beside_it(staffed: Any, crew: Any, wait_until: Callable[..., None]) -> None:

@@ -62,7 +62,11 @@ def shell_command(mark: str) -> str:
     """
     # No double quotes and no backslashes, which would have to be escaped in the manager's reports.
     connect = f'IFS=; set -f; exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && read <&3 && echo $(<{OUTCOME})'
-    return f"export {mark}; if [ ${VARIABLE} ]; then exec bash -c '{connect}'; else exec python3 .shadho/task.py; fi"
+    # The engine's worker makes the shell the leader of a group, unless the shell was faster to start. Without that
+    # group, it would kill nobody and wait for this shell for ever, deaf to all else.
+    lead = 'lead=; kill -0 -$$ 2>&- || lead=$(command -v setsid)'
+    run = f"if [ ${VARIABLE} ]; then exec $lead bash -c '{connect}'; else exec $lead python3 .shadho/task.py; fi"
+    return f'export {mark}; {lead}; {run}'
 
 
 @attrs.frozen
