@@ -19,16 +19,15 @@ _MANY_TRIALS = 1000
 """Finished trials after which a model of the loss has told most of what it can."""
 
 _MANY_LEAVES = 100
-"""Leaves of the space above which a model with a length scale for each has too much to learn."""
+"""Leaves of the space above which fitting a length scale for each takes too long: its time grows with their number."""
 
 
 class Auto(Sampler):
     """Chooses a method by the space and by how many trials there are.
 
     1. ``gp`` for the first 1,000 trials: of what was measured, it gets furthest with few of them, in every kind of space.
-    2. ``tpe`` after that, as it takes a small part of the time for a suggestion; and from the beginning in a space with
-       more than 100 leaves, and in one of text and switches only, of which a Gaussian process knows nothing but whether
-       two are equal.
+    2. ``tpe`` after that, and from the beginning in a space of more than 100 leaves: a suggestion takes a small part of
+       the time.
 
     Both learn from all trials, so nothing is lost at the change. The budget need not be known: a search that ends by a
     timeout is as well served as one with `max_tasks`. Each trial is recorded with the method that suggested it.
@@ -46,7 +45,7 @@ class Auto(Sampler):
         self._samplers: list[Sampler] = [TPE(forest, seed=seed)]
         leaves = len(forest.leaves)
         if leaves > _MANY_LEAVES:
-            self.choice = f'tpe, as there are {leaves} leaves, and a Gaussian process would learn each one slowly'
+            self.choice = f'tpe, as a Gaussian process of {leaves} leaves would be slow'
         else:
             self._samplers.insert(0, GaussianProcess(forest, seed=seed))
             self.choice = f'gp, as it gets furthest with few trials; tpe after {_MANY_TRIALS:,}, as it is fast'
