@@ -11,7 +11,7 @@ import pytest
 import shadho_worker
 from shadho.backends.inline import Inline
 from shadho.forest import Forest
-from shadho.records import ComputeClass, Result
+from shadho.records import ComputeClass, Result, TrialState
 from shadho.samplers.random import Random
 from shadho.scheduling.complexity import Complexity
 from shadho.scheduling.fcfs import FirstComeFirstServed
@@ -190,6 +190,21 @@ class Twice(Inline):
 class Never(Inline):
     def poll(self, timeout):
         return [result for result in super().poll(timeout) if result.trial != 5]
+
+
+@breaks(BackendSuite, 'test_every_number_is_a_loss')
+class FiniteOnly(Inline):
+    def poll(self, timeout):
+        return [attrs.evolve(own, loss=max(own.loss, -1e300)) for own in super().poll(timeout)]
+
+
+@breaks(BackendSuite, 'test_a_trial_without_a_usable_loss_has_failed')
+@breaks(BackendSuite, 'test_a_trial_that_raises_has_failed')
+class FailedLastTrialNotTold(Inline):
+    def poll(self, timeout):
+        return [
+            Result(own.trial, TrialState.DONE, loss=1.0) if own.trial == 4 else own for own in super().poll(timeout)
+        ]
 
 
 @breaks(BackendSuite, 'test_an_objective_cannot_change_the_parameters_of_its_trial')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shlex
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -85,32 +84,35 @@ class BackendSuite(ABC):
         assert result.results['pair'] == (1, 2)
         assert math.isnan(result.results['curve'][0])
 
-    @pytest.mark.parametrize('loss', [math.inf, -math.inf, 0, True, 10**30])
-    def test_every_number_is_a_loss(self, loss: float) -> None:
-        with self._open(lambda params: loss) as run:
-            result = run.one()
-        assert (result.state, result.loss) == (TrialState.DONE, float(loss))
+    def test_every_number_is_a_loss(self) -> None:
+        losses = [math.inf, -math.inf, 0, True, 10**30]
+        with self._open(lambda params: losses[params['case']]) as run:
+            results = run.all({'case': case} for case in range(len(losses)))
+        for loss, result in zip(losses, results, strict=True):
+            assert (result.state, result.loss) == (TrialState.DONE, float(loss)), f'after {loss!r}: {result}'
 
-    @pytest.mark.parametrize('returned', [None, 'text', math.nan, {}, {'accuracy': 1}, [1.0], 1j])
-    def test_a_trial_without_a_usable_loss_has_failed(self, returned: Any) -> None:
-        with self._open(lambda params: returned) as run:
-            result = run.one()
-        self._check_failed(result, 'result', 'the objective returned')
+    def test_a_trial_without_a_usable_loss_has_failed(self) -> None:
+        returned = [None, 'text', math.nan, {}, {'accuracy': 1}, [1.0], 1j]
+        with self._open(lambda params: returned[params['case']]) as run:
+            results = run.all({'case': case} for case in range(len(returned)))
+        for own, result in zip(returned, results, strict=True):
+            self._check_failed(result, 'result', 'the objective returned', own)
 
-    @pytest.mark.parametrize(
-        'raised',
-        [ValueError('my "message"'), SystemExit(3), ZeroDivisionError(), GeneratorExit(), RecursionError('deep')],
-    )
-    def test_a_trial_that_raises_has_failed(self, raised: BaseException) -> None:
+    def test_a_trial_that_raises_has_failed(self) -> None:
+        raised = [
+            ValueError('my "message"'), SystemExit(3), ZeroDivisionError(), GeneratorExit(), RecursionError('deep')
+        ]  # fmt: skip
+
         def objective(params: Any) -> float:
-            raise raised
+            raise raised[params['case']]
 
         with self._open(objective) as run:
-            result = run.one()
-        self._check_failed(result, 'exception', type(raised).__name__)
-        assert result.error is not None
-        assert 'in objective' in result.error.traceback
-        assert str(raised) in result.error.message
+            results = run.all({'case': case} for case in range(len(raised)))
+        for own, result in zip(raised, results, strict=True):
+            self._check_failed(result, 'exception', type(own).__name__, own)
+            assert result.error is not None
+            assert 'in objective' in result.error.traceback, f'after {own!r}: {result}'
+            assert str(own) in result.error.message, f'after {own!r}: {result}'
 
     def test_a_trial_that_runs_out_of_memory_has_failed_of_that(self) -> None:
         def objective(params: Any) -> float:
@@ -264,12 +266,13 @@ class BackendSuite(ABC):
         assert all((trial.state is TrialState.FAILED) == ('poly' in trial.params) for trial in trials)
         assert all(trial.started <= trial.finished <= result.elapsed for trial in trials)  # type: ignore[operator]
 
-    def _check_failed(self, result: Result, kind: str, text: str) -> None:
-        assert result.state is TrialState.FAILED
-        assert result.loss is None
-        assert result.error is not None
-        assert result.error.kind == kind
-        assert text in result.error.message
+    def _check_failed(self, result: Result, kind: str, text: str, case: object = None) -> None:
+        got = f'after {case!r}: {result}'
+        assert result.state is TrialState.FAILED, got
+        assert result.loss is None, got
+        assert result.error is not None, got
+        assert result.error.kind == kind, got
+        assert text in result.error.message, got
 
     def _job(self, objective: Objective | Callable[[Any], Any], **options: Any) -> Job:
         own = objective if isinstance(objective, (Command, Function)) else Function(objective)
@@ -342,8 +345,10 @@ class ConcurrentBackendSuite(BackendSuite):
             assert list(run.backend.poll(0.1)) == []
 
     def test_a_result_comes_while_other_trials_run(self, tmp_path: Path) -> None:
+        wait = _wait_for(tmp_path / 'go')
+
         def objective(params: Any) -> float:
-            return float(_wait_for(tmp_path / 'go')(params)) if params['slow'] else 1.0
+            return wait(params) if params['slow'] else 1.0
 
         with self._open(objective) as run:
             slow = [run.submit({'slow': True}) for _ in range(run.slots - 1)]
@@ -395,26 +400,29 @@ class IsolatedBackendSuite(ConcurrentBackendSuite):
     was started for. Trials must run on this machine.
     """
 
-    @pytest.mark.parametrize('end', ['exit', 'kill', 'segfault', 'abort'])
-    def test_a_trial_that_ends_its_process_has_crashed_alone(self, tmp_path: Path, end: str) -> None:
+    def test_a_trial_that_ends_its_process_has_crashed_alone(self, tmp_path: Path) -> None:
+        wait = _wait_for(tmp_path / 'go')
+
         def objective(params: Any) -> float:
             import os
+            import signal
 
-            if params['crash']:
-                if end == 'exit':
-                    os._exit(3)
-                signals = {'kill': signal.SIGKILL, 'segfault': signal.SIGSEGV, 'abort': signal.SIGABRT}
-                os.kill(os.getpid(), signals[end])
-            return float(_wait_for(tmp_path / 'go')(params))
+            if params['end'] == 'exit':
+                os._exit(3)
+            if params['end']:
+                os.kill(os.getpid(), getattr(signal, params['end']))
+            return wait(params) if params['waits'] else 1.0
 
         with self._open(objective) as run:
-            beside = [run.submit({'crash': False}) for _ in range(run.slots - 1)]
-            self._check_failed(run.one({'crash': True}), 'crash', '3' if end == 'exit' else 'SIG')
+            beside = [run.submit({'end': '', 'waits': True}) for _ in range(run.slots - 1)]
+            for end in ('exit', 'SIGKILL', 'SIGSEGV', 'SIGABRT'):
+                self._check_failed(run.one({'end': end, 'waits': False}), 'crash', '3' if end == 'exit' else 'SIG', end)
+                after = run.one({'end': '', 'waits': False})
+                assert after.state is TrialState.DONE, f'after {end}: {after}'
             (tmp_path / 'go').touch()
-            after = run.submit({'crash': False})
-            results = run.collect(len(beside) + 1)
-        assert {result.trial for result in results} == {trial.id for trial in [*beside, after]}
-        assert {result.state for result in results} == {TrialState.DONE}
+            results = run.collect(len(beside))
+        assert {result.trial for result in results} == {trial.id for trial in beside}
+        assert {result.state for result in results} <= {TrialState.DONE}
 
     def test_what_a_trial_does_to_its_process_does_not_reach_the_search(self) -> None:
         def objective(params: Any) -> float:
@@ -433,14 +441,15 @@ class IsolatedBackendSuite(ConcurrentBackendSuite):
         assert Path.cwd() == folder
         assert 'SHADHO_SUITE' not in os.environ
 
-    @pytest.mark.parametrize('ending', ['cancel', 'close'])
-    def test_the_process_of_a_trial_ends_with_the_trial(self, tmp_path: Path, ending: str) -> None:
+    def test_the_process_of_a_trial_ends_with_the_trial(self, tmp_path: Path) -> None:
         with self._open(_note_process(tmp_path)) as run:
             trial = run.submit()
             run.wait_until((tmp_path / 'ready').exists)
-            if ending == 'cancel':
-                run.cancel(trial)
-                run.wait_until(lambda: not _is_alive(tmp_path))
+            run.cancel(trial)
+            run.wait_until(lambda: not _is_alive(tmp_path))
+            (tmp_path / 'ready').unlink()
+            run.submit()  # ended by closing
+            run.wait_until((tmp_path / 'ready').exists)
         run.wait_until(lambda: not _is_alive(tmp_path), polling=False)
 
     def test_the_process_of_a_trial_ends_with_its_time_limit(self, tmp_path: Path) -> None:
