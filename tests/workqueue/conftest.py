@@ -21,7 +21,7 @@ from shadho_workqueue.meeting import read
 
 
 class Hand:
-    """A worker in a process of its own, which is also the engine's worker.
+    """A worker in a process of its own, with the engine's worker beside it.
 
     Attributes
     ----------
@@ -77,6 +77,11 @@ class Hand:
     def processes(self) -> list[psutil.Process]:
         """Return what is alive of the worker and of all that it started."""
         return self._processes_in(self.folder)
+
+    @property
+    def engine(self) -> psutil.Process:
+        """The engine's worker."""
+        return next(own for own in self.processes() if own.name().startswith('work_queue'))
 
     @property
     def has_left_nothing(self) -> bool:

@@ -116,7 +116,7 @@ def test_no_trial_is_lost_or_recorded_twice_whatever_is_killed(
         assert 60 <= len(done) < TRIALS
         with driver(tmp_path) as process:
             wait_until(lambda: len(finished()) >= 120 or process.poll() is not None, '120 trials', 180)
-            killer.hands[3].send(signal.SIGSTOP)  # for good
+            killer.hands[3].engine.suspend()  # for good
             assert process.wait(180) == 0
 
     assert sorted(finished()) == list(range(TRIALS))
@@ -139,7 +139,7 @@ def test_a_trial_that_takes_its_worker_down_each_time_has_failed_as_lost(staffed
         if params['bad']:
             with open(tmp_path / 'attempts', 'a') as file:
                 file.write('x')
-            next(own for own in psutil.Process().parents() if own.name().startswith('work_queue')).kill()
+            psutil.Process().parent().kill()
             time.sleep(60.0)
         return 1.0
 
@@ -233,8 +233,7 @@ def test_a_trial_that_its_worker_fails_to_end_in_time_is_given_up(
     with staffed({'name': 'numb'}) as opened:
         breeding = Breeding(opened, breeding_command(tmp_path), tmp_path, wait_until, timeout=1.0)
         (hand,) = crew.hands
-        beside = next(own for own in hand.processes() if own.ppid() == hand.pid and 'main()' in ' '.join(own.cmdline()))
-        beside.suspend()
+        hand.send(signal.SIGSTOP)
         results: list[Result] = []
 
         def is_over() -> bool:
@@ -246,7 +245,7 @@ def test_a_trial_that_its_worker_fails_to_end_in_time_is_given_up(
         assert [(result.state, result.host, result.error.kind) for result in results if result.error] == [
             (TrialState.FAILED, 'numb', 'timeout')
         ]
-        beside.resume()
+        hand.send(signal.SIGCONT)
 
 
 @BREEDING
@@ -268,7 +267,7 @@ def test_a_worker_that_is_ended_leaves_nothing_and_its_trial_is_lost(
     with staffed({'name': 'mortal'}) as backend:
         breeding = Breeding(backend, breed(tmp_path), tmp_path, wait_until, timeout=None)
         (hand,) = crew.hands
-        assert len(hand.processes()) >= 4  # the worker, the process beside it, the trial, its child
+        assert len(hand.processes()) >= 4  # the worker, the engine's beside it, the trial, its child
         wait_until(lambda: breeding.host == 'mortal', 'news of where the trial runs')
         hand.send(number)
         results: list[Result] = []
@@ -294,11 +293,28 @@ def test_the_shell_of_a_trial_leads_a_group_whether_or_not_the_engine_has_made_o
             assert shell.wait(30) == -signal.SIGKILL
 
 
-def test_a_worker_ends_with_the_process_beside_it(staffed: Any, crew: Any, wait_until: Callable[..., None]) -> None:
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_ends_soon_though_its_manager_hangs(
+    crew: Any, tmp_path: Path, listener: socket.socket, wait_until: Callable[..., None], number: int
+) -> None:
+    (tmp_path / 'password').write_text('known')
+    hand = crew.start(
+        '--host', f'127.0.0.1:{listener.getsockname()[1]}', '--password-file', str(tmp_path / 'password')
+    )  # fmt: skip
+    listener.settimeout(30)
+    link, _ = listener.accept()
+    with link:
+        assert link.recv(4) == b'auth'  # the engine's worker waits for the answer, and for nothing else
+        hand.send(number)
+        hand.wait()
+        wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
+
+
+def test_a_worker_ends_with_that_of_the_engine(staffed: Any, crew: Any, wait_until: Callable[..., None]) -> None:
     with staffed({'cores': 1}) as backend:
         backend.open(Job('beside', Function(lambda params: 1.0)))
         (hand,) = crew.hands
-        next(own for own in hand.processes() if own.pid != hand.pid).kill()
+        hand.engine.kill()
         wait_until(lambda: not backend.poll(0.05) and not backend.discover(), 'the going of the worker')
         hand.wait()
         wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
@@ -343,7 +359,7 @@ def test_idle_connections_keep_no_trial_from_its_slot(staffed: Any, crew: Any) -
         class Crowded(type(backend)):  # type: ignore[misc]
             def open(self, job: Job) -> None:
                 super().open(job)
-                port = psutil.Process(crew.hands[0].pid).environ()['SHADHO_WORKER'].partition(':')[0]
+                port = crew.hands[0].engine.environ()['SHADHO_WORKER'].partition(':')[0]
                 for _ in range(80):
                     stack.enter_context(socket.create_connection(('127.0.0.1', int(port))))
 

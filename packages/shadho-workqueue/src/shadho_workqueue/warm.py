@@ -1,4 +1,4 @@
-"""The process beside a worker of the engine that runs its trials: each slot a sandbox, kept from trial to trial.
+"""What runs the trials of an engine's worker: each slot a sandbox, kept from trial to trial.
 
 The engine starts a few lines of shell for each task. They connect to this process, say which folder
 the task is in, and pass on the outcome that comes back. So no interpreter starts for a trial, and what
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import select
 import signal
 import socket
-import sys
+import subprocess
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,10 +32,9 @@ import shadho_worker
 from shadho.execution.command import Outcome, own_inputs, run_command
 from shadho.execution.hardware import gpu_environment, visible_gpus
 from shadho.execution.sandbox import Pickled, Sandbox
-from shadho.execution.sessions import Reaper
 from shadho_workqueue.files import place_inputs, ready_outputs
 
-__all__ = ['OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'main', 'shell_command']
+__all__ = ['OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
 
 REQUEST = '.shadho.json'
 """Name of the file that says what a task is to do."""
@@ -47,6 +46,7 @@ VARIABLE = 'SHADHO_WORKER'
 """In the environment of a worker's tasks: port and token of the process beside it."""
 
 _LOOK = 0.5
+_GRACE = 5.0  # seconds; the engine lets a task live for three before it kills it
 _LONGEST_REQUEST = 2**13
 _MOST_ASKING = 64
 _TIME_TO_ASK = 10.0  # seconds
@@ -61,7 +61,11 @@ def shell_command(mark: str) -> str:
         A setting of a variable, by which the trial is found among the tasks of a worker.
     """
     # No double quotes and no backslashes, which would have to be escaped in the manager's reports.
-    connect = f'IFS=; set -f; exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && read <&3 && echo $(<{OUTCOME})'
+    connect = (
+        f'exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && read <&3 && echo $(<{OUTCOME})'
+    )
+    # When the process beside has gone, the engine's worker goes in a moment, and must not take another trial till then.
+    connect = f'IFS=; set -f; {connect} || sleep 5'
     # The engine's worker makes the shell the leader of a group, unless the shell was faster to start. Without that
     # group, it would kill nobody and wait for this shell for ever, deaf to all else.
     lead = 'lead=; kill -0 -$$ 2>&- || lead=$(command -v setsid)'
@@ -101,8 +105,30 @@ class _Slot:
     outputs: Sequence[str] = ()
 
 
-class _Server:
-    def __init__(self, name: str, listener: socket.socket, token: str, folder: Path, words: int) -> None:
+class Server:
+    """Serves the tasks of the engine's worker, and ends it.
+
+    Parameters
+    ----------
+    engine : Popen
+        The engine's worker.
+    name : str
+        By which people know the worker.
+    listener : socket
+        Where its tasks connect to.
+    token : str
+        By which they are known.
+    folder : Path
+        For sandboxes.
+    words : int
+        The end of a terminal that the engine's worker speaks to.
+    """
+
+    def __init__(
+        self, engine: subprocess.Popen[bytes], name: str, listener: socket.socket, token: str, folder: Path, words: int
+    ) -> None:
+        self.engine = engine
+        self.deadline = math.inf
         self.name = name
         self.listener = listener
         self.token = token
@@ -116,8 +142,13 @@ class _Server:
         self.number = 0
         self.served = 0
 
-    def run(self, parent: int) -> None:
-        while os.getppid() == parent:
+    def run(self, parent: int | None = None) -> None:
+        """Serve until the engine's worker has ended, which it does when `parent` is not the parent of this process."""
+        while self.engine.poll() is None:
+            if parent not in (None, os.getppid()):
+                self.end(signal.SIGTERM)
+            if time.monotonic() > self.deadline:
+                self.engine.kill()
             poller = select.poll()
             links = [*self.asking, *[slot.link for slot in self.slots if slot.link is not None]]
             links += [self.listener] * (len(self.asking) < _MOST_ASKING)
@@ -259,7 +290,17 @@ class _Server:
                 click.echo(said, err=True)
         return bool(received)
 
+    def end(self, number: int, frame: object = None) -> None:
+        """Ask the engine's worker to end, by a signal; it has a few seconds to do so."""
+        self.engine.send_signal(number)
+        self.deadline = min(self.deadline, time.monotonic() + _GRACE)
+
     def close(self) -> None:
+        """End all that is left."""
+        self.engine.kill()  # which has ended, unless something went wrong here
+        self.engine.wait()
+        while self.listen_to_engine():
+            pass
         for slot in self.slots:
             slot.sandbox.close()
 
@@ -291,31 +332,3 @@ def rephrase(line: str) -> str:
         if match:
             return match.expand(phrase) if phrase else ''
     return line.strip()
-
-
-def main() -> None:
-    """Serve tasks until the worker, which is the parent of this process, is gone."""
-    setup = json.load(sys.stdin)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the worker's to handle, whose end is the end of this process too
-    reaper = Reaper()
-    for number in (setup['listener'], setup['words']):
-        os.set_inheritable(number, False)
-    os.write(setup['tell'], str(reaper.folder).encode() + b'\n')
-    os.close(setup['tell'])
-    server = _Server(
-        setup['name'], socket.socket(fileno=setup['listener']), setup['token'], reaper.folder, setup['words']
-    )
-    try:
-        server.run(setup['parent'])
-    except BaseException:
-        traceback.print_exc()
-        if os.getppid() == setup['parent']:
-            os.kill(setup['parent'], signal.SIGTERM)  # whose trials would wait for ever
-        raise
-    finally:
-        while server.listen_to_engine():
-            pass
-        server.close()
-        reaper.close()
-        click.echo(f'{server.served} trials were run here', err=True)

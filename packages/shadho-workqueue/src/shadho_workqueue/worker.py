@@ -1,13 +1,15 @@
-"""A worker: the engine's worker, told what it is and where its driver is, with our process beside it.
+"""A worker: the engine's worker, told what it is and where its driver is, and this process, which runs its trials.
 
-This process becomes the engine's worker, so that whoever stops or kills it means both.
+Whoever ends this process ends both: the engine's worker is asked to end, and killed when it does not,
+as it hears nobody while it waits for a manager that hangs. It ends too when this process is killed.
 """
 
 from __future__ import annotations
 
-import json
+import ctypes
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -21,11 +23,12 @@ import click
 from shadho.errors import BackendError
 from shadho.execution.hardware import probe
 from shadho.execution.reaper import MARK
+from shadho.execution.sessions import Reaper
 from shadho.records import Hardware
-from shadho_workqueue import warm
 from shadho_workqueue.installation import HELP, find_program
 from shadho_workqueue.meeting import keep_private
 from shadho_workqueue.roster import Card
+from shadho_workqueue.warm import VARIABLE, Server
 
 __all__ = ['become_worker', 'detect', 'worker_program']
 
@@ -60,7 +63,7 @@ def worker_program() -> str:
 
 
 def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, password: str | None) -> NoReturn:
-    """Turn this process into a worker of the engine, after starting the one beside it.
+    """Be a worker, until its engine's worker ends.
 
     Parameters
     ----------
@@ -75,29 +78,11 @@ def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, passw
     """
     program = worker_program()
     card = Card(name, hardware, f'{sys.version_info.major}.{sys.version_info.minor}')
-    token = secrets.token_hex(16)
-    listener = socket.create_server(('127.0.0.1', 0))
-    heard, words = os.openpty()  # into a pipe, the engine's worker would say what it does when it ends
-    told, tell = os.pipe()
-    setup = {
-        'listener': listener.fileno(), 'token': token, 'words': heard, 'tell': tell, 'parent': os.getpid(), 'name': name,
-    }  # fmt: skip
-    beside = subprocess.Popen(
-        [sys.executable, '-c', f'import sys; sys.path[:] = {sys.path}\nfrom {warm.__name__} import main; main()'],
-        pass_fds=[listener.fileno(), heard, tell], stdin=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    assert beside.stdin is not None
-    with beside.stdin as file:  # not as an argument, which everybody could read
-        file.write(json.dumps(setup).encode())
-    for number in (heard, tell):
-        os.close(number)
-    with os.fdopen(told) as answer:
-        folder = answer.readline().strip()
-    if not folder:
-        raise BackendError('the process that runs trials could not start; see above')
+    reaper = Reaper()
+    folder = str(reaper.folder)
     own = [
         '--cores', str(hardware.cores), '--gpus', str(len(hardware.gpus)), '-s', folder,
-        '--feature', card.feature, '-A', card.encode(),
+        '--feature', card.feature, '-A', card.encode(), '--parent-death',
     ]  # fmt: skip
     if hardware.memory:
         own += ['--memory', str(hardware.memory)]
@@ -105,8 +90,27 @@ def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, passw
         keep_private(Path(folder) / 'password', password)
         own += ['-P', str(Path(folder) / 'password')]
     click.echo(f'worker {name}: {hardware}', err=True)
-    os.environ[warm.VARIABLE] = f'{listener.getsockname()[1]}:{token}'
-    os.environ[MARK] = folder
-    os.dup2(words, 1)
-    os.dup2(words, 2)
-    os.execv(program, [program, *arguments, *own])
+    token = secrets.token_hex(16)
+    listener = socket.create_server(('127.0.0.1', 0))
+    heard, words = os.openpty()  # into a pipe, the engine's worker would say what it does when it ends
+    known = {VARIABLE: f'{listener.getsockname()[1]}:{token}', MARK: folder}
+    engine = subprocess.Popen(
+        [program, *arguments, *own], env={**os.environ, **known}, stdout=words, stderr=words, preexec_fn=_end_with_parent
+    )  # fmt: skip
+    os.close(words)
+    server = Server(engine, name, listener, token, reaper.folder, heard)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, server.end)
+    try:
+        server.run(os.getppid() if '--parent-death' in arguments else None)
+    finally:
+        server.close()
+        reaper.close()
+        click.echo(f'{server.served} trials were run here', err=True)
+    sys.exit(engine.returncode)
+
+
+def _end_with_parent() -> None:
+    """Let the kernel kill this process at once when its parent is killed, lest it take trials that nobody runs."""
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
