@@ -311,11 +311,11 @@ def test_what_is_the_searchs_own_is_no_option_of_the_policy():
 @pytest.mark.parametrize('policy', ['market', 'ranked'])
 def test_a_log_of_more_trees_than_are_kept_is_restored(policy):
     space = {f'part{number}': {'optional': True, 'x': spaces.uniform(0, 1)} for number in range(20)}
-    first = Search(space, policy='fcfs', seed=1, trials_per_tree=1)
+    first = Search(space, 'random', policy='fcfs', seed=1, trials_per_tree=1)
     records = []
     for _ in range(4300):
         trial = first.ask()
         records += [trial, first.tell(trial, 1.0, seconds=1.0).result()]
-    second = Search(space, policy=policy, seed=1, trials_per_tree=1)
+    second = Search(space, 'random', policy=policy, seed=1, trials_per_tree=1)
     second.restore(records)
     assert second.ask().tree not in {record.tree for record in records[::2]}

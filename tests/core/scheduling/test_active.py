@@ -138,21 +138,21 @@ def test_whatever_is_excluded_all_trees_that_are_left_have_their_turn(count, dat
 
 def test_growing_costs_the_same_however_many_trees_there_are():
     forest = parts(300)
-    begun = time.perf_counter()
+    begun = time.process_time()
     active = grown(forest, slots=500)
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
     assert len(active) == 1000 and max(indices(active)) > 2**290
-    begun = time.perf_counter()
+    begun = time.process_time()
     for trials in range(10_000):
         active.grow(trials, 500)
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 def test_thousands_of_trees_are_used_up_one_by_one():
     active = grown(options(3000))
-    begun = time.perf_counter()
+    begun = time.process_time()
     for _ in range(3000):
         active.exclude(active.trees[0])
         active.grow(10_000, 1)
     assert active.trees == []
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5

@@ -257,6 +257,6 @@ def test_a_tree_that_fitted_nowhere_comes_back_too():
 def test_a_thousand_trees_in_twenty_classes_settle_within_a_second():
     rng = np.random.default_rng(0)
     seconds = np.exp(rng.normal(0, 1, (1000, 20)))
-    begun = time.perf_counter()
+    begun = time.process_time()
     equilibrium(rng.random(1000), seconds, rng.integers(1, 100, 20).astype(float))
-    assert time.perf_counter() - begun < 1.0
+    assert time.process_time() - begun < 1.0

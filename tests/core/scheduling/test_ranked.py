@@ -273,8 +273,8 @@ def test_a_pick_costs_little_with_ten_thousand_trees():
     classes = [ComputeClass(f'class{number}', 250, {'cores': 1 + number}) for number in range(20)]
     policy, history = make(classes, forest)
     policy.pick('class0', 0.0)
-    begun = time.perf_counter()
+    begun = time.process_time()
     for number in range(300):
         name = classes[number % 20].name
         append(history, policy, policy.pick(name, 0.0).index, number % 7, name)
-    assert (time.perf_counter() - begun) / 300 < 0.01
+    assert (time.process_time() - begun) / 300 < 0.01

@@ -172,8 +172,8 @@ def test_new_results_are_taken_up():
 def test_a_result_costs_little_whatever_the_number_of_trials():
     heuristic, history = Uncertainty(), history_of(smooth, noise, trials=3000)
     rng = np.random.default_rng(5)
-    begun = time.perf_counter()
+    begun = time.process_time()
     for number in range(500):
         append(history, number % 2, rng.random(DIMENSIONS).tolist(), rng.random())
         heuristic.scores(TREES, history)
-    assert (time.perf_counter() - begun) / 500 < 0.005
+    assert (time.process_time() - begun) / 500 < 0.005
