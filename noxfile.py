@@ -19,6 +19,8 @@ LOCAL = './packages/shadho-local'
 WORKQUEUE = './packages/shadho-workqueue'
 MPI = './packages/shadho-mpi'
 MPICH = 'mpich>=4.3'
+ON_ALL_CORES = ('-n', 'auto')
+"""For tests that wait for nothing; the others share the cores with what they start."""
 GROUPS = nox.project.load_toml('pyproject.toml')['dependency-groups']
 THIS_PYTHON = f'{sys.version_info.major}.{sys.version_info.minor}'
 
@@ -59,7 +61,11 @@ def tests(session: nox.Session) -> None:
     """Run all tests on every Python that is installed."""
     install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data'))
     provide_engine(session)
-    session.run('pytest', *session.posargs)
+    if session.posargs:
+        session.run('pytest', *session.posargs)
+    else:
+        session.run('pytest', *ON_ALL_CORES, 'tests/core')
+        session.run('pytest', '--ignore=tests/core')
 
 
 @nox.session
@@ -122,7 +128,7 @@ def lowest(session: nox.Session) -> None:
     compile_pins = ['uv', 'pip', 'compile', '--quiet', '--resolution', 'lowest-direct', '--python', THIS_PYTHON]
     packages = ('shadho-core', 'shadho-local', 'shadho-workqueue', 'shadho-mpi')
     sources = [f'packages/{package}/pyproject.toml' for package in packages]
-    extras = [part for extra in ('sandbox', 'report', 'mpi', 'cmaes', 'hyperopt') for part in ('--extra', extra)]
+    extras = [part for extra in ('sandbox', 'report', 'mpi', 'cmaes', 'hyperopt', 'sklearn') for part in ('--extra', extra)]
     ours = [f'--no-emit-package={package}' for package in packages]
     session.run(*compile_pins, '-o', str(pins), *sources, *extras, *ours)
     constrained = ['-c', str(pins), '-r', str(pins), CORE, LOCAL, WORKQUEUE, MPI, *GROUPS['tests']]
@@ -130,7 +136,8 @@ def lowest(session: nox.Session) -> None:
     provide_engine(session)
     # Old releases warn of each other and of newer ones that they were not written for.
     # Of jobs over MPI, two sizes are enough here, and what the launcher does is not ours.
-    folders = ('tests/core', 'tests/local', 'tests/workqueue', 'tests/mpi')
+    folders = ('tests/local', 'tests/workqueue', 'tests/mpi')
+    session.run('pytest', '-W', 'ignore', *ON_ALL_CORES, 'tests/core', *session.posargs)
     session.run('pytest', '-W', 'ignore', *folders, '-m', 'not mpich', *session.posargs)
 
 
