@@ -645,7 +645,7 @@ def test_a_cluster_that_all_workers_have_left_for_good_says_so() -> None:
 def test_a_clock_moves_even_when_trials_take_no_time() -> None:
     cluster = Simulated([ComputeClass('a', 1)], lambda params, own: 0.0)
     search = {'timeout': 1e-6, 'backend': cluster, 'storage': None, 'display': False}
-    assert 0 < len(Shadho('quick', lambda params: 1.0, {'x': spaces.uniform(0, 1)}, **search).run()) < 2000
+    assert 0 < len(Shadho('quick', lambda params: 1.0, {'x': spaces.uniform(0, 1)}, 'random', **search).run()) < 2000
 
 
 def test_a_class_whose_memory_or_gpus_do_not_suffice_has_no_slots() -> None:
