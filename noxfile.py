@@ -128,7 +128,9 @@ def lowest(session: nox.Session) -> None:
     compile_pins = ['uv', 'pip', 'compile', '--quiet', '--resolution', 'lowest-direct', '--python', THIS_PYTHON]
     packages = ('shadho-core', 'shadho-local', 'shadho-workqueue', 'shadho-mpi')
     sources = [f'packages/{package}/pyproject.toml' for package in packages]
-    extras = [part for extra in ('sandbox', 'report', 'mpi', 'cmaes', 'hyperopt', 'sklearn') for part in ('--extra', extra)]
+    extras = [
+        part for extra in ('sandbox', 'report', 'mpi', 'cmaes', 'hyperopt', 'sklearn') for part in ('--extra', extra)
+    ]
     ours = [f'--no-emit-package={package}' for package in packages]
     session.run(*compile_pins, '-o', str(pins), *sources, *extras, *ours)
     constrained = ['-c', str(pins), '-r', str(pins), CORE, LOCAL, WORKQUEUE, MPI, *GROUPS['tests']]
