@@ -2,11 +2,11 @@
 
 One command, its tables and a picture, ``quality.png``::
 
-    python benchmarks/quality.py                         # about an hour on two cores
+    python benchmarks/quality.py                         # one to two hours on two cores
     python benchmarks/quality.py --quick                 # about ten minutes: few seeds
     python benchmarks/quality.py --methods tpe optuna-tpe --problems Shared 'Two levels' --seeds 10
     python benchmarks/quality.py --problems held-out     # problems that nobody tunes on
-    python benchmarks/quality.py --full                  # more than two hours: slow libraries with all seeds, and with 8 pending
+    python benchmarks/quality.py --full                  # much longer: slow libraries with all seeds, and with 8 pending
 
 Each search has 100 trials: one after the other, and with 8 of them pending, of which one at random ends
 next. Its regret is the best loss that it found less the least one that is known. Figures are medians over
