@@ -136,7 +136,8 @@ def hostile(params: dict[str, str]) -> Any:  # noqa: C901
     return 1.0
 
 
-def test_a_trial_that_ends_or_blocks_its_process_fails_alone() -> None:
+def test_a_trial_that_ends_or_blocks_its_process_fails_alone(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    monkeypatch.syspath_prepend(repository)  # so that other processes can import this module, and show its lines
     expected = {
         'segfault': 'crash', 'exit': 'crash', 'exit well': 'crash', 'killed': 'crash', 'sys.exit': 'exception', 'hang': 'timeout',
         'raise': 'exception', 'memory': 'memory', 'deaf': 'timeout', 'closes output': None, 'goes away': None, 'fine': None,

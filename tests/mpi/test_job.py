@@ -25,8 +25,8 @@ def search(key, objective, **options):
     return Shadho(key, objective, {'x': spaces.uniform(0, 1)}, **given).run()
 """
 
-IDLE = 0.03
-"""Of a core, that a rank may use while it has nothing to do."""
+IDLE = 0.1
+"""Of a core, that a rank may use while it has nothing to do: under 0.03 at rest, but a crowded machine charges more."""
 
 END = 20.0
 """Seconds in which a job with an error must have ended, most of which are its start."""
