@@ -71,7 +71,7 @@ class Sampler(ABC):
 
     @property
     def title(self) -> str:
-        """What the search calls its method when it begins: the name, and what there is to say of it."""
+        """Return what a search calls its method when it begins, which may say more than the name."""
         return self.name
 
     @abstractmethod
