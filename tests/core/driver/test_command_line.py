@@ -1,12 +1,11 @@
 """``shadho run``: searches without a script."""
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-
-from shadho.cli import cli
 
 SEARCH = """
 from shadho import spaces
@@ -20,17 +19,14 @@ def bowl(params):
 
 
 @pytest.fixture
-def shadho(tmp_path, monkeypatch):
-    """Run the command in a folder that holds mine.py, which has a function and a space."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, 'path', list(sys.path))
+def shadho(tmp_path):
+    """Run the installed command in a folder that holds mine.py, which has a function and a space."""
     (tmp_path / 'aside.py').write_text('centre = 0.25\n')
     (tmp_path / 'mine.py').write_text(SEARCH)
 
     def run(*arguments):
-        for name in ('mine', 'aside'):
-            sys.modules.pop(name, None)
-        return CliRunner().invoke(cli, ['run', *arguments])
+        command = [str(Path(sys.executable).parent / 'shadho'), 'run', *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
 
     return run
 
@@ -41,13 +37,13 @@ IN_SERIES = ('--space', 'mine.py:space', '--backend', 'inline', '--seed', '1')
 @pytest.mark.parametrize('place', ['mine.py:bowl', './mine.py:bowl', 'mine:bowl'])
 def test_a_function_is_searched_and_the_summary_printed(shadho, tmp_path, place):
     answer = shadho(place, *IN_SERIES, '--max-tasks', '30')
-    assert answer.exit_code == 0, answer.output
-    assert 'bowl: 30 trials' in answer.output
+    assert answer.returncode == 0, answer.stderr
+    assert 'bowl: 30 trials' in answer.stdout
     assert (tmp_path / 'bowl.db').is_file()
 
 
 def test_it_goes_on_with_a_search_of_the_same_name(shadho):
-    assert shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '5').exit_code == 0
+    assert shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '5').returncode == 0
     answer = shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '8', '--json')
     outcome = json.loads(answer.stdout)
     assert (outcome['name'], outcome['trials']) == ('bowl', 8)
@@ -57,9 +53,9 @@ def test_it_goes_on_with_a_search_of_the_same_name(shadho):
 def test_a_command_is_searched(shadho, tmp_path):
     program = f'{sys.executable} -c "print(1)" > result.json'
     answer = shadho(program, '--name', 'shell', *IN_SERIES, '--max-tasks', '2', '--input', 'aside.py')
-    assert answer.exit_code == 0, answer.output
-    assert 'shell: 2 trials' in answer.output
-    assert 'best loss 1' in answer.output
+    assert answer.returncode == 0, answer.stderr
+    assert 'shell: 2 trials' in answer.stdout
+    assert 'best loss 1' in answer.stdout
 
 
 def test_what_an_earlier_search_found_is_learned_from(shadho):
@@ -87,9 +83,9 @@ def test_what_an_earlier_search_found_is_learned_from(shadho):
 )
 def test_mistakes_are_told_in_one_line(shadho, arguments, message):
     answer = shadho(*arguments)
-    assert answer.exit_code == 1
+    assert answer.returncode == 1
     assert message in answer.stderr
-    assert 'Traceback' not in answer.output
+    assert 'Traceback' not in answer.stderr
 
 
 def test_a_broken_module_is_told_of(shadho, tmp_path):
