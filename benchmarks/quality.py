@@ -2,7 +2,7 @@
 
 One command, its tables and a picture, ``quality.png``::
 
-    python benchmarks/quality.py                         # one to two hours on two cores
+    python benchmarks/quality.py                         # about an hour on two cores
     python benchmarks/quality.py --quick                 # about ten minutes: few seeds
     python benchmarks/quality.py --methods tpe optuna-tpe --problems Shared 'Two levels' --seeds 10
     python benchmarks/quality.py --problems held-out     # problems that nobody tunes on
@@ -15,8 +15,9 @@ random search and less is better; a figure below 0.001 counts as 0.001, as a zer
 others. Summaries are geometric means over problems; in brackets are bootstrap intervals of 95 % over the
 seeds (none where there is one seed). ``ms`` is the processor time of ask and tell, of all trials, divided by their number.
 
-Ours search with the default policy. Methods and libraries that are not there are left out, with a line
-that says so. Needs ``pip install cmaes hyperopt matplotlib optuna scikit-learn smac`` besides shadho-core, and
+Ours search with the default policy. ``auto`` is ``gp`` for as many trials as these: only the first seed of each problem is
+run to see that it is, trial for trial, and then the others are those of ``gp``. Methods and libraries that are
+not there are left out, with a line that says so. Needs ``pip install cmaes hyperopt matplotlib optuna scikit-learn smac`` besides shadho-core, and
 ``torch==2.13.0`` for Optuna's Gaussian process.
 """
 
@@ -35,6 +36,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 from contest import style
 from contest.contenders import BASELINE, CONTENDERS, missing
@@ -47,6 +49,10 @@ GROUPS = {'quoted': [*PROBLEMS, *MODELS], 'functions': list(PROBLEMS), 'held-out
 
 SEEDS_OF_BASELINE = 5
 """Times the seeds of others: random search costs nothing, and everything is divided by it."""
+
+
+ALIAS, SAME_AS = 'auto', 'gp'
+"""A method that does as another one does, which is checked with one seed of each problem rather than run twice."""
 
 
 def search(task: Task) -> Run:
@@ -100,6 +106,22 @@ def run_all(tasks: Sequence[Task], workers: int) -> list[Run]:
                 print(f'{text}   ', end='\r' if live else '\n', file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return runs
+
+
+def with_alias(runs: Sequence[Run]) -> list[Run]:
+    """Give the alias the other's runs wherever the run of its own found the same after every trial."""
+    own = {(run.task.problem, run.task.pending, run.task.seed): run for run in runs if run.task.contender == ALIAS}
+    model = {(run.task.problem, run.task.pending, run.task.seed): run for run in runs if run.task.contender == SAME_AS}
+    same = {key[:2] for key, run in own.items() if key in model and run.best == model[key].best}
+    differs = {key[:2] for key in own if key in model} - same
+    if differs:
+        print(f'{ALIAS} is not {SAME_AS} on {sorted(differs)}: only what it ran itself counts there')
+    copies = [
+        attrs.evolve(run, task=attrs.evolve(run.task, contender=ALIAS))
+        for key, run in model.items()
+        if key[:2] in same and key not in own
+    ]
+    return [*runs, *copies]
 
 
 # --- tables -------------------------------------------------------------------------------------------
@@ -293,6 +315,8 @@ def tasks_of(arguments: argparse.Namespace, contenders: Sequence[str], problems:
             slow = CONTENDERS[name].slow and not arguments.full
             seeds = min(arguments.seeds, arguments.slow_seeds) if slow else arguments.seeds
             seeds = SEEDS_OF_BASELINE * seeds if name == BASELINE else seeds if pending == 1 or not slow else 0
+            if name == ALIAS and SAME_AS in contenders:
+                seeds = min(seeds, 1)
             tasks += [Task(name, own, seed, pending, arguments.trials) for own in problems for seed in range(seeds)]
     return sorted(tasks, key=lambda task: task.seed)
 
@@ -329,7 +353,8 @@ def main() -> None:
         if reason:
             print(f'left out: {CONTENDERS[name].title} ({reason})')
     contenders = [name for name, reason in reasons.items() if not reason]
-    results = Results(run_all(tasks_of(arguments, contenders, chosen_problems(arguments.problems)), arguments.workers))
+    tasks = tasks_of(arguments, contenders, chosen_problems(arguments.problems))
+    results = Results(with_alias(run_all(tasks, arguments.workers)))
     show(results)
     bars(results)
     draw(results, arguments.output)
