@@ -21,6 +21,9 @@ from shadho.storage.sqlite import SQLite
 A = ComputeClass('a', 2, {'cores': 4, 'gpus': ['V100', 'V100'], 'rack': ('east', 7)}, {'cores': 2})
 B = ComputeClass('b', 1, {'cores': 8})
 
+THE_END = {'elapsed', 'stopped', 'uses'}
+"""What a run notes when it ends."""
+
 
 class Counting(Memory):
     """Counts how often metadata are written, and which."""
@@ -118,13 +121,13 @@ def test_a_search_that_fails_leaves_no_workers_behind() -> None:
 def test_without_workers_nothing_more_is_written_than_the_classes(trials: int) -> None:
     storage = Counting()
     run(Simulated([A, B], lambda params, own: 2.0), storage, max_tasks=trials)
-    assert storage.updates[1:] == [{'classes', 'clock', 'workers', 'running'}, {'elapsed'}]
+    assert storage.updates[1:] == [{'classes', 'clock', 'workers', 'running'}, THE_END]
 
 
 def test_classes_are_written_again_when_they_change() -> None:
     storage = Counting()
     run(Simulated([A, B], lambda params, own: 2.0, changes=[(7, 'a', 3), (9, 'b', 0)]), storage)
-    assert storage.updates[2:] == [{'classes', 'clock'}, {'classes', 'clock'}, {'elapsed'}]
+    assert storage.updates[2:] == [{'classes', 'clock'}, {'classes', 'clock'}, THE_END]
     assert [own.slots for own in Cluster.of(storage.metadata()).classes] == [3]
 
 
@@ -134,7 +137,7 @@ def test_what_workers_run_is_written_about_once_a_second_however_short_the_trial
     run(Staffed([A, B], lambda params, own: seconds), storage, max_tasks=None, timeout=10.0)
     assert 9 <= storage.updates.count({'running'}) <= 11
     assert {frozenset(names) for names in storage.updates[2:]} == {
-        frozenset({'running'}), frozenset({'elapsed'}), frozenset({'workers', 'running'}),
+        frozenset({'running'}), frozenset(THE_END), frozenset({'workers', 'running'}),
     }  # fmt: skip
 
 

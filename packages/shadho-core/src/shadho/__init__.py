@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shadho.forest import Forest
     from shadho.plugins.hookspecs import hookimpl
     from shadho.records import ComputeClass, Hardware, Trial, TrialState
+    from shadho.report.recorded import load_result
     from shadho.result import SearchResult
     from shadho.search import Search
 
@@ -30,6 +31,7 @@ __all__ = [
     'Trial',
     'TrialState',
     'hookimpl',
+    'load_result',
     'spaces',
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     'Trial': 'shadho.records',
     'TrialState': 'shadho.records',
     'hookimpl': 'shadho.plugins.hookspecs',
+    'load_result': 'shadho.report.recorded',
 }
 
 

@@ -523,7 +523,8 @@ class _Run:
             self.storage.append(Result(trial.id, TrialState.CANCELLED, started=trial.started or now, finished=now))
             self.search.cancel(trial)
         self.storage.flush()
-        self.storage.update(elapsed=self.now())
+        uses = {name: [use.slot_seconds, use.busy_seconds] for name, use in self.uses.items()}
+        self.storage.update(elapsed=self.now(), stopped=self.stopped, uses=uses)
         self.notes.clear()
 
     def _result(self) -> SearchResult:

@@ -56,7 +56,7 @@ def resume(
     known = storage.metadata()
     if next(storage.read(), None) is None:
         search = new_search(seed)
-        storage.update(**identity, seed=search.seed, version=version('shadho-core'), elapsed=0.0)
+        storage.update(**identity, seed=search.seed, version=version('shadho-core'), elapsed=0.0, stopped='')
         return search, 0.0
     if not allowed:
         raise StorageError(
@@ -81,6 +81,7 @@ def resume(
             yield record
 
     search.restore(records())
+    storage.update(stopped='')  # as long as this run goes on
     return search, elapsed
 
 

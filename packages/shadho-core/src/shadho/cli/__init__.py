@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 import shadho
 from shadho import plugins
 from shadho.cli.run import run
-from shadho.errors import PluginError, ShadhoError, StorageError
-from shadho.options import find_storage
+from shadho.errors import PluginError, ShadhoError
 from shadho.plugins import Plugin
-from shadho.storage import Storage
 
 __all__ = ['cli', 'main']
 
@@ -63,6 +60,7 @@ def plan(storage: str, cluster: str, fairness: float | None, as_json: bool) -> N
     more slot of each class would bring. The market's options are the default ones, unless given here.
     """
     from shadho.report.plan import parse_cluster, plan_cluster
+    from shadho.report.recorded import open_recorded
 
     try:
         found = open_recorded(storage)
@@ -82,6 +80,7 @@ def status(storage: str, as_json: bool) -> None:
     STORAGE is the file of a search that is running, or has run, such as svm.db: which trials and
     workers there are, how many slots are busy, and the best loss so far.
     """
+    from shadho.report.recorded import open_recorded
     from shadho.report.status import look_at
 
     try:
@@ -131,19 +130,6 @@ def worker() -> None:
 @cli.group('install', cls=_Doors)
 def install() -> None:
     """Find or install the engine of a backend."""
-
-
-def open_recorded(path: str) -> Storage:
-    """Return the storage of a search that has run; it need not be opened to be read.
-
-    Raises
-    ------
-    StorageError
-        When there is no such file.
-    """
-    if not Path(path).is_file():
-        raise StorageError(f'there is no file {path!r}; a search writes <exp_key>.db into its working folder')
-    return find_storage(plugins.load(), path, '', 'normal')
 
 
 def _as_dict(plugin: Plugin) -> dict[str, object]:

@@ -1,13 +1,88 @@
-"""What the commands that look at a recorded search have in common."""
+"""Recorded searches, opened to be looked at: they may be running meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import os
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
 
+from shadho.cluster import Cluster
 from shadho.errors import StorageError
+from shadho.forest import Forest
+from shadho.options import find_storage
+from shadho.records import Result, Trial
+from shadho.result import ClassUse, SearchResult
+from shadho.search import Search
+from shadho.spaces import spec
 from shadho.storage import Metadata, Storage
 
-__all__ = ['columns', 'known_search', 'printable']
+__all__ = ['columns', 'known_search', 'load_result', 'open_recorded', 'printable']
+
+
+def open_recorded(path: str | os.PathLike[str]) -> Storage:
+    """Return the storage of a search that has run; it need not be opened to be read.
+
+    Raises
+    ------
+    StorageError
+        When there is no such file.
+    """
+    from shadho import plugins
+
+    if not Path(path).is_file():
+        raise StorageError(
+            f'there is no file {os.fspath(path)!r}; a search writes <exp_key>.db into its working folder'
+        )
+    return find_storage(plugins.load(), path, '', 'normal')
+
+
+def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
+    """Return the result of a search that has run, or is running, from its file.
+
+    Parameters
+    ----------
+    storage : path or Storage
+        Such as ``'svm.db'``. It is only read.
+
+    Returns
+    -------
+    SearchResult
+        As `Shadho.run` returned it, except that parameters which JSON has no form for are texts, and that classes
+        come without the policy's plans. `stopped` is 'running' while a process runs the search, and 'killed' when
+        one did not come to its end; there are no `classes` then.
+
+    Raises
+    ------
+    StorageError
+        When there is no such file, or it holds no search.
+
+    Examples
+    --------
+    >>> import shadho
+    >>> result = shadho.load_result('svm.db')  # doctest: +SKIP
+    >>> result.best.loss  # doctest: +SKIP
+    0.0133
+    """
+    found = storage if isinstance(storage, Storage) else open_recorded(storage)
+    known = known_search(found)
+    forest = Forest(spec.from_outline(known['outline']))
+    search = Search(forest, method='random', policy='fcfs', seed=known['seed'], direction=known['direction'])
+    elapsed = float(known.get('elapsed', 0.0))
+
+    def records() -> Iterator[Trial | Result]:
+        nonlocal elapsed
+        for _, record in found.read():
+            elapsed = max(elapsed, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
+            yield record
+
+    search.restore(records(), only_learn=True)
+    stopped = 'running' if found.writer() is not None else str(known.get('stopped') or 'killed')
+    uses = known.get('uses', {}) if stopped not in ('running', 'killed') else {}
+    classes = [ClassUse(own, *uses[own.name]) for own in Cluster.of(known).classes if own.name in uses]
+    return SearchResult(
+        str(known['exp_key']), search.best, stopped, elapsed, found, forest, search.history, search.direction,
+        search.seed, classes,
+    )  # fmt: skip
 
 
 def known_search(storage: Storage) -> Metadata:
