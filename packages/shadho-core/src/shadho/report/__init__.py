@@ -3,5 +3,24 @@
 from __future__ import annotations
 
 from shadho.report.history import plot_history
+from shadho.report.importance import Importance, parameter_importance
+from shadho.report.pictures import (
+    plot_contour,
+    plot_importance,
+    plot_parallel_coordinates,
+    plot_slice,
+    plot_timeline,
+    plot_trees,
+)
 
-__all__ = ['plot_history']
+__all__ = [
+    'Importance',
+    'parameter_importance',
+    'plot_contour',
+    'plot_history',
+    'plot_importance',
+    'plot_parallel_coordinates',
+    'plot_slice',
+    'plot_timeline',
+    'plot_trees',
+]

@@ -1,0 +1,199 @@
+"""Finished trials as columns, and their colours: what every picture of a search is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from shadho.records import TrialState
+from shadho.report.parameters import Parameter, read_parameters
+from shadho.result import SearchResult, shorten
+
+__all__ = ['COLOURS', 'FAINT', 'GRID', 'INK', 'OTHER', 'Course', 'Group', 'unit_of_time']
+
+# Nine colours of Okabe and Ito and of Paul Tol, so ordered that the first ones differ most, also
+# for readers who see two colours only; and a grey for all other trees.
+COLOURS = ('#0072b2', '#e69f00', '#ee6677', '#66ccee', '#225522', '#ddcc77', '#332288', '#cc79a7', '#228833')
+OTHER = '#bbbbbb'
+INK, FAINT, GRID = '#333333', '#777777', '#e6e6e6'
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@attrs.frozen
+class Group:
+    """Trials that are drawn in one colour: those of a tree, or of all trees that have no colour of their own."""
+
+    label: str
+    colour: str
+    rows: Mask
+
+
+@attrs.frozen(eq=False, slots=False)
+class Course:
+    """Finished trials of a search as columns, in the order of completion.
+
+    Attributes
+    ----------
+    result : SearchResult
+    ids : array of int, shape (trials,)
+    trees : array of object, shape (trials,)
+        Numbers of trees may be greater than any fixed-width integer.
+    classes : array of object, shape (trials,)
+        Names of compute classes.
+    started, finished : array of float, shape (trials,)
+        Seconds of active search.
+    losses : array of float, shape (trials,)
+        nan where the trial failed.
+    failed : array of bool, shape (trials,)
+    """
+
+    result: SearchResult
+    ids: npt.NDArray[np.int64]
+    trees: npt.NDArray[np.object_]
+    classes: npt.NDArray[np.object_]
+    started: Floats
+    finished: Floats
+    losses: Floats
+    failed: Mask
+    _points: list[tuple[float, ...]]
+    _params: list[Any]
+
+    @classmethod
+    def of(cls, result: SearchResult | Course) -> Course:
+        """Read the trials of a search once; what has been read comes back as it is."""
+        if isinstance(result, Course):
+            return result
+        rows = [
+            (
+                trial.id, trial.tree, trial.compute_class, trial.started, trial.finished,
+                np.nan if trial.loss is None else trial.loss, trial.state is TrialState.FAILED, trial.point, trial.params,
+            )
+            for trial in result
+        ]  # fmt: skip
+        ids, trees, classes, started, finished, losses, failed, points, params = zip(*rows) if rows else ((),) * 9
+        return cls(
+            result,
+            np.array(ids, int),
+            np.array(trees, object),
+            np.array(classes, object),
+            np.array(started, float),
+            np.array(finished, float),
+            np.array(losses, float),
+            np.array(failed, bool),
+            list(points),
+            list(params),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def sign(self) -> int:
+        """1 when the loss is minimised, -1 when it is maximised."""
+        return -1 if self.result.direction == 'maximize' else 1
+
+    @cached_property
+    def is_finite(self) -> Mask:
+        """Which trials have a loss that can be drawn."""
+        return np.isfinite(self.losses)
+
+    @property
+    def is_infinite(self) -> Mask:
+        """Which trials are done, with a loss that cannot be drawn."""
+        return ~self.failed & ~self.is_finite
+
+    @cached_property
+    def decades(self) -> float:
+        """Powers of ten that the losses span; 0 unless all are positive."""
+        losses = self.losses[self.is_finite]
+        return float(np.log10(losses.max() / losses.min())) if len(losses) and losses.min() > 0 else 0.0
+
+    @property
+    def is_log(self) -> bool:
+        """Whether losses are drawn on a logarithmic axis: all are positive and span more than two decades."""
+        return self.decades > 2
+
+    @property
+    def loss_name(self) -> str:
+        """What to write beside the axis of the loss."""
+        return 'loss (maximised)' if self.sign < 0 else 'loss'
+
+    @property
+    def places(self) -> Floats:
+        """Losses where they stand on their axis: logarithms, when it is logarithmic."""
+        return np.log10(self.losses) if self.is_log else self.losses
+
+    @cached_property
+    def parameters(self) -> list[Parameter]:
+        """All parameters that a trial had, in the order of the space."""
+        return read_parameters(self.result.forest, list(self.trees), self._points, self._params)
+
+    def best_so_far(self) -> tuple[Mask, Floats]:
+        """Return which trials have a finite loss, and the best loss up to each of them."""
+        better = np.maximum if self.sign < 0 else np.minimum
+        drawn = self.is_finite
+        return drawn, better.accumulate(self.losses[drawn]) if drawn.any() else np.empty(0)
+
+    def groups(self) -> Iterator[Group]:
+        """Yield each tree that has a colour, then all others together; only finite losses count.
+
+        Up to nine trees, those with the best losses, have a colour.
+        """
+        drawn = self.is_finite
+        best = self.best_of_trees()
+        shown = sorted(sorted(best, key=lambda tree: best[tree])[: len(COLOURS)])
+        for tree, colour in zip(shown, COLOURS):
+            label = 'trials' if self.result.forest.count == 1 else self.label(tree)
+            yield Group(label, colour, drawn & (self.trees == tree))
+        if len(best) > len(shown):
+            others = drawn & ~np.isin(self.trees, np.array(shown, object))
+            yield Group(f'{len(best) - len(shown):,} other trees', OTHER, others)
+
+    def all_groups(self) -> list[Group]:
+        """Return `groups`, then the trials that are done or have failed without a finite loss."""
+        others = [Group('infinite loss', OTHER, self.is_infinite), Group('failed', INK, self.failed)]
+        return [*self.groups(), *(group for group in others if group.rows.any())]
+
+    def best_of_trees(self) -> dict[int, float]:
+        """Return the best finite loss of each tree that has one, in the direction that is minimised."""
+        best: dict[int, float] = {}
+        drawn = self.is_finite
+        for tree, loss in zip(self.trees[drawn], self.sign * self.losses[drawn]):
+            best[tree] = min(loss, best.get(tree, np.inf))
+        return best
+
+    def label(self, tree: int, limit: int = 36) -> str:
+        """Return what distinguishes a tree, in at most so many characters."""
+        label = self.result.forest.tree(tree).label
+        if label.startswith('_'):  # matplotlib takes such labels for its own, and shows none
+            label = ' ' + label
+        return shorten(label, limit)
+
+    def title(self) -> str:
+        """Say which search this is, how many trials it had and the best loss."""
+        result = self.result
+        trials = f'{len(result):,} trial{"s" if len(result) != 1 else ""}'
+        if result.best is None:
+            return f'{result.exp_key}: {trials}, none done'
+        return f'{result.exp_key}: {trials}, best loss {result.best.loss:.4g}'
+
+
+def unit_of_time(seconds: float) -> tuple[str, float]:
+    """Return the unit of time in which so many seconds are easy to read, and its length in seconds.
+
+    Examples
+    --------
+    >>> unit_of_time(7300)
+    ('hours', 3600.0)
+    """
+    for unit, length in (('days', 86_400.0), ('hours', 3_600.0), ('minutes', 60.0)):
+        if seconds > 2 * length:
+            return unit, length
+    return 'seconds', 1.0

@@ -1,0 +1,363 @@
+"""Interactive pictures of a search, as figures of plotly (``pip install shadho-core[report]``).
+
+They show themselves in notebooks; the page that ``shadho report`` writes is made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from shadho.report.course import COLOURS, INK, Course, Floats, Group, Mask, unit_of_time
+from shadho.report.importance import Importance, parameter_importance
+from shadho.report.layout import BLUES, PAPER, axis_of_loss, axis_of_parameter, compact, figure, points, text
+from shadho.report.parallel import lay_axes
+from shadho.report.parameters import Parameter
+from shadho.report.selection import choose_pair, choose_parameter
+from shadho.report.surface import smooth
+from shadho.report.timeline import Timeline, lay_out
+from shadho.report.trees import TreeResult, sum_up_trees
+from shadho.result import SearchResult
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+__all__ = ['contour', 'history', 'importance', 'parallel_coordinates', 'slice', 'timeline', 'trees']
+
+_SEEN = 1500
+"""Trials that are drawn over a surface at most."""
+
+
+def history(result: SearchResult | Course, over: Literal['time', 'trials'] = 'time') -> Figure:
+    """Draw the loss of each trial, coloured by tree, and the best loss so far.
+
+    Parameters
+    ----------
+    result : SearchResult
+    over : {'time', 'trials'}
+        What runs along: the time at which a trial was finished, or their number.
+    """
+    course = Course.of(result)
+    elapsed = course.result.elapsed
+    unit, seconds = unit_of_time(max(elapsed, course.finished.max(initial=0.0)))
+    if over == 'time':
+        across, end, name = course.finished / seconds, elapsed / seconds, f'{unit} of search'
+    else:
+        across, end, name = np.arange(1.0, len(course) + 1), float(len(course)), 'finished trials'
+    fig = figure(course.title(), {'title': {'text': name}, 'rangemode': 'tozero'}, axis_of_loss(course), 460)
+    _add_trials(fig, course, across)
+    _add_best(fig, course, across, end)
+    _add_rim(fig, course, across)
+    return fig
+
+
+def trees(result: SearchResult | Course, limit: int = 20) -> Figure:
+    """Draw how the losses of each tree are distributed, the best tree uppermost.
+
+    Parameters
+    ----------
+    result : SearchResult
+    limit : int, default 20
+        Trees at most.
+    """
+    course = Course.of(result)
+    found = [own for own in sum_up_trees(course, limit) if len(own.losses)]
+    ticks = {'tickvals': list(range(len(found))), 'ticktext': [text(own.label) for own in found]}
+    loss = {**axis_of_loss(course), 'showgrid': True}
+    fig = figure(course.title(), loss, {**ticks, 'autorange': 'reversed', 'showgrid': False}, 120 + 34 * len(found))
+    fig.update_layout(showlegend=False)
+    for place, own in enumerate(found):
+        _add_tree(fig, place, own, sum(len(other.losses) for other in found))
+    return fig
+
+
+def importance(result: SearchResult | Course, limit: int = 15, known: Importance | None = None) -> Figure:
+    """Draw how much of the variance of the loss each parameter explains by itself.
+
+    Parameters
+    ----------
+    result : SearchResult
+    limit : int, default 15
+        Parameters at most.
+    known : Importance, optional
+        What `shadho.report.parameter_importance` returned, if it is at hand.
+
+    Raises
+    ------
+    ConfigurationError
+        When fewer than ten trials have a finite loss.
+    """
+    from plotly import graph_objects as go
+
+    course = Course.of(result)
+    own = known or parameter_importance(course)
+    names, shares, spread = own.names[:limit], own.shares[:limit], own.spread[:limit]
+    across = {'title': {'text': own.measure}, 'tickformat': '.0%', 'range': [0, 1.05 * max([*(shares + spread), 0.1])]}
+    ticks = {'tickvals': list(range(len(names))), 'ticktext': [text(name) for name in names]}
+    fig = figure(
+        course.title(), {**across, 'showgrid': True}, {**ticks, 'autorange': 'reversed', 'showgrid': False},
+        120 + 28 * len(names),
+    )  # fmt: skip
+    bars = go.Bar(
+        x=shares, y=list(range(len(names))), orientation='h', marker={'color': COLOURS[0]}, width=0.62,
+        error_x={'array': spread, 'color': INK, 'thickness': 1, 'width': 3},
+        hovertemplate='%{y}: %{x:.1%}<extra></extra>',
+    )  # fmt: skip
+    fig.add_trace(bars)
+    return fig
+
+
+def slice(result: SearchResult | Course, parameter: str | None = None) -> Figure:
+    """Draw the loss over one parameter.
+
+    Parameters
+    ----------
+    result : SearchResult
+    parameter : str, optional
+        Such as 'rbf.C'; by default the most important one.
+
+    Raises
+    ------
+    ConfigurationError
+        When no trial has such a parameter.
+    """
+    course = Course.of(result)
+    own = choose_parameter(course, parameter)
+    fig = figure(course.title(), axis_of_parameter(own), axis_of_loss(course))
+    across = own.values
+    if own.labels:  # trials of one category side by side
+        across = across + np.random.default_rng(0).uniform(-0.25, 0.25, len(across))
+    _add_trials(fig, course, across, own)
+    _add_rim(fig, course, across)
+    return fig
+
+
+def contour(result: SearchResult | Course, x: str | None = None, y: str | None = None) -> Figure:
+    """Draw the loss over two numeric parameters: the mean of the trials near each place, and the trials.
+
+    Parameters
+    ----------
+    result : SearchResult
+    x, y : str, optional
+        Names of parameters; by default the most important ones that vary together.
+
+    Raises
+    ------
+    ConfigurationError
+        When the two do not vary together in at least five trials with a finite loss.
+    """
+    from plotly import graph_objects as go
+
+    course = Course.of(result)
+    across, up = choose_pair(course, x, y)
+    fig = figure(course.title(), axis_of_parameter(across), axis_of_parameter(up), showlegend=False)
+    surface = smooth(course, across, up)
+    steps = {'start': surface.low, 'end': surface.high, 'size': (surface.high - surface.low) / 12 or 1.0}
+    area = go.Contour(
+        x=compact(across.values_at(surface.x)), y=compact(up.values_at(surface.y)), z=compact(surface.z),
+        contours=steps, line={'width': 0.4, 'color': PAPER}, colorscale=_scale(course), hoverinfo='skip',
+        zmin=surface.low, zmax=surface.high, colorbar=_colorbar(course, surface.low, surface.high),
+    )  # fmt: skip
+    fig.add_trace(area)
+    rows = _thin(course, course.is_finite & across.active & up.active)
+    seen = go.Scatter(
+        x=compact(across.values[rows]), y=compact(up.values[rows]), mode='markers', customdata=course.ids[rows],
+        text=[f'{loss:.5g}' for loss in course.losses[rows]],
+        marker={'size': 5, 'color': PAPER, 'line': {'color': INK, 'width': 0.8}},
+        hovertemplate=f'trial %{{customdata}}<br>loss %{{text}}<br>{text(across.name)} %{{x:.5g}}'
+        f'<br>{text(up.name)} %{{y:.5g}}<extra></extra>',
+    )  # fmt: skip
+    fig.add_trace(seen)
+    return fig
+
+
+def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | None = None) -> Figure:
+    """Draw each trial with a finite loss as a line through its parameters; the best are the strongest.
+
+    Drag along an axis to choose a range. An inactive parameter stands at the foot of its axis.
+
+    Parameters
+    ----------
+    result : SearchResult
+    names : sequence of str, optional
+        Parameters; by default the dozen that matter most.
+    """
+    from plotly import graph_objects as go
+
+    course = Course.of(result)
+    axes = lay_axes(course, names)
+    fig = figure(
+        course.title(), {}, {}, 460, margin={'l': 60, 'r': 60, 't': 96, 'b': 24}, meta={'width': 110 * len(axes)}
+    )
+    if not axes:
+        return fig
+    loss = axes[-1].places
+    order = np.argsort(-course.sign * loss, kind='stable')  # the best are drawn last
+    worst = np.quantile(course.sign * loss, 0.9)
+    ends = sorted((float(course.sign * (course.sign * loss).min()), float(course.sign * worst)))
+    line = {'color': compact(loss[order]), 'colorscale': _scale(course), 'cmin': ends[0], 'cmax': ends[1] or None}
+    dimensions = [
+        {
+            'label': text(own.name), 'values': compact(own.places[order]), 'range': own.range,
+            'tickvals': [place for place, _ in own.ticks], 'ticktext': [text(label) for _, label in own.ticks],
+        }
+        for own in axes
+    ]  # fmt: skip
+    fig.add_trace(go.Parcoords(dimensions=dimensions, line=line, unselected={'line': {'opacity': 0.05}}))
+    return fig
+
+
+def timeline(result: SearchResult | Course) -> Figure:
+    """Draw what ran when on the slots of each compute class, and how busy these were.
+
+    Parameters
+    ----------
+    result : SearchResult
+    """
+    course = Course.of(result)
+    plan = lay_out(course)
+    unit, seconds = unit_of_time(max(course.result.elapsed, course.finished.max(initial=0.0)))
+    fig = figure(
+        course.title(), {'title': {'text': f'{unit} of search'}, 'rangemode': 'tozero'}, _class_axis(plan),
+        int(np.clip(150 + 22 * plan.count, 220, 640)),
+    )  # fmt: skip
+    for group in course.all_groups():
+        _add_bars(fig, group, plan, course, seconds)
+    _add_bar_hover(fig, plan, course, seconds)
+    for own in plan.classes[1:]:
+        fig.add_hline(own.first - 0.5, line={'color': INK, 'width': 1})
+    return fig
+
+
+def _add_trials(fig: Figure, course: Course, across: Floats, own: Parameter | None = None) -> None:
+    many = len(course)
+    size = float(np.clip(200 / np.sqrt(max(many, 1)), 3.5, 8))
+    along = '' if own is None else f'<br>{text(own.name)} ' + ('%{text}' if own.labels else '%{x:.5g}')
+    for group in course.groups():
+        rows = np.flatnonzero(group.rows & ~np.isnan(across))
+        if not len(rows):
+            continue
+        fig.add_trace(
+            points(many)(
+                x=compact(across[rows]), y=compact(course.losses[rows]), mode='markers', name=text(group.label),
+                text=[text(own.show(int(row))) for row in rows] if own is not None and own.labels else None,
+                marker={'color': group.colour, 'size': size, 'opacity': 0.85, 'line': {'color': PAPER, 'width': 0.5}},
+                customdata=course.ids[rows],
+                hovertemplate=f'trial %{{customdata}}<br>loss %{{y:.5g}}{along}<extra>{text(group.label)}</extra>',
+            )
+        )  # fmt: skip
+
+
+def _add_best(fig: Figure, course: Course, across: Floats, end: float) -> None:
+    from plotly import graph_objects as go
+
+    drawn, best = course.best_so_far()
+    if not len(best):
+        return
+    places = across[drawn]
+    rises = np.flatnonzero(np.diff(best, prepend=np.nan) != 0)  # only where it changes
+    line = go.Scatter(
+        x=compact([*places[rises], max(end, places[-1])]), y=compact([*best[rises], best[-1]]), mode='lines',
+        name='best so far', line={'color': INK, 'width': 2, 'shape': 'hv'}, hoverinfo='skip',
+    )  # fmt: skip
+    fig.add_trace(line)
+
+
+def _add_rim(fig: Figure, course: Course, across: Floats) -> None:
+    """Mark trials without a finite loss on the upper rim, wherever that is: they have an axis of their own."""
+    from plotly import graph_objects as go
+
+    for label, mask, symbol in (
+        ('failed', course.failed, 'x-thin'),
+        ('infinite loss', course.is_infinite, 'triangle-up-open'),
+    ):
+        rows = mask & ~np.isnan(across)
+        if not rows.any():
+            continue
+        marks = go.Scatter(
+            x=compact(across[rows]), y=np.ones(rows.sum(), np.float32), yaxis='y2', mode='markers', name=label,
+            marker={'symbol': symbol, 'size': 7, 'color': INK, 'line': {'color': INK, 'width': 1.4}},
+            customdata=course.ids[rows], cliponaxis=False,
+            hovertemplate=f'trial %{{customdata}}<extra>{label}</extra>',
+        )  # fmt: skip
+        fig.add_trace(marks)
+        fig.update_layout(yaxis2={'overlaying': 'y', 'range': [0, 1], 'visible': False, 'fixedrange': True})
+
+
+def _add_tree(fig: Figure, place: int, own: TreeResult, count: int) -> None:
+    from plotly import graph_objects as go
+
+    box = go.Box(
+        x=compact(own.losses), y0=place, orientation='h', line={'color': own.colour, 'width': 1.5}, width=0.6,
+        boxpoints='all' if count <= 2000 else 'outliers', jitter=0.6, pointpos=0, hoveron='boxes',
+        marker={'size': 4, 'opacity': 0.5, 'color': own.colour}, name=text(own.label),
+    )  # fmt: skip
+    best = go.Scatter(
+        x=[own.best], y=[place], mode='markers', name='best',
+        marker={'symbol': 'diamond', 'size': 10, 'color': INK, 'line': {'color': PAPER, 'width': 1}},
+        hovertemplate=f'best of {text(own.label)}: %{{x:.5g}}<extra></extra>',
+    )  # fmt: skip
+    fig.add_traces([box, best])
+
+
+def _class_axis(plan: Timeline) -> dict[str, Any]:
+    names = [text(own.title).replace('\n', '<br>') for own in plan.classes]
+    middles = [own.middle for own in plan.classes]
+    return {'tickvals': middles, 'ticktext': names, 'range': [max(plan.count, 1) - 0.5, -0.5], 'showgrid': False}
+
+
+def _add_bars(fig: Figure, group: Group, plan: Timeline, course: Course, seconds: float) -> None:
+    """Draw all bars of a colour as one outline with gaps, however many there are."""
+    from plotly import graph_objects as go
+
+    corners = plan.bars(course, group.rows, seconds)
+    gaps = np.full((len(corners), 1, 2), np.nan)
+    outline = np.concatenate([corners, corners[:, :1], gaps], axis=1).reshape(-1, 2)
+    bars = go.Scatter(
+        x=compact(outline[:, 0]), y=compact(outline[:, 1]),
+        mode='lines', fill='toself', fillcolor=group.colour, name=text(group.label), hoverinfo='skip',
+        line={'color': PAPER, 'width': 0.8 if len(course) <= 2000 else 0},
+    )  # fmt: skip
+    fig.add_trace(bars)
+
+
+def _add_bar_hover(fig: Figure, plan: Timeline, course: Course, seconds: float) -> None:
+    """Lay an invisible point on each bar, which tells the trial."""
+    labels = {tree: text(course.label(tree)) for tree in set(course.trees)}
+    told = [
+        f'{labels[tree]}<br>{end - start:.3g} s'
+        + ('<br>failed' if failed else f'<br>loss {loss:.5g}')
+        for tree, start, end, failed, loss in zip(course.trees, course.started, course.finished, course.failed, course.losses)
+    ]  # fmt: skip
+    fig.add_trace(
+        points(len(course))(
+            x=compact((course.started + course.finished) / 2 / seconds), y=plan.rows, mode='markers', showlegend=False,
+            marker={'size': 12, 'opacity': 0, 'color': INK}, customdata=course.ids, text=told,
+            hovertemplate='trial %{customdata}<br>%{text}<extra></extra>',
+        )
+    )  # fmt: skip
+
+
+def _scale(course: Course) -> list[tuple[float, str]]:
+    """Return the scale of colours on which the best loss is the strongest."""
+    colours = BLUES if course.sign > 0 else BLUES[::-1]
+    return list(zip(np.linspace(0, 1, len(colours)).tolist(), colours))
+
+
+def _colorbar(course: Course, low: float, high: float) -> dict[str, Any]:
+    ticks = np.linspace(low, high, 5)
+    told = [f'{10**tick if course.is_log else tick:.3g}' for tick in ticks]
+    return {'tickvals': ticks, 'ticktext': told, 'thickness': 12, 'outlinewidth': 0, 'title': {'text': 'loss'}}
+
+
+def _thin(course: Course, rows: Mask) -> Any:
+    """Return which of too many trials to draw: the best third, and others evenly."""
+    found = np.flatnonzero(rows)
+    if len(found) <= _SEEN:
+        return found
+    order = found[np.argsort(course.sign * course.losses[found], kind='stable')]
+    best, rest = order[: _SEEN // 3], order[_SEEN // 3 :]
+    even = rest[np.linspace(0, len(rest) - 1, _SEEN - len(best)).astype(int)]
+    return np.concatenate([even, best])

@@ -1,0 +1,201 @@
+"""Parameters of a search as columns: numbers and categories, active in some trials only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from shadho.errors import ConfigurationError, nearest
+from shadho.forest import Forest, Leaf, Path
+from shadho.forest.tree import show_path
+from shadho.result import shorten
+
+__all__ = ['Parameter', 'find_parameter', 'pairs', 'read_parameters']
+
+_LABEL = 40
+"""Characters of a category at most."""
+
+
+@attrs.frozen(eq=False, slots=False)
+class Parameter:
+    """One parameter in all trials.
+
+    Attributes
+    ----------
+    name : str
+        Its path for people, such as 'rbf.C'.
+    values : array of float, shape (trials,)
+        The numbers; of categories, their places in `labels`; nan where the parameter is inactive.
+    coordinates : array of float, shape (trials,)
+        Quantiles in the unit interval; nan where the parameter is inactive.
+    labels : tuple of str
+        Categories in order; empty when the values are numbers.
+    log : bool
+        Whether its axis is logarithmic.
+    """
+
+    name: str
+    values: npt.NDArray[np.float64]
+    coordinates: npt.NDArray[np.float64]
+    labels: tuple[str, ...] = ()
+    log: bool = False
+
+    @cached_property
+    def active(self) -> npt.NDArray[np.bool_]:
+        """In which trials it has a value."""
+        return ~np.isnan(self.values)
+
+    @property
+    def varies(self) -> bool:
+        """Whether trials differ in it."""
+        known = self.values[self.active]
+        return len(known) > 0 and bool(known.min() < known.max())
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.float64]:
+        """Where the values stand on the axis: logarithms, when that is logarithmic."""
+        return np.log10(self.values) if self.log else self.values
+
+    def values_at(self, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the values that stand at some places on the axis."""
+        return 10.0**places if self.log else places
+
+    def show(self, row: int) -> str:
+        """Write the value in one trial for people; nothing where it is inactive."""
+        value = self.values[row]
+        if np.isnan(value):
+            return ''
+        return self.labels[int(value)] if self.labels else f'{value:.6g}'
+
+    def ticks(self, most: int = 6) -> list[tuple[float, str]]:
+        """Return a few places on the axis and what to write there."""
+        places = self.places[self.active]
+        if not len(places):
+            return []
+        if self.labels:
+            return [(float(place), label) for place, label in enumerate(self.labels)][
+                :: math.ceil(len(self.labels) / (2 * most))
+            ]
+        known = np.unique(places)
+        chosen = known if len(known) <= most else np.linspace(known[0], known[-1], most)
+        return [(float(place), f'{10**place if self.log else place:.3g}') for place in chosen]
+
+
+def read_parameters(
+    forest: Forest, trees: Sequence[int], points: Sequence[Sequence[float]], params: Sequence[Any]
+) -> list[Parameter]:
+    """Return the parameters that trials have, in the order of trees and of the leaves of each.
+
+    Parameters
+    ----------
+    forest : Forest
+    trees : sequence of int
+        The tree of each trial.
+    points : sequence
+        The point of each trial in the unit cube of its tree.
+    params : sequence
+        What each objective received.
+    """
+    found: dict[Path, tuple[Leaf, list[Any], list[float], list[int]]] = {}
+    for tree in sorted(set(trees)):
+        for leaf in forest.tree(tree).leaves:
+            found.setdefault(leaf.path, (leaf, [], [], []))
+    for row, (tree, point, own) in enumerate(zip(trees, points, params)):
+        for leaf, coordinate in zip(forest.tree(tree).leaves, point):
+            _, values, coordinates, rows = found[leaf.path]
+            values.append(_at(own, leaf.path))
+            coordinates.append(coordinate)
+            rows.append(row)
+    return [_column(len(trees), *column) for column in found.values()]
+
+
+def find_parameter(parameters: Sequence[Parameter], name: str) -> Parameter:
+    """Return the parameter of a name.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is none.
+    """
+    for own in parameters:
+        if own.name == name:
+            return own
+    raise ConfigurationError(
+        f'no trial has a parameter {name!r}; {nearest(str(name), [own.name for own in parameters])}'
+    )
+
+
+def pairs(parameters: Sequence[Parameter], rows: npt.NDArray[np.bool_]) -> list[tuple[Parameter, Parameter]]:
+    """Return the pairs of numbers that vary together in at least five of some trials."""
+    numbers = [own for own in parameters if not own.labels]
+    return [
+        (one, other)
+        for place, one in enumerate(numbers)
+        for other in numbers[place + 1 :]
+        if _vary(one, rows & other.active) and _vary(other, rows & one.active)
+    ]
+
+
+def _vary(own: Parameter, rows: npt.NDArray[np.bool_]) -> bool:
+    values = own.values[rows & own.active]
+    return len(values) >= 5 and bool(values.min() < values.max())
+
+
+def _at(params: Any, path: Path) -> Any:
+    """Return the value at a path; None when a file has something else there."""
+    try:
+        for key in path:
+            params = params[key]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return params
+
+
+def _column(
+    count: int, leaf: Leaf, values: Sequence[Any], coordinates: Sequence[float], rows: Sequence[int]
+) -> Parameter:
+    numbers = [_number(value) for value in values]
+    column, units = np.full(count, np.nan), np.full(count, np.nan)
+    size = leaf.domain.size
+    at = np.array(coordinates, float)
+    # All of a value's stretch stands for that value.
+    units[rows] = at if size is None else (np.minimum(np.floor(at * size), size - 1) + 0.5) / size
+    name = show_path(leaf.path) if leaf.path else 'value'
+    if None not in numbers:
+        column[rows] = numbers
+        return Parameter(name, column, units, log=_is_log(leaf.domain, column[rows]))
+    texts = [shorten(str(value), _LABEL) for value in values]
+    known = [shorten(str(value), _LABEL) for value in getattr(leaf.domain, 'values', ())]
+    labels = [label for label in dict.fromkeys([*known, *texts]) if label in set(texts)]
+    places = {label: place for place, label in enumerate(labels)}
+    column[rows] = [places[text] for text in texts]
+    return Parameter(name, column, units, tuple(labels))
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_log(domain: Any, values: npt.NDArray[np.float64]) -> bool:
+    if not len(values) or values.min() <= 0:
+        return False
+    if getattr(domain, 'base', None) is not None:
+        return True
+    known = np.unique(values)
+    if domain.size is None or len(known) < 3 or known[-1] < 8 * known[0]:
+        return False
+    steps, ratios = np.diff(known), np.diff(np.log(known))
+    return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())

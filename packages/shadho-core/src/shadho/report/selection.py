@@ -1,0 +1,64 @@
+"""Which parameters to draw when nobody says which: those that matter most."""
+
+from __future__ import annotations
+
+from shadho.errors import ConfigurationError
+from shadho.report.course import Course
+from shadho.report.importance import Importance, parameter_importance
+from shadho.report.parameters import Parameter, find_parameter, pairs
+
+__all__ = ['by_importance', 'choose_pair', 'choose_parameter', 'ordered_pairs']
+
+
+def by_importance(course: Course, known: Importance | None = None) -> list[Parameter]:
+    """Return the parameters that vary, the most important first; in the order of the space, where that is not known."""
+    varied = [own for own in course.parameters if own.varies]
+    try:
+        found = known or parameter_importance(course)
+    except ConfigurationError:
+        return varied
+    rank = {name: place for place, name in enumerate(found.names)}
+    return sorted(varied, key=lambda own: rank[own.name])
+
+
+def choose_parameter(course: Course, name: str | None) -> Parameter:
+    """Return the parameter of a name, or the most important one.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is none.
+    """
+    if name is not None:
+        return find_parameter(course.parameters, name)
+    found = by_importance(course) or course.parameters
+    if not found:
+        raise ConfigurationError(f'no trial of {course.result.exp_key!r} has a parameter')
+    return found[0]
+
+
+def ordered_pairs(course: Course, known: Importance | None = None) -> list[tuple[Parameter, Parameter]]:
+    """Return the pairs of numbers that vary together, the most important first."""
+    found = by_importance(course, known)
+    rank = {own.name: place for place, own in enumerate(found)}
+    return sorted(pairs(found, course.is_finite), key=lambda pair: rank[pair[0].name] + rank[pair[1].name])
+
+
+def choose_pair(course: Course, x: str | None, y: str | None) -> tuple[Parameter, Parameter]:
+    """Return two parameters by name; what is not named is the most important that goes with the other.
+
+    Raises
+    ------
+    ConfigurationError
+        When no such two vary together.
+    """
+    named = [find_parameter(course.parameters, name) for name in (x, y) if name is not None]
+    both = pairs(course.parameters, course.is_finite) if len(named) == 2 else ordered_pairs(course)
+    fitting = [pair for pair in both if all(any(own.name == other.name for other in pair) for own in named)]
+    if not fitting or (len(named) == 2 and x == y):
+        raise ConfigurationError(
+            'two numeric parameters that vary together in at least five trials with a finite loss are needed; '
+            + (f'{" and ".join(own.name for own in named)} are not such' if named else 'the search has none')
+        )
+    one, other = fitting[0]
+    return (other, one) if x == other.name or y == one.name else (one, other)

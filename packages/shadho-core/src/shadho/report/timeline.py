@@ -1,0 +1,119 @@
+"""Which slot ran which trial when, and how busy the compute classes were."""
+
+from __future__ import annotations
+
+import heapq
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from shadho.report.course import Course, Floats, Mask
+from shadho.result import shorten
+
+__all__ = ['ClassRows', 'Timeline', 'lay_out']
+
+_HALF = 0.42
+"""Half the height of a bar, in rows."""
+
+
+@attrs.frozen
+class ClassRows:
+    """The rows of one compute class.
+
+    Attributes
+    ----------
+    name : str
+    first, rows : int
+        The number of its first row, and how many it has: trials that ran at once at most.
+    slots : int
+        As they were last; `rows`, when that is not known.
+    utilisation : float
+        Share of the slots' time in which they had a trial, from 0 to 1: of the latest run, where that is
+        known, else of the whole search.
+    """
+
+    name: str
+    first: int
+    rows: int
+    slots: int
+    utilisation: float
+
+    @property
+    def middle(self) -> float:
+        """Where its name stands, in rows."""
+        return self.first + (self.rows - 1) / 2
+
+    @property
+    def title(self) -> str:
+        """Its name, slots and utilisation, on three lines."""
+        slots = f'{self.slots:,} slot{"s" if self.slots != 1 else ""}'
+        return f'{shorten(self.name, 24)}\n{slots}\n{self.utilisation:.0%} busy'
+
+
+@attrs.frozen(eq=False)
+class Timeline:
+    """Trials on the rows of their compute classes.
+
+    Attributes
+    ----------
+    rows : array of int, shape (trials,)
+        0 is the uppermost. A storage does not say which slot had a trial: they are filled from the first.
+    classes : list of ClassRows
+        In the order of their rows.
+    """
+
+    rows: npt.NDArray[np.int64]
+    classes: list[ClassRows]
+
+    @property
+    def count(self) -> int:
+        """Rows of all classes together."""
+        return sum(own.rows for own in self.classes)
+
+    def bars(self, course: Course, which: Mask, seconds: float = 1.0) -> Floats:
+        """Return the corners of the bars of some trials: shape (trials, 4, 2), in units of so many seconds."""
+        start, end = course.started[which] / seconds, course.finished[which] / seconds
+        low, high = self.rows[which] - _HALF, self.rows[which] + _HALF
+        return np.stack([np.column_stack([start, end, end, start]), np.column_stack([low, low, high, high])], axis=-1)
+
+
+def lay_out(course: Course) -> Timeline:
+    """Give each trial a row on which nothing else ran at its time."""
+    rows = np.zeros(len(course), int)
+    classes: list[ClassRows] = []
+    uses = {use.compute_class.name: use for use in course.result.classes}
+    first = 0
+    for name in sorted(set(course.classes)):
+        own = np.flatnonzero(course.classes == name)
+        places, count = _fill(course.started[own], course.finished[own])
+        rows[own] = first + places
+        use = uses.get(name)
+        slots = count if use is None else use.compute_class.slots
+        busy = _busy_share(course, own, slots) if use is None else use.utilisation
+        classes.append(ClassRows(str(name), first, count, slots, busy))
+        first += count
+    return Timeline(rows, classes)
+
+
+def _fill(started: Floats, finished: Floats) -> tuple[npt.NDArray[np.int64], int]:
+    """Return a row for each trial, the first that is free, and how many rows there are."""
+    rows = np.zeros(len(started), int)
+    free: list[int] = []
+    running: list[tuple[float, int]] = []
+    count = 0
+    for trial in np.argsort(started, kind='stable'):
+        while running and running[0][0] <= started[trial]:
+            heapq.heappush(free, heapq.heappop(running)[1])
+        if not free:
+            heapq.heappush(free, count)
+            count += 1
+        rows[trial] = heapq.heappop(free)
+        heapq.heappush(running, (finished[trial], int(rows[trial])))
+    return rows, count
+
+
+def _busy_share(course: Course, own: npt.NDArray[np.int64], slots: int) -> float:
+    end = max(course.result.elapsed, float(course.finished.max()))
+    busy = float((course.finished[own] - course.started[own]).sum())
+    return min(1.0, busy / (slots * end)) if slots and end > 0 else 0.0
