@@ -6,6 +6,7 @@ One command, its tables and a picture, ``quality.png``::
     python benchmarks/quality.py --quick                 # about ten minutes: few seeds
     python benchmarks/quality.py --methods tpe optuna-tpe --problems Shared 'Two levels' --seeds 10
     python benchmarks/quality.py --problems held-out     # problems that nobody tunes on
+    python benchmarks/quality.py --runs runs.jsonl       # keeps every search, to go on from when it is interrupted
     python benchmarks/quality.py --full                  # much longer: slow libraries with all seeds, and with 8 pending
 
 Each search has 100 trials: one after the other, and with 8 of them pending, of which one at random ends
@@ -24,6 +25,7 @@ not there are left out, with a line that says so. Needs ``pip install cmaes hype
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import math
 import os
@@ -88,24 +90,44 @@ def quiet() -> None:
     warnings.simplefilter('ignore')
 
 
-def run_all(tasks: Sequence[Task], workers: int) -> list[Run]:
-    """Run all searches, a few at a time, and show how far they are."""
+def run_all(tasks: Sequence[Task], workers: int, kept: Path | None) -> list[Run]:
+    """Run all searches that a file does not hold yet, a few at a time, and show how far they are."""
     # New interpreters, as BLAS reads how many threads it may have when it is loaded.
     os.environ.update(dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '1'))
     live = sys.stderr.isatty()
     begun = shown = time.monotonic()
-    runs: list[Run] = []
+    known = {run.task: run for run in load(kept)} if kept is not None else {}
+    runs = [known[task] for task in tasks if task in known]
+    tasks = [task for task in tasks if task not in known]
+    before = len(runs)
     with ProcessPoolExecutor(workers, get_context('spawn'), initializer=quiet) as pool:
         for future in as_completed([pool.submit(search, task) for task in tasks]):
             runs.append(future.result())
+            if kept is not None:
+                keep(kept, runs[-1])
+            done = len(runs) - before
             now = time.monotonic()
-            if now - shown > (1 if live else 60) or len(runs) == len(tasks):
+            if now - shown > (1 if live else 60) or done == len(tasks):
                 shown, passed = now, (now - begun) / 60
-                left = passed / len(runs) * (len(tasks) - len(runs))
-                text = f'{len(runs):,} of {len(tasks):,} searches in {passed:.1f} minutes, about {left:.0f} to go'
+                left = passed / done * (len(tasks) - done)
+                text = f'{done:,} of {len(tasks):,} searches in {passed:.1f} minutes, about {left:.0f} to go'
                 print(f'{text}   ', end='\r' if live else '\n', file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return runs
+
+
+def keep(path: Path, run: Run) -> None:
+    """Add a search to a file."""
+    with open(path, 'a', encoding='utf-8') as file:
+        file.write(json.dumps(attrs.asdict(run)) + '\n')
+
+
+def load(path: Path) -> list[Run]:
+    """Return the searches that a file holds; none when there is no file yet."""
+    if not path.exists():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    return [Run(**{**row, 'task': Task(**row['task'])}) for row in rows]
 
 
 def with_alias(runs: Sequence[Run]) -> list[Run]:
@@ -343,6 +365,7 @@ def main() -> None:
     parser.add_argument('--pending', type=int, nargs='+', default=[1, 8], help='how many trials are pending')
     parser.add_argument('--trials', type=int, default=100, help='trials of each search')
     parser.add_argument('--workers', type=int, default=2, help='processes')
+    parser.add_argument('--runs', type=Path, help='a file that keeps every search; those it holds are not run again')
     parser.add_argument('--output', type=Path, default=Path('quality.png'), help='where the picture goes')
     arguments = parser.parse_args()
     arguments.seeds = arguments.seeds or (4 if arguments.quick else 20)
@@ -354,7 +377,7 @@ def main() -> None:
             print(f'left out: {CONTENDERS[name].title} ({reason})')
     contenders = [name for name, reason in reasons.items() if not reason]
     tasks = tasks_of(arguments, contenders, chosen_problems(arguments.problems))
-    results = Results(with_alias(run_all(tasks, arguments.workers)))
+    results = Results(with_alias(run_all(tasks, arguments.workers, arguments.runs)))
     show(results)
     bars(results)
     draw(results, arguments.output)
