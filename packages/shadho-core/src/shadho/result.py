@@ -178,9 +178,10 @@ class SearchResult:
         """
         import pandas as pd
 
-        return pd.DataFrame([self._row(trial) for trial in self])
+        return pd.DataFrame([self.row(trial) for trial in self])
 
-    def _row(self, trial: Trial) -> dict[str, Any]:
+    def row(self, trial: Trial) -> dict[str, Any]:
+        """Return a trial as one row of a table, with a column for each parameter and result."""
         row: dict[str, Any] = {
             'trial': trial.id,
             'state': trial.state.value,
@@ -194,7 +195,8 @@ class SearchResult:
             'error': None if trial.error is None else trial.error.message,
         }
         row.update(_flat('params', trial.params))
-        row.update(_flat('results', trial.results))
+        if trial.results:
+            row.update(_flat('results', trial.results))
         return row
 
     def summary(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -56,7 +58,7 @@ def resume(
     known = storage.metadata()
     if next(storage.read(), None) is None:
         search = new_search(seed)
-        storage.update(**identity, seed=search.seed, version=version('shadho-core'), elapsed=0.0, stopped='')
+        storage.update(**identity, seed=search.seed, version=version('shadho-core'), elapsed=0.0, **_this_run())
         return search, 0.0
     if not allowed:
         raise StorageError(
@@ -81,8 +83,13 @@ def resume(
             yield record
 
     search.restore(records())
-    storage.update(stopped='')  # as long as this run goes on
+    storage.update(**_this_run())
     return search, elapsed
+
+
+def _this_run() -> dict[str, Any]:
+    """Say how this run was started, for `shadho resume`; and that it has not stopped, as long as it goes on."""
+    return {'stopped': '', 'command': [sys.executable, *sys.orig_argv[1:]], 'folder': os.getcwd()}
 
 
 def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> None:

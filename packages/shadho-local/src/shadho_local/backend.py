@@ -63,6 +63,11 @@ class Local(Backend):
     def affinity(cls, job: Job) -> int:
         return 1
 
+    @classmethod
+    def check(cls) -> str:
+        cores = probe().cores
+        return f'{cores} trial{"s" if cores != 1 else ""} of one core at once, each in a process of its own'
+
     def open(self, job: Job) -> None:
         objective = pickle_objective(job.objective)
         self._job = job

@@ -19,7 +19,7 @@ from shadho.execution.classes import form_classes, slots
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import pickle_objective, pickle_params
 from shadho.records import Hardware, Result, TrialState, Worker
-from shadho_mpi.launcher import launched_ranks, load
+from shadho_mpi.launcher import check, launched_ranks, load
 from shadho_mpi.serve import LONGEST, SHORTEST, Rank, leave, pack, serve, unpack, without_files
 from shadho_mpi.share import Facts
 
@@ -167,6 +167,10 @@ class MPI(Backend):
     @classmethod
     def affinity(cls, job: Job) -> int:
         return 3 if launched_ranks() > 1 else 0
+
+    @classmethod
+    def check(cls) -> str:
+        return check()
 
     def attend(self) -> None:
         if launched_ranks() > 1:

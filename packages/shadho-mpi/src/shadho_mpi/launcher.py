@@ -6,7 +6,10 @@ import atexit
 import contextlib
 import os
 import select
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Any
 
 from shadho.errors import BackendError
 
-__all__ = ['is_launched', 'launched_ranks', 'load']
+__all__ = ['check', 'is_launched', 'launched_ranks', 'load']
 
 _SIZES = ('OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MV2_COMM_WORLD_SIZE', 'MPI_LOCALNRANKS')
 _RANKS = ('PMIX_RANK', 'PMI_RANK')
@@ -42,6 +45,54 @@ def launched_ranks() -> int:
         if os.environ.get(name, '').isdigit():
             return int(os.environ[name])
     return 1
+
+
+_PROBE = """
+from mpi4py import MPI
+if MPI.COMM_WORLD.Get_rank() == 0:
+    print(MPI.COMM_WORLD.Get_size(), ' '.join(MPI.Get_library_version().partition(',')[0].split()[:3]))
+"""
+_AS_ROOT = {'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
+_PATIENCE = 60.0
+_INSTALL = 'pip install "shadho-core[mpi]" brings mpi4py and an MPI; on a cluster "pip install shadho-mpi" uses the one loaded there'
+
+
+def check() -> str:
+    """Say which MPI there is, after two ranks of it have met.
+
+    Raises
+    ------
+    BackendError
+        When MPI cannot be loaded, or the launcher here is another MPI's.
+    """
+    _, library = _run_probe()
+    places = os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+    launcher = shutil.which('mpirun', path=places)
+    if launcher is None:
+        return f"{library}; there is no mpirun here: use your cluster's launcher, such as srun --mpi=pmix"
+    ranks, _ = _run_probe(launcher, '-n', '2')
+    if ranks != 2:
+        raise BackendError(
+            f'{launcher} started two ranks, but each is alone: it belongs to another MPI than mpi4py here ({library}). {_INSTALL}'
+        )
+    return f'{library}: two ranks met, started by {launcher}'
+
+
+def _run_probe(*launcher: str) -> tuple[int, str]:
+    """Load MPI in processes of their own; return how many ranks the first sees, and which MPI it is."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(('OMPI_', 'PMI', 'PMIX_'))}
+    command = [*launcher, sys.executable, '-c', _PROBE]
+    try:
+        done = subprocess.run(
+            command, env={**clean, **_AS_ROOT}, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BackendError(f'{" ".join(command[:3])} does not run: {error}. {_INSTALL}') from None
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ['no reason is given'])[-1]
+        raise BackendError(f'MPI cannot be used ({reason}). {_INSTALL}')
+    ranks, _, library = done.stdout.partition('\n')[0].partition(' ')
+    return int(ranks), library
 
 
 def load() -> Any:

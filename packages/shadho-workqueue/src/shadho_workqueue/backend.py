@@ -152,6 +152,17 @@ class WorkQueue(Backend):
             return -1
         return 2 if job.is_command else 0
 
+    @classmethod
+    def check(cls) -> str:
+        from shadho_workqueue.install import ROUND_TRIP, look, round_trip
+
+        found = look()
+        if found.problem:
+            raise BackendError(f'{found.problem}; {HELP}')
+        worker, release = found.programs['work_queue_worker']
+        seconds = round_trip(worker, ROUND_TRIP)
+        return f'Work Queue {release}: a manager and a worker here ran a task together, in {seconds:.1f} s'
+
     # --- begin and end -----------------------------------------------------------------------
 
     def open(self, job: Job) -> None:

@@ -72,6 +72,17 @@ class Backend(ABC):
         Never raises and imports nothing native.
         """
 
+    @classmethod
+    def check(cls) -> str:
+        """Say with what trials would run on this machine, for ``shadho doctor``; may take seconds.
+
+        Raises
+        ------
+        BackendError
+            When they could not; says what is missing, and how to install it.
+        """
+        return 'ready'
+
     def attend(self) -> None:
         """Begin, before anything is opened: called by ``run()`` in every process that runs the script.
 

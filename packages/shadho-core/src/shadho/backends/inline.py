@@ -27,6 +27,10 @@ class Inline(Backend):
     def affinity(cls, job: Job) -> int:
         return -1 if job.trial_timeout is not None else 1
 
+    @classmethod
+    def check(cls) -> str:
+        return 'one trial after another, in the process of the search'
+
     def open(self, job: Job) -> None:
         if job.trial_timeout is not None:
             raise ConfigurationError(

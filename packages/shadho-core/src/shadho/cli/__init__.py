@@ -10,8 +10,12 @@ import click
 
 import shadho
 from shadho import plugins
-from shadho.cli.run import run
-from shadho.errors import PluginError, ShadhoError
+from shadho.cli.completion import completion
+from shadho.cli.doctor import doctor
+from shadho.cli.export import export
+from shadho.cli.look import best, plan, status, trials
+from shadho.cli.run import resume, run
+from shadho.errors import PluginError
 from shadho.plugins import Plugin
 
 __all__ = ['cli', 'main']
@@ -23,7 +27,8 @@ def cli() -> None:
     """SHADHO: hyperparameter search that decides what to run from where a slot is free."""
 
 
-cli.add_command(run)
+for _command in (run, resume, status, best, trials, export, plan, doctor, completion):
+    cli.add_command(_command)
 
 
 @cli.command('plugins')
@@ -45,49 +50,6 @@ def _plugins() -> tuple[Sequence[Plugin], PluginError | None]:
         return plugins.load().plugins, None
     except PluginError as error:
         return plugins.installed(), error
-
-
-@cli.command('plan')
-@click.argument('storage')
-@click.argument('cluster')
-@click.option('--fairness', type=click.FloatRange(0, 1), help="The market's option; see the reference.")
-@click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
-def plan(storage: str, cluster: str, fairness: float | None, as_json: bool) -> None:
-    """Say what a search would do on a CLUSTER, such as 16-core=20,8-core=25.
-
-    STORAGE is the file of a search that has run, or is running, such as svm.db. Its trials say how
-    long each tree takes in each compute class; from that follow the trials per hour, and what one
-    more slot of each class would bring. The market's options are the default ones, unless given here.
-    """
-    from shadho.report.plan import parse_cluster, plan_cluster
-    from shadho.report.recorded import open_recorded
-
-    try:
-        found = open_recorded(storage)
-        options = {} if fairness is None else {'fairness': fairness}
-        forecast = plan_cluster(found, parse_cluster(cluster), **options)
-    except ShadhoError as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(forecast.to_dict(), indent=2) if as_json else forecast.to_table())
-
-
-@cli.command('status')
-@click.argument('storage')
-@click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
-def status(storage: str, as_json: bool) -> None:
-    """Say what a search does now, or has done.
-
-    STORAGE is the file of a search that is running, or has run, such as svm.db: which trials and
-    workers there are, how many slots are busy, and the best loss so far.
-    """
-    from shadho.report.recorded import open_recorded
-    from shadho.report.status import look_at
-
-    try:
-        found = look_at(open_recorded(storage))
-    except ShadhoError as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_table())
 
 
 class _Doors(click.Group):

@@ -1,59 +1,142 @@
-"""``shadho run``: a search without a script of its own."""
+"""``shadho run`` and ``shadho resume``: a search without a script of its own, or from where it ended."""
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from shadho.cli.common import as_json, echo_json, reporting_errors, storage, suggests
 from shadho.driver import Shadho
-from shadho.errors import ConfigurationError, ShadhoError
+from shadho.errors import ConfigurationError
 from shadho.result import SearchResult
+from shadho_worker import jsonable
 
-__all__ = ['run']
+__all__ = ['resume', 'run']
+
+_REST = {'ignore_unknown_options': True, 'help_option_names': ['-h', '--help']}
+"""Of commands whose last arguments are another program's."""
 
 
-@click.command('run')
+@click.command('run', context_settings=_REST)
 @click.argument('objective')
-@click.option('--space', required=True, help='Where the search space is: module:NAME, or file.py:NAME.')
+@click.argument('arguments', nargs=-1, type=click.UNPROCESSED, metavar='[ARGUMENT]...')
+@click.option('--space', help='Where the search space is: module:NAME, or file.py:NAME.')
 @click.option('--name', help='Of the search and its file NAME.db; by default the name of the function.')
 @click.option(
-    '--method', default='tpe', show_default=True, help='How settings are suggested; shadho plugins lists methods.'
+    '--method', default='tpe', show_default=True, shell_complete=suggests('sampler'),
+    help='How settings are suggested; shadho plugins lists methods.',
+)  # fmt: skip
+@click.option(
+    '--policy', default='market', show_default=True, shell_complete=suggests('policy'), help='What runs where.'
 )
-@click.option('--policy', default='market', show_default=True, help='What runs where.')
 @click.option('--max-tasks', type=int, help='Trials of the whole search, those of earlier runs included.')
 @click.option('--timeout', type=float, help='Seconds of this run.')
 @click.option('--trial-timeout', type=float, help='Seconds after which a trial is ended.')
 @click.option('--seed', type=int, help='Fixes every random choice.')
 @click.option('--direction', default='minimize', show_default=True, help='minimize or maximize.')
-@click.option('--backend', default='auto', show_default=True, help='Where trials run.')
+@click.option(
+    '--backend', default='auto', show_default=True, shell_complete=suggests('backend'), help='Where trials run.'
+)
 @click.option('--storage', default='auto', show_default=True, help='A file that ends in .db or .json.')
 @click.option('--warm-start', metavar='STORAGE', help='The file of an earlier search to learn from.')
 @click.option('--input', 'inputs', multiple=True, help='A file for the folder of every trial of a command; repeatable.')
-@click.option('--json', 'as_json', is_flag=True, help='Print the outcome as JSON.')
-def run(objective: str, space: str, name: str | None, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+@as_json
+def run(
+    objective: str, arguments: tuple[str, ...], space: str | None, name: str | None, inputs: tuple[str, ...], as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Search for good settings of OBJECTIVE, and go on with a search of the same name.
 
     OBJECTIVE is a function, as module:FUNCTION or file.py:FUNCTION, or a command in quotes, such as
-    'python3 train.py'. At least one of --max-tasks and --timeout says when the search ends.
+    'python3 train.py'; --space says what varies. At least one of --max-tasks and --timeout says when the search ends.
+
+    A script that runs a search itself, such as driver.py, is run with its own ARGUMENTs and no --space.
     """
-    try:
+    if space is None:
+        _run_script(objective, arguments)
+    if arguments:
+        raise click.UsageError(f'{shlex.join(arguments)}: a single OBJECTIVE is needed; put a command in quotes')
+    with reporting_errors():
         target = _found('OBJECTIVE', objective) if _is_place(objective) else objective
         key = name or getattr(target, '__name__', None)
         if key is None:
             raise ConfigurationError('--name is needed with a command: it names the search and its file')
-        search = Shadho(key, target, _found('--space', space), **options)
+        search = Shadho(key, target, _found('--space', str(space)), **options)
         for path in inputs:
             search.add_input_file(path)
         result = search.run()
-    except ShadhoError as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(_as_dict(result), indent=2, default=repr) if as_json else result.summary())
+    if as_json:
+        echo_json(_facts(result))
+    else:
+        click.echo(result.summary())
+
+
+def _run_script(script: str, arguments: tuple[str, ...]) -> None:
+    """Become the script."""
+    if not script.endswith('.py'):
+        raise click.UsageError(
+            '--space is needed: module:NAME or file.py:NAME of the search space (only a script, such as driver.py, has its own)'
+        )
+    if not Path(script).is_file():
+        raise click.UsageError(f'there is no file {script!r} in {os.getcwd()}')
+    given = click.get_current_context()
+    ours = [name for name in given.params if given.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    odd = [name for name in ours if name not in ('objective', 'arguments')]
+    if odd:
+        raise click.UsageError(
+            f'{script} runs a search of its own, whose options are set in it; leave out --{odd[0].replace("_", "-")}, or say '
+            'what varies by --space'
+        )
+    _become([sys.executable, script, *arguments])
+
+
+def _become(command: list[str]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)
+
+
+@click.command('resume', context_settings=_REST)
+@storage
+@click.argument('arguments', nargs=-1, type=click.UNPROCESSED, metavar='[ARGUMENT]...')
+@click.option('--yes', is_flag=True, help='Do not ask; STORAGE is your own.')
+def resume(storage: str, arguments: tuple[str, ...], yes: bool) -> None:
+    """Go on with a search, by the command that started it.
+
+    STORAGE is its file, such as svm.db, which holds that command; it is shown before it runs, as the file may be anybody's.
+    ARGUMENTs are added to the command: shadho resume svm.db --max-tasks 200.
+    """
+    from shadho.report.recorded import known_search, open_recorded, printable
+
+    with reporting_errors():
+        found = open_recorded(storage)
+        known, writer = known_search(found), found.writer()
+        command, folder = known.get('command'), known.get('folder')
+        if writer is not None:
+            raise ConfigurationError(f'{storage} is being searched already, by {writer}')
+        if not (isinstance(command, list) and command and isinstance(folder, str)):
+            raise ConfigurationError(f'{storage} does not say how its search was started; start it as you did')
+        if 'ipykernel_launcher' in command or len(command) == 1 or command[1] == '-c':
+            raise ConfigurationError(
+                f'the search in {storage} was started in a notebook or by hand; call run() there again, or load it by '
+                f'shadho.load_result({storage!r})'
+            )
+        if not os.access(command[0], os.X_OK) or not Path(folder).is_dir():
+            raise ConfigurationError(
+                f'{storage} was started by {printable(command[0])} in {printable(folder)}, which is not there; start it as you did'
+            )
+    command = [str(part) for part in [*command, *arguments]]
+    click.echo(f'in {printable(folder)}: {printable(shlex.join(command))}', err=True)
+    if not yes:
+        click.confirm('run this?', abort=True, err=True)
+    os.chdir(folder)
+    _become(command)
 
 
 def _is_place(text: str) -> bool:
@@ -93,12 +176,13 @@ def _found(argument: str, text: str) -> Any:
     return getattr(found, name)
 
 
-def _as_dict(result: SearchResult) -> dict[str, Any]:
+def _facts(result: SearchResult) -> dict[str, Any]:
     best = result.best
-    return {
+    facts: dict[str, Any] = jsonable({
         'name': result.exp_key,
         'trials': len(result),
         'seconds': result.elapsed,
         'stopped': result.stopped,
         'best': None if best is None else {'trial': best.id, 'loss': best.loss, 'params': best.params},
-    }
+    })  # fmt: skip
+    return facts

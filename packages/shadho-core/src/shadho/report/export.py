@@ -1,0 +1,277 @@
+"""A recorded search, written for other programs: CSV, JSON, Parquet, and studies of Optuna."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import importlib.util
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from shadho.errors import ConfigurationError, ShadhoError
+from shadho.forest.tree import Path as Place
+from shadho.forest.tree import show_path
+from shadho.records import Trial
+from shadho.report.trials import trial_facts
+from shadho.result import SearchResult
+from shadho.spaces.domains import Continuous, Discrete, Domain
+from shadho_worker import jsonable
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ['export', 'to_optuna']
+
+_FEW = 100
+"""Ordered values up to which Optuna is told of each; more are a range to it."""
+
+
+def export(result: SearchResult, destination: str | os.PathLike[str], *, name: str | None = None) -> None:
+    """Write the finished trials of a search for other programs.
+
+    Parameters
+    ----------
+    result : SearchResult
+    destination : str or Path
+        A file that ends in .csv, .json or .parquet, which is replaced; or the storage of an Optuna study: an address of a
+        database, such as ``sqlite:///study.db``, or a journal file that ends in .log. Parquet needs
+        ``pip install shadho-core[parquet]``, Optuna ``pip install shadho-core[optuna]``.
+    name : str, optional
+        Of the Optuna study; by default that of the search.
+
+    Raises
+    ------
+    ConfigurationError
+        When the destination is of no known kind, or what it needs is not installed.
+    ShadhoError
+        When it cannot be written, or holds a study of that name already.
+    """
+    text = os.fspath(destination)
+    suffix = Path(text).suffix
+    if '://' in text or suffix == '.log':
+        to_optuna(result, text, name=name)
+        return
+    writers: dict[str, Callable[[SearchResult, Path], None]] = {
+        '.csv': _write_csv, '.json': _write_json, '.parquet': _write_parquet,
+    }  # fmt: skip
+    if suffix not in writers:
+        raise ConfigurationError(
+            f'destination={text!r}: give a file that ends in {", ".join(writers)}, or the storage of an Optuna study, such as '
+            'sqlite:///study.db or study.log'
+        )
+    if name is not None:
+        raise ConfigurationError(f'name={name!r} is for Optuna studies, and {text!r} is none')
+    _replace(Path(text), lambda path: writers[suffix](result, path))
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file in full before it takes the place of another."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}-') as folder:
+            whole = Path(folder) / path.name
+            write(whole)
+            whole.replace(path)
+    except OSError as error:
+        raise ShadhoError(f'{path} cannot be written: {error.strerror or error}') from error
+
+
+def _rows(result: SearchResult) -> Iterator[dict[str, Any]]:
+    return (result.row(trial) for trial in result)
+
+
+def _write_csv(result: SearchResult, path: Path) -> None:
+    columns = list(dict.fromkeys(column for row in _rows(result) for column in row))
+    with open(path, 'w', newline='', encoding='utf-8', errors='replace') as file:
+        _write_rows(file, columns, _rows(result))
+
+
+def _write_rows(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(file, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _write_json(result: SearchResult, path: Path) -> None:
+    with open(path, 'w', encoding='utf-8') as file:
+        separator = '[\n'
+        for trial in result:
+            file.write(separator + json.dumps(trial_facts(result, trial)))
+            separator = ',\n'
+        file.write('\n]\n' if separator.startswith(',') else '[]\n')
+
+
+def _write_parquet(result: SearchResult, path: Path) -> None:
+    _require('parquet', 'pandas', 'pyarrow')
+    table = result.to_dataframe()
+    for column in table.columns:
+        kinds = {type(value) for value in table[column].dropna()}
+        if not (len(kinds) <= 1 and kinds <= {str, bool, int, float}) and table[column].dtype == object:
+            table[column] = [None if value is None else str(value) for value in table[column]]
+    table.to_parquet(path, index=False)
+
+
+def _require(extra: str, *modules: str) -> None:
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigurationError(f'{" and ".join(missing)} is needed for this: pip install "shadho-core[{extra}]"')
+
+
+# --- Optuna ---------------------------------------------------------------------------------------------
+
+
+def to_optuna(result: SearchResult, storage: Any, *, name: str | None = None) -> optuna.Study:
+    """Write the finished trials of a search as a study of Optuna, which its dashboard opens.
+
+    What distinguishes the trees becomes parameters of Optuna, beside those of the trees. Failed trials are failed ones
+    there; results, compute classes and trees are attributes of the trials.
+
+    Parameters
+    ----------
+    result : SearchResult
+    storage : str or optuna.storages.BaseStorage
+        Such as ``'sqlite:///study.db'``, or a journal file that ends in .log.
+    name : str, optional
+        Of the study; by default that of the search.
+
+    Returns
+    -------
+    optuna.Study
+
+    Raises
+    ------
+    ShadhoError
+        When the storage holds a study of that name already, or cannot be opened.
+    """
+    _require('optuna', 'optuna')
+    import optuna
+
+    study_name = name or result.exp_key
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(
+            storage=_optuna_storage(storage), study_name=study_name, direction=result.direction, load_if_exists=False
+        )
+        study.set_user_attr('shadho:seed', str(result.seed))
+        study.add_trials(list(_optuna_trials(result)))
+    except optuna.exceptions.DuplicatedStudyError:
+        raise ShadhoError(f'{storage} holds a study {study_name!r} already; give another name') from None
+    except Exception as error:  # of whichever database it is
+        raise ShadhoError(
+            f'the study cannot be written to {storage}: {type(error).__name__}: {str(error).partition(chr(10))[0]}'
+        ) from error
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    return study
+
+
+def _optuna_storage(storage: Any) -> Any:
+    if isinstance(storage, str) and '://' not in storage:
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        return JournalStorage(JournalFileBackend(storage))
+    return storage
+
+
+def _optuna_trials(result: SearchResult) -> Iterator[optuna.trial.FrozenTrial]:
+    from optuna.trial import FrozenTrial, TrialState
+
+    described = [_Described(result, trial) for trial in result]
+    choices: dict[str, list[str]] = {}
+    for own in described:
+        for place, decision in own.decisions.items():
+            if decision not in choices.setdefault(place, []):
+                choices[place].append(decision)
+    began = _began(result.storage.metadata())
+    for number, own in enumerate(described):
+        trial = own.trial
+        params, distributions = own.optuna_params(choices)
+        yield FrozenTrial(
+            number=number,
+            trial_id=number,
+            state=TrialState.FAIL if trial.loss is None else TrialState.COMPLETE,
+            value=trial.loss,
+            values=None,
+            datetime_start=began + datetime.timedelta(seconds=trial.started or 0.0),
+            datetime_complete=began + datetime.timedelta(seconds=trial.finished or 0.0),
+            params=params,
+            distributions=distributions,
+            user_attrs=own.attributes(),
+            system_attrs={},
+            intermediate_values={},
+        )
+
+
+def _began(metadata: Mapping[str, Any]) -> datetime.datetime:
+    """Return the moment from which seconds of the latest run count; earlier runs were sooner than that, by pauses."""
+    clock = metadata.get('clock') or {}
+    return datetime.datetime.fromtimestamp(float(clock.get('time', 0.0)) - float(clock.get('seconds', 0.0)))
+
+
+class _Described:
+    """A trial by its domains: what was chosen, and from what."""
+
+    def __init__(self, result: SearchResult, trial: Trial) -> None:
+        self.trial = trial
+        tree = result.forest.tree(trial.tree)
+        self.label = tree.label
+        self.decisions = {_place(path, 'tree'): decision for path, decision in tree.decisions.items()}
+        self.leaves = [(_place(leaf.path, 'value'), leaf.domain, u) for leaf, u in zip(tree.leaves, trial.point)]
+
+    def optuna_params(self, choices: Mapping[str, list[str]]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return parameters and their distributions."""
+        from optuna.distributions import CategoricalDistribution
+
+        params: dict[str, Any] = dict(self.decisions)
+        distributions: dict[str, Any] = {place: CategoricalDistribution(choices[place]) for place in self.decisions}
+        for place, domain, u in self.leaves:
+            params[place], distributions[place] = _optuna_value(domain, u)
+        return params, distributions
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what Optuna keeps beside the parameters."""
+        trial = self.trial
+        facts = {
+            'trial': trial.id, 'tree': self.label, 'compute_class': trial.compute_class, 'seconds': trial.seconds,
+            'results': jsonable(dict(trial.results)) or None,
+            'error': None if trial.error is None else f'{trial.error.kind}: {trial.error.message}',
+        }  # fmt: skip
+        return {f'shadho:{name}': value for name, value in facts.items() if value is not None}
+
+
+def _place(path: Place, root: str) -> str:
+    return show_path(path) if path else root
+
+
+def _optuna_value(domain: Domain, u: float) -> tuple[Any, Any]:
+    """Return a value and the distribution of Optuna that is most like its domain."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value = domain.decode(u)
+    if isinstance(domain, Continuous):
+        low, high = float(domain.decode(0.0)), float(domain.decode(1.0))
+        is_log = getattr(domain, 'base', None) is not None and low > 0
+        return min(max(float(value), low), high), FloatDistribution(low, high, log=is_log)
+    assert isinstance(domain, Discrete)
+    first, last = domain.decode(0.0), domain.decode(1.0)
+    if domain.kind == 'integer' and domain.size > 1:
+        step = domain.decode(domain.coordinate(1)) - first
+        if isinstance(value, int) and (last - first) == step * (domain.size - 1):
+            return value, IntDistribution(first, last, step=step)
+        if domain.size > _FEW:
+            return float(value), FloatDistribution(float(first), float(last))
+    values = [domain.decode(domain.coordinate(index)) for index in range(domain.size)]
+    return _plain(value), CategoricalDistribution(list(dict.fromkeys(map(_plain, values))))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that Optuna can keep: others by their texts."""
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)

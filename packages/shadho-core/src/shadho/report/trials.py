@@ -1,0 +1,156 @@
+"""Trials of a recorded search, for people and for other programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from shadho.errors import ConfigurationError
+from shadho.records import Trial, TrialState
+from shadho.report.recorded import printable
+from shadho.result import SearchResult, format_params, format_seconds, shorten
+from shadho_worker import jsonable
+
+__all__ = ['Selection', 'describe_trial', 'find_trial', 'select', 'trial_facts']
+
+_KEYS: dict[str, Callable[[Trial], Any]] = {
+    'trial': lambda trial: trial.id,
+    'loss': lambda trial: trial.loss,
+    'seconds': lambda trial: trial.seconds,
+    'started': lambda trial: trial.started,
+    'finished': lambda trial: trial.finished,
+    'tree': lambda trial: trial.tree,
+}
+"""By what trials can be sorted."""
+
+
+@attrs.frozen
+class Selection:
+    """Which trials are wanted, and in which order.
+
+    Attributes
+    ----------
+    state : str or None
+        'done' or 'failed'.
+    tree : str or None
+        A part of the tree's label.
+    compute_class : str or None
+    better_than : float or None
+        Only trials with a better loss.
+    sort : str
+        'trial', 'loss' (the best first), 'seconds', 'started', 'finished' (the order of completion) or 'tree'.
+    reverse : bool
+    limit : int or None
+        At most so many.
+    """
+
+    state: str | None = None
+    tree: str | None = None
+    compute_class: str | None = None
+    better_than: float | None = None
+    sort: str = 'finished'
+    reverse: bool = False
+    limit: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.sort not in _KEYS:
+            raise ConfigurationError(f'sort={self.sort!r}: trials are sorted by one of {", ".join(_KEYS)}')
+        states = [TrialState.DONE.value, TrialState.FAILED.value]
+        if self.state is not None and self.state not in states:
+            raise ConfigurationError(f'state={self.state!r}: a finished trial is {" or ".join(states)}')
+
+
+def select(result: SearchResult, selection: Selection) -> tuple[list[Trial], int]:
+    """Return the trials that are wanted, and how many there would be without a limit."""
+    sign = -1.0 if result.direction == 'maximize' else 1.0
+    found = [trial for trial in result if _is_wanted(trial, selection, result, sign)]
+    if selection.sort == 'loss':
+        found.sort(key=lambda trial: math.inf if trial.loss is None else sign * trial.loss, reverse=selection.reverse)
+    elif selection.sort != 'finished':  # the order that they come in
+        key = _KEYS[selection.sort]
+        found.sort(key=lambda trial: (key(trial) is None, key(trial) or 0), reverse=selection.reverse)
+    elif selection.reverse:
+        found.reverse()
+    return found[: selection.limit], len(found)
+
+
+def _is_wanted(trial: Trial, wanted: Selection, result: SearchResult, sign: float) -> bool:
+    return (
+        wanted.state in (None, trial.state.value)
+        and wanted.compute_class in (None, trial.compute_class)
+        and (wanted.tree is None or wanted.tree in result.forest.tree(trial.tree).label)
+        and (wanted.better_than is None or (trial.loss is not None and sign * trial.loss < sign * wanted.better_than))
+    )
+
+
+def find_trial(result: SearchResult, number: int) -> Trial:
+    """Return a finished trial by its number.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none.
+    """
+    found = next((trial for trial in result if trial.id == number), None)
+    if found is None:
+        raise ConfigurationError(f'{result.exp_key} has no finished trial {number}; it has {len(result)} of them')
+    return found
+
+
+def trial_facts(result: SearchResult, trial: Trial) -> dict[str, Any]:
+    """Return all that is known of a trial, as data that JSON can hold (see `shadho_worker.jsonable`)."""
+    facts: dict[str, Any] = jsonable({
+        'trial': trial.id,
+        'state': trial.state.value,
+        'loss': trial.loss,
+        'params': trial.params,
+        'results': dict(trial.results),
+        'error': None if trial.error is None else attrs.asdict(trial.error),
+        'tree': trial.tree,
+        'label': result.forest.tree(trial.tree).label,
+        'compute_class': trial.compute_class,
+        'resources': dict(trial.resources),
+        'meta': dict(trial.meta),
+        'host': trial.host,
+        'started': trial.started,
+        'finished': trial.finished,
+        'seconds': trial.seconds,
+        'output': trial.output,
+    })  # fmt: skip
+    return facts
+
+
+def describe_trial(result: SearchResult, trial: Trial) -> str:
+    """Describe a trial for people: its parameters, what came of it, and what it printed."""
+    return '\n'.join(_lines(result, trial))
+
+
+def _lines(result: SearchResult, trial: Trial) -> Iterator[str]:
+    label = printable(result.forest.tree(trial.tree).label)
+    outcome = f'loss {trial.loss:.6g}' if trial.loss is not None else 'failed'
+    seconds = '' if trial.seconds is None else f', {_exactly(trial.seconds)}'
+    host = f' on {printable(trial.host)}' if trial.host else ''
+    yield f'trial {trial.id}: {outcome} ({label}{seconds} in {printable(trial.compute_class)}{host})'
+    yield from _indented(format_params(trial.params))
+    if trial.results:
+        yield 'results'
+        yield from _indented(format_params(dict(trial.results)))
+    if trial.error is not None:
+        yield f'{trial.error.kind}: {printable(trial.error.message)}'
+        yield from map(printable, trial.error.traceback.splitlines())
+    if trial.output:
+        yield 'it printed'
+        yield from ('    ' + printable(line) for line in trial.output.splitlines())
+
+
+def _exactly(seconds: float) -> str:
+    return format_seconds(seconds) if seconds >= 1 else f'{seconds:.2g} s'
+
+
+def _indented(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        yield f'    {printable(name):{width}} = {printable(shorten(value, 200))}'
