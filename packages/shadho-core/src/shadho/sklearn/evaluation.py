@@ -1,0 +1,99 @@
+"""The objective: cross-validation of one setting, in whatever process it is called."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from sklearn import config_context, get_config
+from sklearn.base import clone
+from sklearn.model_selection._validation import _fit_and_score
+
+from shadho.sklearn.settings import Settings
+
+__all__ = ['FITS', 'SCORE', 'CrossValidation', 'failed_fits']
+
+SCORE = 'score'
+"""Where the objective returns what is maximised."""
+
+FITS = 'fits'
+"""Where it returns what scikit-learn notes of every split: scores, seconds, the traceback of what failed."""
+
+_TAKES_SCORE_PARAMS = 'score_params' in inspect.signature(_fit_and_score).parameters  # since scikit-learn 1.4
+
+
+@attrs.define(slots=False)
+class CrossValidation:
+    """Fits and scores an estimator on every split of the data: the objective of a search.
+
+    It is sent once to every process that evaluates trials, with the data.
+
+    Attributes
+    ----------
+    settings : Settings
+    X, y : indexable
+    splits : sequence of (train, test)
+        Indices, the same for all trials.
+    scorer : callable
+    metric : str or None
+        What is maximised where there are several; the first one when None.
+    fit_params, score_params : mapping
+        What was routed to the estimator and to the scorer.
+    options : mapping
+        ``error_score``, ``return_train_score`` and ``verbose`` of scikit-learn.
+    name : str
+        Tells it from the cross-validation of other data; recorded with the search.
+    """
+
+    settings: Settings
+    X: Any
+    y: Any
+    splits: Sequence[tuple[Any, Any]]
+    scorer: Any
+    metric: str | None
+    fit_params: Mapping[str, Any]
+    score_params: Mapping[str, Any]
+    options: Mapping[str, Any]
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        self.__qualname__ = self.name
+        self._config = get_config()
+        self._filters = list(warnings.filters)
+
+    def __call__(self, params: Any) -> dict[str, Any]:
+        """Return the mean score over the splits, and all that scikit-learn notes of each."""
+        with config_context(**self._config), warnings.catch_warnings():
+            warnings.filters[:] = self._filters  # type: ignore[index]  # as they are where the search was started
+            fits = self._fits(params)
+        return {SCORE: float(np.mean([self._score(fit['test_scores']) for fit in fits])), FITS: fits}
+
+    def _fits(self, params: Any) -> list[dict[str, Any]]:
+        estimator, own = self.settings.chosen(self.settings.named(params))
+        options = {**self.options, 'fit_params': self.fit_params}
+        if _TAKES_SCORE_PARAMS:
+            options['score_params'] = self.score_params
+        return [
+            _fit_and_score(
+                clone(estimator), self.X, self.y, train=train, test=test, scorer=self.scorer, parameters=own, return_times=True,
+                return_n_test_samples=True, split_progress=(number, len(self.splits)), **options,
+            )
+            for number, (train, test) in enumerate(self.splits)
+        ]  # fmt: skip
+
+    def _score(self, scores: Any) -> float:
+        if not isinstance(scores, Mapping):
+            return float(scores)
+        return float(scores[self.metric if self.metric in scores else next(iter(scores))])
+
+
+def failed_fits(n_splits: int, reason: str, error_score: float, return_train_score: bool) -> list[dict[str, Any]]:
+    """Return what scikit-learn would note of a setting whose every fit failed for a reason."""
+    fit = {'test_scores': error_score, 'fit_time': np.nan, 'score_time': np.nan, 'fit_error': reason}
+    if return_train_score:
+        fit['train_scores'] = error_score
+    return [dict(fit) for _ in range(n_splits)]

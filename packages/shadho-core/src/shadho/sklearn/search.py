@@ -1,0 +1,431 @@
+"""`ShadhoSearchCV`: a search that takes the place of RandomizedSearchCV or GridSearchCV."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import _fit_context, is_classifier, is_regressor
+from sklearn.metrics import check_scoring
+from sklearn.metrics._scorer import _check_multimetric_scoring, _MultimetricScorer
+from sklearn.model_selection import check_cv
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection._validation import _insert_error_scores, _warn_or_raise_about_fit_failures
+from sklearn.utils import Bunch, check_random_state, indexable
+
+from shadho import plugins
+from shadho.backends import Backend
+from shadho.driver import Shadho
+from shadho.errors import ConfigurationError, StorageError
+from shadho.options import find_storage, objective_name
+from shadho.plugins.hookspecs import hookimpl
+from shadho.records import Trial
+from shadho.result import SearchResult
+from shadho.samplers import Sampler
+from shadho.scheduling import Policy
+from shadho.sklearn.evaluation import FITS, SCORE, CrossValidation, failed_fits
+from shadho.sklearn.settings import Settings, first_of
+from shadho.storage import Storage
+
+__all__ = ['ShadhoSearchCV']
+
+
+class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
+    """Search for the parameters of an estimator that score best in cross-validation.
+
+    Takes the place of scikit-learn's ``RandomizedSearchCV``: each trial is one setting, evaluated
+    on every split of the data in a slot of a backend. Afterwards the search predicts as the best
+    estimator, refitted on all data.
+
+    Parameters
+    ----------
+    estimator : estimator, or dict of str to estimator
+        With a dict, the search chooses among its estimators, too.
+    space : dict or list of dict
+        What varies, under scikit-learn's names of parameters: domains of `shadho.spaces`, lists,
+        frozen distributions of ``scipy.stats``, nested dicts. A list of dicts is a choice of one of
+        them. For a dict of estimators, a dict of the same names.
+    method : str or Sampler class, default 'tpe'
+        How settings are suggested.
+    n_trials : int or None, default 50
+        Settings to try; None for no limit but `timeout`, or the end of a space of grids.
+    timeout : float, optional
+        Seconds after which the search ends; the refit comes after.
+    scoring : str, callable, list, tuple or dict, optional
+        As in scikit-learn. Of several metrics the one that `refit` names is maximised, or else the
+        first.
+    n_jobs : int, optional
+        Trials at a time on this machine, -1 for one on each core; `backend` decides when not given.
+    backend : str or Backend, default 'auto'
+        Where trials run: 'auto' is in parallel on this machine where ``shadho-local`` is installed,
+        'inline' one after the other in this process.
+    refit : bool, str or callable, default True
+        As in scikit-learn.
+    cv : int, splitter or iterable, optional
+        As in scikit-learn; all trials have the same splits.
+    policy : str or Policy class, default 'market'
+        Which tree of the space the next trial is of, where it has several.
+    resources : mapping, optional
+        What each trial asks for: ``{'cores': 1, 'memory': MiB, 'gpus': 0}``.
+    storage : str, path or Storage, optional
+        Where trials are recorded, such as ``'svm.db'``: a search of the same data goes on with it.
+    exp_key : str, optional
+        Name of the search; the estimator's class when not given.
+    random_state : int, RandomState or None, default None
+        Fixes the suggestions. Trials one at a time then repeat exactly.
+    error_score : 'raise' or float, default nan
+        Score of a split whose fit fails; the search learns of nan as of a failure. With 'raise' the
+        first failure ends the search, and is repeated in this process, to raise its exception.
+    return_train_score : bool, default False
+    verbose : int, default 0
+        1 shows the progress, 2 and more a line for each fit, too.
+    search_options : mapping, optional
+        Further options of `shadho.Shadho`, such as ``{'trial_timeout': 60}``.
+
+    Attributes
+    ----------
+    result_ : SearchResult
+        The search itself: every trial, for `shadho.report`; its losses are the scores.
+    cv_results_ : dict
+        As in scikit-learn, with trials in the order of their suggestion.
+    best_estimator_, best_params_, best_score_, best_index_, scorer_, n_splits_, refit_time_, multimetric_
+        As in scikit-learn. For a dict of estimators, ``best_params_['estimator']`` is the name of
+        the chosen one, which stands before the names of its parameters, too.
+
+    Raises
+    ------
+    ConfigurationError, SpaceError, StorageError
+        From `fit`, when a parameter cannot be used.
+
+    Notes
+    -----
+    Ctrl-C ends the search, and the best setting so far is refitted. Where the search runs in
+    parallel, the data is sent once to each slot.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.svm import SVC
+    >>> from shadho import spaces
+    >>> from shadho.sklearn import ShadhoSearchCV
+    >>> search = ShadhoSearchCV(SVC(), {'C': spaces.loguniform(0.1, 100)}, n_trials=10, backend='inline', random_state=0)
+    >>> search.fit(*load_iris(return_X_y=True)).best_score_ > 0.95
+    True
+    """
+
+    best_estimator_: Any
+    best_params_: dict[str, Any]
+    best_score_: float
+    best_index_: int
+    cv_results_: dict[str, Any]
+    multimetric_: bool
+    n_splits_: int
+    refit_time_: float
+    result_: SearchResult
+    scorer_: Any
+
+    # For scikit-learn, which checks its own parameters with them; ours are checked by `Shadho`.
+    _parameter_constraints = {**BaseSearchCV._parameter_constraints}
+    _parameter_constraints['estimator'] = [*_parameter_constraints['estimator'], dict]
+    _parameter_constraints['random_state'] = ['random_state']
+
+    def __init__(
+        self,
+        estimator: Any,
+        space: Any,
+        *,
+        method: str | type[Sampler] = 'tpe',
+        n_trials: int | None = 50,
+        timeout: float | None = None,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        backend: str | Backend = 'auto',
+        refit: bool | str | Callable[[dict[str, Any]], int] = True,
+        cv: Any = None,
+        policy: str | type[Policy] = 'market',
+        resources: Mapping[str, Any] | None = None,
+        storage: str | os.PathLike[str] | Storage | None = None,
+        exp_key: str | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        error_score: float | str = np.nan,
+        return_train_score: bool = False,
+        verbose: int = 0,
+        search_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            estimator, scoring=scoring, n_jobs=n_jobs, refit=refit, cv=cv, verbose=verbose, error_score=error_score,
+            return_train_score=return_train_score,
+        )  # fmt: skip
+        self.space = space
+        self.method = method
+        self.n_trials = n_trials
+        self.timeout = timeout
+        self.backend = backend
+        self.policy = policy
+        self.resources = resources
+        self.storage = storage
+        self.exp_key = exp_key
+        self.random_state = random_state
+        self.search_options = search_options
+
+    # --- the search ----------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, **params: Any) -> ShadhoSearchCV:
+        """Search, and refit the best setting on all data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, n_samples)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        **params
+            Passed to the estimator's ``fit``, the scorer and the splitter, as in scikit-learn:
+            ``sample_weight``, ``groups``, and whatever metadata is routed.
+
+        Returns
+        -------
+        ShadhoSearchCV
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            When every fit failed, or (a ConfigurationError) no trial finished.
+        """
+        self._check_estimators()
+        scorer, refit_metric = self._get_scorers()
+        X, y = indexable(X, y)
+        routed = self._get_routed_params_for_fit(params)
+        splits = self._split(X, y, routed.splitter.split)
+        settings = Settings.of(self.estimator, self.space)
+        settings.check()
+        objective = CrossValidation(
+            settings, X, y, splits, scorer,
+            metric=self.refit if isinstance(self.refit, str) else None,
+            fit_params=routed.estimator.fit,
+            score_params=routed.scorer.score,
+            options={name: getattr(self, name) for name in ('error_score', 'return_train_score', 'verbose')},
+            name=self._name((X, y, splits, params)),
+        )  # fmt: skip
+        self.result_ = self._run_search(objective)
+        results = self._results(settings)
+        if callable(self.scoring) and self.multimetric_:
+            self._check_refit_for_multimetric(dict.fromkeys(_metrics(results)))
+            refit_metric = self.refit
+        self._select(results, refit_metric)
+        if self.refit:
+            self._refit(settings, X, y, routed.estimator.fit)
+        self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
+        self.cv_results_ = results
+        return self
+
+    def _check_estimators(self) -> None:
+        """Refuse to compare classifiers with regressors: their scores and splits differ."""
+        first = first_of(self.estimator)
+        for estimator in self.estimator.values() if isinstance(self.estimator, Mapping) else ():
+            if (is_classifier(estimator), is_regressor(estimator)) != (is_classifier(first), is_regressor(first)):
+                raise ConfigurationError(
+                    f'estimator: {estimator!r} and {first!r} are of different kinds, whose scores cannot be compared; '
+                    'give classifiers only, or regressors only'
+                )
+
+    def _split(self, X: Any, y: Any, params: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        cv = check_cv(self.cv, y, classifier=is_classifier(first_of(self.estimator)))
+        self.n_splits_ = cv.get_n_splits(X, y, **params)
+        splits = list(cv.split(X, y, **params))
+        if len(splits) != self.n_splits_:
+            raise ValueError(
+                'cv.split and cv.get_n_splits returned inconsistent results. '
+                f'Expected {self.n_splits_} splits, got {len(splits)}'
+            )
+        if not splits:
+            raise ValueError('No fits were performed. Was the CV iterator empty?')
+        return splits
+
+    def _name(self, data: Any) -> str:
+        """Tell what is evaluated; in full where it is recorded, to know the same data again."""
+        scoring = objective_name(self.scoring) if callable(self.scoring) else self.scoring
+        name = ' '.join(f'{self.estimator!r}, scoring={scoring}'.split())
+        return name if self.storage is None else f'{name}, data {joblib.hash(data)}'
+
+    def _run_search(self, objective: CrossValidation) -> SearchResult:
+        """Run the search that `fit` has prepared."""
+        error = _Error(raises_all=self.error_score == 'raise')
+        options = dict(self.search_options or {})
+        options['plugins'] = [*options.get('plugins', ()), error]
+        key = type(first_of(self.estimator)).__name__ if self.exp_key is None else self.exp_key
+        search = Shadho(
+            key, objective, objective.settings.space, self.method, self.timeout, self.n_trials, self._seed(),
+            self._backend(), self._storage(key, objective.name), policy=self.policy, resources=self.resources,
+            direction='maximize', loss_key=SCORE, display=bool(self.verbose), **options,
+        )  # fmt: skip
+        result = search.run()
+        error.raise_again(objective)
+        return result
+
+    def _seed(self) -> int | None:
+        if self.random_state is None or isinstance(self.random_state, int):
+            return self.random_state
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _backend(self) -> str | Backend:
+        if self.n_jobs is None:
+            return self.backend
+        if self.backend not in ('auto', 'local'):
+            raise ConfigurationError(
+                f'n_jobs={self.n_jobs!r} is for trials on this machine, and backend={self.backend!r} has slots of its own; '
+                'leave n_jobs out'
+            )
+        workers = joblib.effective_n_jobs(self.n_jobs)
+        if workers == 1 and self.backend == 'auto':
+            return 'inline'
+        local: Backend = plugins.load().get('backend', 'local')(workers=workers)
+        return local
+
+    def _storage(self, key: str, name: str) -> Storage | None:
+        """Return the storage, unless it holds the scores of something else."""
+        if self.storage is None:
+            return None
+        with find_storage(plugins.load(), self.storage, key, 'normal') as storage:
+            known = storage.metadata().get('objective', name)
+        if known != name:
+            raise StorageError(
+                f'storage: {storage} was recorded with {known}, and this is {name}: the scores cannot be compared. Give '
+                'another storage, or the same estimator, data and splits (a cv that shuffles needs a random_state)'
+            )
+        return storage
+
+    # --- what came of it -----------------------------------------------------------------------
+
+    def _results(self, settings: Settings) -> dict[str, Any]:
+        """Return `cv_results_`, as scikit-learn makes it of the notes on every split."""
+        trials = sorted((trial for trial in self.result_ if trial.params is not None), key=lambda trial: trial.id)
+        if not trials:
+            if self.result_.stopped == 'interrupted':
+                raise KeyboardInterrupt
+            raise ConfigurationError(
+                f'no trial finished (stopped: {self.result_.stopped}), so there is no best one; '
+                f'with timeout={self.timeout!r}, give more seconds'
+            )
+        fits = [fit for trial in trials for fit in self._fits(trial)]
+        _warn_or_raise_about_fit_failures(fits, self.error_score)
+        _insert_error_scores(fits, self.error_score)
+        self.multimetric_ = isinstance(fits[0]['test_scores'], dict)
+        candidates = [settings.named(trial.params) for trial in trials]
+        results: dict[str, Any] = self._format_results(candidates, self.n_splits_, fits)
+        return results
+
+    def _fits(self, trial: Trial) -> list[dict[str, Any]]:
+        fits = trial.results.get(FITS)
+        if fits is None:  # it raised, crashed, or took too long
+            error = trial.error
+            reason = 'unknown' if error is None else error.traceback or f'{error.kind}: {error.message}\n'
+            return failed_fits(self.n_splits_, reason, self.error_score, self.return_train_score)
+        return [dict(fit) for fit in fits]
+
+    def _select(self, results: dict[str, Any], metric: Any) -> None:
+        if not self.refit and self.multimetric_:
+            return
+        self.best_index_ = self._select_best_index(self.refit, metric, results)
+        if not callable(self.refit):
+            self.best_score_ = results[f'mean_test_{metric}'][self.best_index_]
+        self.best_params_ = results['params'][self.best_index_]
+
+    def _refit(self, settings: Settings, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
+        self.best_estimator_ = settings.apply(self.best_params_)
+        begun = time.perf_counter()
+        self.best_estimator_.fit(*((X,) if y is None else (X, y)), **fit_params)
+        self.refit_time_ = time.perf_counter() - begun
+        if hasattr(self.best_estimator_, 'feature_names_in_'):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+    # --- what scikit-learn asks, also of a dict of estimators, and in its older releases ---------
+
+    def _get_scorers(self, convert_multimetric: bool = True) -> tuple[Any, Any]:
+        if callable(self.scoring):
+            return self.scoring, SCORE
+        estimator = first_of(self.estimator)
+        if self.scoring is None or isinstance(self.scoring, str):
+            return check_scoring(estimator, self.scoring), SCORE
+        scorers = _check_multimetric_scoring(estimator, self.scoring)
+        self._check_refit_for_multimetric(scorers)
+        return _MultimetricScorer(scorers=scorers, raise_exc=self.error_score == 'raise'), self.refit
+
+    def _get_routed_params_for_fit(self, params: dict[str, Any]) -> Any:
+        if hasattr(BaseSearchCV, '_get_routed_params_for_fit'):  # since scikit-learn 1.4
+            return super()._get_routed_params_for_fit(params)
+        own = {name: value for name, value in params.items() if name != 'groups'}
+        split = {'groups': params.get('groups')}
+        return Bunch(estimator=Bunch(fit=own), splitter=Bunch(split=split), scorer=Bunch(score={}))
+
+    def _of_one(self) -> ShadhoSearchCV:
+        """Return the search as one of the first of its estimators, which stands for all."""
+        if not isinstance(self.estimator, Mapping):
+            return self
+        one = copy.copy(self)
+        one.estimator = first_of(self.estimator)
+        return one
+
+    def get_metadata_routing(self) -> Any:
+        """Return what metadata is passed where; see scikit-learn's user guide."""
+        return BaseSearchCV.get_metadata_routing(self._of_one())
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import get_tags  # which older releases lack, and do not ask for
+
+        one = self._of_one()
+        tags = BaseSearchCV.__sklearn_tags__(one)
+        tags.target_tags.multi_output = get_tags(one.estimator).target_tags.multi_output
+        return tags
+
+    @property
+    def _estimator_type(self) -> Any:
+        return getattr(first_of(self.estimator), '_estimator_type', None)
+
+    def _sk_visual_block_(self) -> Any:
+        return BaseSearchCV._sk_visual_block_(self._of_one())
+
+
+class _Error:
+    """Ends a search with the first exception that scikit-learn's searches would let through.
+
+    Exceptions of an estimator's ``fit`` are among them with ``error_score='raise'`` only; those of a
+    function that scores always.
+    """
+
+    def __init__(self, raises_all: bool) -> None:
+        self.kinds = {'exception', *(('crash', 'timeout', 'memory', 'lost') if raises_all else ())}
+        self.trial: Trial | None = None
+
+    @hookimpl
+    def shadho_should_stop(self, trial: Trial) -> bool:
+        if (
+            self.trial is None
+            and trial.error is not None
+            and trial.error.kind in self.kinds
+            and trial.params is not None
+        ):
+            self.trial = trial
+        return self.trial is not None
+
+    def raise_again(self, objective: CrossValidation) -> None:
+        """Evaluate that trial once more in this process, where its exception can be raised as it is."""
+        if self.trial is None or self.trial.error is None:
+            return
+        error = self.trial.error
+        if error.kind == 'exception':
+            objective(self.trial.params)
+        raise ConfigurationError(
+            f'the setting {self.trial.params} failed ({error.kind}): {error.message}. Leave error_score out to go on '
+            f'with other settings\n{error.traceback}'
+        )
+
+
+def _metrics(results: Mapping[str, Any]) -> list[str]:
+    prefix = 'mean_test_'
+    return [name.removeprefix(prefix) for name in results if name.startswith(prefix)]

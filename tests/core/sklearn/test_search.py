@@ -1,0 +1,419 @@
+"""ShadhoSearchCV beside scikit-learn's own searches, on real data."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.decomposition import PCA
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.exceptions import FitFailedWarning
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import Ridge
+from sklearn.metrics import accuracy_score, make_scorer
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
+
+from shadho import spaces
+from shadho.errors import ConfigurationError, SpaceError, StorageError
+from shadho.report import plot_history
+from shadho.sklearn import ShadhoSearchCV
+
+IRIS = load_iris(return_X_y=True)
+C = spaces.loguniform(0.01, 100)
+
+
+def searched(estimator: Any, space: Any, data: Any = IRIS, /, fit: Any = {}, **options: Any) -> ShadhoSearchCV:  # noqa: B006
+    """Return a small search that has run, one trial after the other."""
+    options = {'n_trials': 6, 'backend': 'inline', 'random_state': 0, 'cv': 3, **options}
+    return ShadhoSearchCV(estimator, space, **options).fit(*data, **fit)
+
+
+# --- in the place of RandomizedSearchCV and GridSearchCV ----------------------------------------
+
+
+@pytest.mark.parametrize('scoring', [None, 'f1_macro', ['accuracy', 'f1_macro'], {'acc': make_scorer(accuracy_score)}])
+@pytest.mark.parametrize('return_train_score', [False, True])
+def test_results_have_the_keys_and_types_of_those_of_a_randomized_search(
+    scoring: Any, return_train_score: bool
+) -> None:
+    refit = 'acc' if isinstance(scoring, dict) else 'accuracy' if isinstance(scoring, list) else True
+    options = {'scoring': scoring, 'refit': refit, 'return_train_score': return_train_score, 'cv': 3, 'random_state': 0}
+    space = {'var_smoothing': scipy.stats.loguniform(1e-10, 1e-8), 'priors': [None, [0.2, 0.4, 0.4]]}
+    theirs = RandomizedSearchCV(GaussianNB(), space, n_iter=6, **options).fit(*IRIS)
+    ours = ShadhoSearchCV(GaussianNB(), space, n_trials=6, backend='inline', **options).fit(*IRIS)
+    assert set(ours.cv_results_) == set(theirs.cv_results_)
+    for key, value in theirs.cv_results_.items():
+        own = ours.cv_results_[key]
+        assert (type(own), len(own)) == (type(value), len(value)), key
+        assert getattr(own, 'dtype', None) == getattr(value, 'dtype', None), key
+    assert {name for name in vars(theirs) if name.endswith('_')} <= set(vars(ours))
+
+
+def test_a_grid_gives_the_results_of_a_grid_search() -> None:
+    values = {'C': [0.1, 1.0, 10.0], 'kernel': ['linear', 'rbf']}
+    theirs = GridSearchCV(SVC(), values, cv=3, return_train_score=True).fit(*IRIS)
+    ours = searched(
+        SVC(), {key: spaces.grid(own) for key, own in values.items()}, n_trials=None, return_train_score=True
+    )
+    order = [ours.cv_results_['params'].index(params) for params in theirs.cv_results_['params']]
+    assert len(ours.result_) == 6
+    for key, value in theirs.cv_results_.items():
+        if key.startswith(('param_', 'split', 'mean_test', 'std_test', 'rank', 'mean_train')):
+            assert ours.cv_results_[key][order].tolist() == value.tolist(), key
+    assert ours.best_score_ == theirs.best_score_
+    assert (ours.predict(IRIS[0]) == ours.best_estimator_.predict(IRIS[0])).all()
+
+
+def test_what_is_best_is_what_the_search_itself_found_best() -> None:
+    search = searched(SVC(), {'C': C, 'gamma': C}, load_breast_cancer(return_X_y=True))
+    assert search.result_.best is not None
+    assert search.best_score_ == pytest.approx(search.result_.best.loss)
+    assert search.best_params_ == search.result_.best.params
+    assert search.cv_results_['params'][search.best_index_] == search.best_params_
+    assert search.cv_results_['rank_test_score'][search.best_index_] == 1
+    again = cross_val_score(
+        clone(search.estimator).set_params(**search.best_params_), *load_breast_cancer(return_X_y=True), cv=3
+    )
+    assert search.best_score_ == pytest.approx(again.mean())
+
+
+def test_the_same_random_state_gives_the_same_search() -> None:
+    one, other, third = (searched(SVC(), {'C': C}, random_state=state, n_trials=12) for state in (1, 1, 2))
+    assert one.cv_results_['params'] == other.cv_results_['params'] != third.cv_results_['params']
+
+
+def test_a_random_state_object_fixes_the_search_and_goes_on() -> None:
+    state = np.random.RandomState(0)
+    one, other = (searched(SVC(), {'C': C}, random_state=state) for _ in range(2))
+    again = searched(SVC(), {'C': C}, random_state=np.random.RandomState(0))
+    assert one.best_params_ == again.best_params_ != other.best_params_
+
+
+def test_a_list_of_dicts_is_a_choice_of_one_of_them() -> None:
+    space = [{'kernel': ['linear'], 'C': [1, 10]}, {'kernel': ['rbf'], 'gamma': scipy.stats.loguniform(1e-3, 1)}]
+    results = searched(SVC(), space, n_trials=8, policy='fcfs').cv_results_
+    assert set(results['param_kernel']) == {'linear', 'rbf'}
+    assert (results['param_gamma'].mask == (results['param_kernel'] == 'linear')).all()
+    assert (results['param_C'].mask == (results['param_kernel'] == 'rbf')).all()
+
+
+def test_unsupervised_estimators_need_no_targets() -> None:
+    search = searched(PCA(), {'n_components': spaces.grid([1, 2, 3, 4])}, (IRIS[0],), n_trials=None)
+    assert search.best_params_ == GridSearchCV(PCA(), {'n_components': [1, 2, 3, 4]}, cv=3).fit(IRIS[0]).best_params_
+    assert search.transform(IRIS[0]).shape == (150, search.best_params_['n_components'])
+
+
+def test_a_regressor_is_one_and_a_classifier_is_one() -> None:
+    search = searched(Ridge(), {'alpha': C}, load_diabetes(return_X_y=True))
+    assert is_regressor(search) and not is_classifier(search)
+    assert search.score(*load_diabetes(return_X_y=True)) > 0.4
+    assert is_classifier(ShadhoSearchCV({'a': SVC(), 'b': GaussianNB()}, {}))
+
+
+def test_a_search_can_be_cloned_changed_and_pickled() -> None:
+    search = ShadhoSearchCV(make_pipeline(StandardScaler(), SVC()), {'svc__C': C}, n_trials=3, backend='inline', cv=2)
+    other = clone(search).set_params(estimator__svc__kernel='linear', n_trials=2).fit(*IRIS)
+    assert (search.n_trials, search.estimator.get_params()['svc__kernel']) == (3, 'rbf')
+    assert len(other.cv_results_['params']) == 2
+    back = pickle.loads(pickle.dumps(other))
+    assert (back.predict(IRIS[0]) == other.predict(IRIS[0])).all()
+    assert len(list(back.result_)) == 2
+
+
+def test_a_search_can_be_an_estimator_of_a_cross_validation() -> None:
+    search = ShadhoSearchCV(SVC(), {'C': C}, n_trials=2, backend='inline', cv=2)
+    assert cross_val_score(search, *IRIS, cv=3).min() > 0.5
+
+
+def test_without_refit_there_are_results_but_no_predictions() -> None:
+    search = searched(SVC(), {'C': C}, refit=False)
+    assert search.best_params_ == search.cv_results_['params'][search.best_index_]
+    assert not hasattr(search, 'predict')
+    assert not hasattr(search, 'best_estimator_')
+
+
+# --- metrics -------------------------------------------------------------------------------------
+
+
+def test_the_metric_that_refit_names_is_maximised() -> None:
+    search = searched(
+        SVC(), {'C': C}, load_breast_cancer(return_X_y=True), scoring=['precision', 'recall'], refit='recall'
+    )
+    assert search.multimetric_
+    assert search.result_.best is not None
+    assert search.best_score_ == pytest.approx(search.result_.best.loss)
+    assert search.best_score_ == search.cv_results_['mean_test_recall'].max()
+    assert search.cv_results_['mean_test_precision'].argmax() != search.best_index_
+    assert set(search.scorer_) == {'precision', 'recall'}
+
+
+def test_refit_may_be_a_function_of_the_results() -> None:
+    search = searched(
+        SVC(), {'C': C}, scoring=['accuracy', 'f1_macro'],
+        refit=lambda results: int(np.argmin(results['param_C'].astype(float))),
+    )  # fmt: skip
+    assert search.best_params_['C'] == min(search.cv_results_['param_C'])
+    assert not hasattr(search, 'best_score_')
+
+
+def test_a_function_may_score_by_several_metrics_at_once() -> None:
+    def scores(estimator: Any, X: Any, y: Any) -> dict[str, float]:
+        right = float((estimator.predict(X) == y).mean())
+        return {'right': right, 'wrong': 1 - right}
+
+    search = searched(SVC(), {'C': C}, scoring=scores, refit='right')
+    assert search.best_score_ == search.cv_results_['mean_test_right'].max()
+    with pytest.raises(ValueError, match='refit'):
+        searched(SVC(), {'C': C}, scoring=scores, refit='else')
+
+
+# --- spaces of estimators -------------------------------------------------------------------------
+
+
+def test_names_of_a_pipelines_parameters_may_be_flat_or_nested() -> None:
+    pipeline = make_pipeline(StandardScaler(), SVC())
+    flat = searched(pipeline, {'svc__C': C, 'svc__gamma': C})
+    nested = searched(pipeline, {'svc': {'C': C, 'gamma': C}})
+    assert flat.cv_results_['params'] == nested.cv_results_['params']
+    assert set(flat.best_params_) == {'svc__C', 'svc__gamma'}
+
+
+def test_names_of_exclusive_options_are_labels() -> None:
+    space = {
+        'exclusive': True,
+        'straight': {'kernel': 'linear', 'C': C},
+        'bent': {'kernel': ['rbf', 'poly'], 'C': C, 'gamma': C},
+    }
+    search = searched(SVC(), space, n_trials=10, policy='fcfs')
+    linear = search.cv_results_['param_kernel'] == 'linear'
+    assert 0 < linear.sum() < 10
+    assert (search.cv_results_['param_gamma'].mask == linear).all()
+    assert {search.result_.forest.tree(index).label for index in range(2)} == {'straight', 'bent'}
+
+
+def test_a_step_may_be_one_of_several_estimators_with_parameters_of_their_own() -> None:
+    pipeline = Pipeline([('reduce', 'passthrough'), ('svc', SVC())])
+    space = {
+        'reduce': {
+            'exclusive': True,
+            'pca': (PCA(), {'n_components': spaces.randint(1, 4)}),
+            'best': (SelectKBest(), {'k': spaces.randint(1, 4)}),
+            'all': 'passthrough',
+        },
+        'svc': {'C': C},
+    }
+    search = searched(pipeline, space, n_trials=12, policy='fcfs')
+    steps = [type(step).__name__ for step in search.cv_results_['param_reduce']]
+    assert set(steps) == {'PCA', 'SelectKBest', 'str'}
+    assert [name == 'PCA' for name in steps] == (~search.cv_results_['param_reduce__n_components'].mask).tolist()
+
+
+def test_a_dict_of_estimators_is_a_choice_among_them() -> None:
+    estimators = {
+        'svm': make_pipeline(StandardScaler(), SVC()),
+        'forest': RandomForestClassifier(5),
+        'bayes': GaussianNB(),
+    }
+    space = {'svm': {'svc__C': C}, 'forest': {'max_depth': spaces.randint(1, 4)}}
+    search = searched(estimators, space, n_trials=9, policy='fcfs')
+    results = search.cv_results_
+    assert set(results['param_estimator']) == set(estimators)
+    assert (results['param_svm__svc__C'].mask == (results['param_estimator'] != 'svm')).all()
+    assert type(search.best_estimator_) is type(estimators[search.best_params_['estimator']])
+    assert search.score(*IRIS) > 0.9
+    assert search.classes_.tolist() == [0, 1, 2]
+    assert 'svc__C' in str(search.best_params_) or search.best_params_['estimator'] != 'svm'
+
+
+def test_a_parameter_named_estimator_is_a_parameter() -> None:
+    space = {'estimator': [DecisionTreeClassifier(max_depth=1), GaussianNB()], 'n_estimators': [2, 3]}
+    search = searched(BaggingClassifier(random_state=0), space, n_trials=3)
+    assert set(search.best_params_) == {'estimator', 'n_estimators'}
+    assert isinstance(search.best_estimator_, BaggingClassifier)
+
+
+def test_values_that_are_dicts_or_lists_stay_what_they_are() -> None:
+    search = searched(SVC(), {'class_weight': [{0: 1, 1: 2, 2: 1}, 'balanced', None], 'C': C})
+    assert {str(value) for value in search.cv_results_['param_class_weight']} > {'balanced'}
+    assert any(isinstance(value, dict) for value in search.cv_results_['param_class_weight'])
+
+
+@pytest.mark.parametrize(
+    ('estimator', 'space', 'message'),
+    [
+        (SVC(), {'c': C}, "Invalid parameter 'c' for estimator SVC"),
+        (SVC(), C, 'must be a dict of its parameters'),
+        (SVC(), {'exclusive': True, 'C': C, 'gamma': C}, 'names of options are labels'),
+        (make_pipeline(SVC()), {'svc__C': C, 'svc': {'C': C}}, "'svc__C' twice"),
+        ({'svm': SVC()}, {'smv': {'C': C}}, "did you mean 'svm'"),
+        ({}, {}, 'empty dict'),
+        ({'svm': SVC(), 'ridge': Ridge()}, {}, 'of different kinds'),
+        (SVC(), {'C': np.random.RandomState}, 'rvs|Invalid|must be'),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused_before_anything_is_fitted(
+    estimator: Any, space: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        searched(estimator, space)
+
+
+class OnlyDraws:
+    """A distribution as RandomizedSearchCV takes it, without quantiles."""
+
+    def rvs(self, random_state: Any = None) -> float:
+        return 1.0
+
+
+def test_a_distribution_without_quantiles_is_refused() -> None:
+    with pytest.raises(SpaceError, match='no ppf'):
+        searched(SVC(), {'C': OnlyDraws()})
+
+
+# --- what fit passes on ----------------------------------------------------------------------------
+
+
+class Weighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Wants a weight for each sample, and knows how many there were."""
+
+    def __init__(self, a: float = 1.0) -> None:
+        self.a = a
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Weighted:
+        assert sample_weight is not None and len(sample_weight) == len(X)
+        self.total_ = float(np.sum(sample_weight))
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.full(len(X), self.classes_[0])
+
+
+def test_sample_weights_are_split_with_the_data() -> None:
+    search = searched(Weighted(), {'a': C}, fit={'sample_weight': np.full(150, 2.0)})
+    assert search.best_estimator_.total_ == 300
+
+
+def test_groups_are_kept_together() -> None:
+    groups = np.arange(150) % 5
+    search = searched(GaussianNB(), {'var_smoothing': [1e-9]}, cv=GroupKFold(5), fit={'groups': groups}, n_trials=1)
+    expected = cross_val_score(GaussianNB(), *IRIS, groups=groups, cv=GroupKFold(5))
+    assert [search.cv_results_[f'split{place}_test_score'][0] for place in range(5)] == expected.tolist()
+
+
+def test_all_settings_are_evaluated_on_the_same_splits() -> None:
+    search = searched(GaussianNB(), {'priors': [None]}, cv=KFold(3, shuffle=True), n_trials=4, random_state=None)
+    assert np.ptp(search.cv_results_['split0_test_score']) == 0
+
+
+# --- failures ----------------------------------------------------------------------------------------
+
+
+class Fails(GaussianNB):  # type: ignore[misc]
+    """Fails for some settings, and in one split only for others."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        if self.var_smoothing > 1e-9 or (self.var_smoothing > 1e-10 and (X[0] != IRIS[0][0]).any()):
+            raise ZeroDivisionError(f'{self.var_smoothing} is too much')
+        return super().fit(X, y)
+
+
+SMOOTHING = {'var_smoothing': [1e-12, 1e-10, 5e-10, 1e-8]}
+
+
+def test_a_setting_that_fails_scores_error_score_and_warns() -> None:
+    with pytest.warns(FitFailedWarning, match='ZeroDivisionError') as caught, warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'One or more of the test scores')
+        search = searched(Fails(), {'var_smoothing': spaces.grid(SMOOTHING['var_smoothing'])}, n_trials=None)
+    assert len(caught) == 1
+    means = dict(zip(search.cv_results_['param_var_smoothing'], search.cv_results_['mean_test_score']))
+    assert np.isnan(means[1e-8]) and np.isnan(means[5e-10]) and means[1e-12] > 0.9
+    assert search.best_params_['var_smoothing'] in (1e-12, 1e-10)
+    place = list(means).index(5e-10)
+    splits = [search.cv_results_[f'split{split}_test_score'][place] for split in range(3)]
+    assert 0 < sum(np.isnan(splits)) < 3
+
+
+def test_a_number_as_error_score_counts() -> None:
+    with pytest.warns(FitFailedWarning):
+        search = searched(Fails(), {'var_smoothing': spaces.grid([1e-12, 1e-8])}, n_trials=None, error_score=0.0)
+    assert sorted(search.cv_results_['mean_test_score'])[0] == 0.0
+
+
+def test_all_fits_that_fail_are_an_error_with_its_reason() -> None:
+    with pytest.raises(ValueError, match='(?s)All the 9 fits failed.*ZeroDivisionError'):
+        searched(Fails(), {'var_smoothing': [1e-8]}, n_trials=3)
+
+
+def test_error_score_raise_raises_what_the_estimator_raised() -> None:
+    with pytest.raises(ZeroDivisionError, match='too much'):
+        searched(Fails(), {'var_smoothing': [1e-8]}, error_score='raise')
+
+
+def test_what_a_scoring_function_raises_is_raised() -> None:
+    with pytest.raises(AttributeError, match='predict_proba'):
+        searched(SVC(), {'C': C}, scoring=['accuracy', 'neg_log_loss'], refit='accuracy')
+
+
+def test_a_search_without_time_for_a_trial_says_so() -> None:
+    with pytest.raises(ConfigurationError, match='no trial finished'):
+        searched(SVC(), {'C': C}, timeout=1e-9)
+
+
+# --- storage and backends ------------------------------------------------------------------------------
+
+
+def test_a_recorded_search_goes_on(tmp_path: Path) -> None:
+    options = {'storage': tmp_path / 'svm.db', 'exp_key': 'svm'}
+    first = searched(SVC(), {'C': C}, n_trials=3, **options)
+    second = searched(SVC(), {'C': C}, n_trials=5, **options)
+    whole = searched(SVC(), {'C': C}, n_trials=5)
+    assert second.cv_results_['params'][:3] == first.cv_results_['params']
+    assert second.cv_results_['mean_fit_time'][:3].tolist() == first.cv_results_['mean_fit_time'].tolist()
+    assert second.cv_results_['params'] == whole.cv_results_['params']
+    assert second.cv_results_['mean_test_score'].tolist() == whole.cv_results_['mean_test_score'].tolist()
+
+
+@pytest.mark.parametrize(
+    ('estimator', 'rows', 'options'), [(SVC(), 140, {}), (SVC(), 150, {'cv': 4}), (SVC(), 150, {'scoring': 'f1_macro'}),
+                                       (SVC(kernel='linear'), 150, {})],
+)  # fmt: skip
+def test_a_recorded_search_refuses_what_its_scores_cannot_be_compared_with(
+    estimator: Any, rows: int, options: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / 'svm.db'
+    searched(SVC(), {'C': C}, n_trials=2, storage=path)
+    with pytest.raises(StorageError, match='cannot be compared'):
+        searched(estimator, {'C': C}, tuple(own[:rows] for own in IRIS), n_trials=2, storage=path, **options)
+
+
+def test_the_result_can_be_reported() -> None:
+    pytest.importorskip('matplotlib').use('Agg')
+    search = searched(SVC(), {'C': C})
+    assert 'best loss 0.9' in search.result_.summary()
+    assert plot_history(search.result_) is not None
+
+
+@pytest.mark.parametrize(('n_jobs', 'name'), [(1, 'inline'), (2, 'local')])
+def test_n_jobs_says_how_many_trials_run_at_a_time(n_jobs: int, name: str) -> None:
+    search = searched(SVC(), {'C': C}, n_trials=3, n_jobs=n_jobs, backend='auto')
+    (use,) = search.result_.classes
+    assert (use.compute_class.slots, use.compute_class.name == 'inline') == (n_jobs, name == 'inline')
+    assert len(search.cv_results_['params']) == 3
+
+
+def test_n_jobs_is_refused_for_a_backend_that_has_slots_of_its_own() -> None:
+    with pytest.raises(ConfigurationError, match='slots of its own'):
+        searched(SVC(), {'C': C}, n_jobs=2, backend='workqueue')
