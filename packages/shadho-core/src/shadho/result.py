@@ -12,7 +12,7 @@ import numpy as np
 from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.history import History
-from shadho.records import ComputeClass, Result, Trial, TrialState
+from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
 from shadho.storage import Storage
 
@@ -31,6 +31,7 @@ __all__ = [
     'format_request',
     'format_seconds',
     'format_shares',
+    'reason_of',
     'shorten',
 ]
 
@@ -265,11 +266,9 @@ class SearchResult:
         try:
             for trial in self:
                 if trial.error is not None:
-                    message = trial.error.message.partition('\n')[0]
-                    # Messages of exceptions often hold the values that were tried: one stands for all.
-                    reason = trial.error.kind, message.partition(':')[0] if trial.error.kind == 'exception' else message
+                    reason = reason_of(trial.error)
                     reasons[reason] += 1
-                    examples.setdefault(reason, message)
+                    examples.setdefault(reason, trial.error.message.partition('\n')[0])
         except StorageError as error:
             return [f'    {error}']
         lines = [f'    {count} x {reason[0]}: {examples[reason]}' for reason, count in reasons.most_common(limit)]
@@ -287,6 +286,20 @@ def finished_trials(storage: Storage) -> Iterator[Trial]:
             trial = running.pop(record.trial, None)
             if trial is not None:
                 yield trial.with_result(record)
+
+
+def reason_of(error: TrialError) -> tuple[str, str]:
+    """Return what failures that are alike have in common.
+
+    Messages of exceptions often hold the values that were tried: one stands for all.
+
+    Examples
+    --------
+    >>> reason_of(TrialError('exception', 'ValueError: C=-1 is negative'))
+    ('exception', 'ValueError')
+    """
+    first = error.message.partition('\n')[0]
+    return error.kind, first.partition(':')[0] if error.kind == 'exception' else first
 
 
 def format_counts(finished: int, failed: int, running: int, limit: int | None = None) -> str:

@@ -14,6 +14,7 @@ from shadho.cli.completion import completion
 from shadho.cli.doctor import doctor
 from shadho.cli.export import export
 from shadho.cli.look import best, plan, status, trials
+from shadho.cli.report import report
 from shadho.cli.run import resume, run
 from shadho.errors import PluginError
 from shadho.plugins import Plugin
@@ -27,7 +28,7 @@ def cli() -> None:
     """SHADHO: hyperparameter search that decides what to run from where a slot is free."""
 
 
-for _command in (run, resume, status, best, trials, export, plan, doctor, completion):
+for _command in (run, resume, status, best, trials, export, report, plan, doctor, completion):
     cli.add_command(_command)
 
 

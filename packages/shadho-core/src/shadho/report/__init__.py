@@ -1,7 +1,8 @@
-"""Pictures of a search; matplotlib is imported when one is drawn (``pip install shadho-core[report]``)."""
+"""Pictures of a search, and its page; libraries are imported when one is drawn (``pip install shadho-core[report]``)."""
 
 from __future__ import annotations
 
+from shadho.report.document import to_html
 from shadho.report.history import plot_history
 from shadho.report.importance import Importance, parameter_importance
 from shadho.report.pictures import (
@@ -23,4 +24,5 @@ __all__ = [
     'plot_slice',
     'plot_timeline',
     'plot_trees',
+    'to_html',
 ]

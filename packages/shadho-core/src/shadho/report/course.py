@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.records import TrialState
+from shadho.records import Trial, TrialState
 from shadho.report.parameters import Parameter, read_parameters
 from shadho.result import SearchResult, shorten
 
@@ -42,6 +41,7 @@ class Course:
     Attributes
     ----------
     result : SearchResult
+    trials : list of Trial
     ids : array of int, shape (trials,)
     trees : array of object, shape (trials,)
         Numbers of trees may be greater than any fixed-width integer.
@@ -55,6 +55,7 @@ class Course:
     """
 
     result: SearchResult
+    trials: list[Trial]
     ids: npt.NDArray[np.int64]
     trees: npt.NDArray[np.object_]
     classes: npt.NDArray[np.object_]
@@ -62,33 +63,23 @@ class Course:
     finished: Floats
     losses: Floats
     failed: Mask
-    _points: list[tuple[float, ...]]
-    _params: list[Any]
 
     @classmethod
     def of(cls, result: SearchResult | Course) -> Course:
         """Read the trials of a search once; what has been read comes back as it is."""
         if isinstance(result, Course):
             return result
-        rows = [
-            (
-                trial.id, trial.tree, trial.compute_class, trial.started, trial.finished,
-                np.nan if trial.loss is None else trial.loss, trial.state is TrialState.FAILED, trial.point, trial.params,
-            )
-            for trial in result
-        ]  # fmt: skip
-        ids, trees, classes, started, finished, losses, failed, points, params = zip(*rows) if rows else ((),) * 9
+        trials = list(result)
         return cls(
             result,
-            np.array(ids, int),
-            np.array(trees, object),
-            np.array(classes, object),
-            np.array(started, float),
-            np.array(finished, float),
-            np.array(losses, float),
-            np.array(failed, bool),
-            list(points),
-            list(params),
+            trials,
+            np.array([trial.id for trial in trials], int),
+            np.array([trial.tree for trial in trials], object),
+            np.array([trial.compute_class for trial in trials], object),
+            np.array([trial.started for trial in trials], float),
+            np.array([trial.finished for trial in trials], float),
+            np.array([np.nan if trial.loss is None else trial.loss for trial in trials], float),
+            np.array([trial.state is TrialState.FAILED for trial in trials], bool),
         )
 
     def __len__(self) -> int:
@@ -133,7 +124,7 @@ class Course:
     @cached_property
     def parameters(self) -> list[Parameter]:
         """All parameters that a trial had, in the order of the space."""
-        return read_parameters(self.result.forest, list(self.trees), self._points, self._params)
+        return read_parameters(self.result.forest, self.trials)
 
     def best_so_far(self) -> tuple[Mask, Floats]:
         """Return which trials have a finite loss, and the best loss up to each of them."""

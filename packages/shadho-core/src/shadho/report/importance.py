@@ -72,7 +72,7 @@ class Importance:
     def measure(self) -> str:
         """What the shares are of, for an axis."""
         loss = 'log of the loss' if self.log else 'loss'
-        return f'share of the variance of the {loss} (the model explains {max(0.0, self.explained):.0%})'
+        return f'share of the variance of the {loss}\n(the model explains {max(0.0, self.explained):.0%} of it)'
 
     @property
     def rest(self) -> float:
@@ -233,7 +233,9 @@ def _marginals(lower: Floats, upper: Floats, values: Floats) -> tuple[float, flo
 
 
 def _variance_of_groups(means: Floats, codes: Floats) -> float:
-    """Return the variance of the means of trees that decided alike."""
-    _, groups, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    own = np.bincount(groups.ravel(), weights=means) / counts
-    return float(counts @ (own - means.mean()) ** 2) / len(means)
+    """Return the variance of the means of trees that decided alike, among those where there was something to decide."""
+    active = codes != _INACTIVE
+    own = means[active]
+    _, groups, counts = np.unique(codes[active], return_inverse=True, return_counts=True)
+    of_groups = np.bincount(groups.ravel(), weights=own) / counts
+    return float(counts @ (of_groups - own.mean()) ** 2) / len(means)

@@ -17,9 +17,10 @@ from shadho.report.parallel import lay_axes
 from shadho.report.parameters import Parameter
 from shadho.report.selection import choose_pair, choose_parameter
 from shadho.report.surface import smooth
+from shadho.report.ticks import round_ticks
 from shadho.report.timeline import Timeline, lay_out
 from shadho.report.trees import TreeResult, sum_up_trees
-from shadho.result import SearchResult
+from shadho.result import SearchResult, shorten
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -64,7 +65,7 @@ def trees(result: SearchResult | Course, limit: int = 20) -> Figure:
     """
     course = Course.of(result)
     found = [own for own in sum_up_trees(course, limit) if len(own.losses)]
-    ticks = {'tickvals': list(range(len(found))), 'ticktext': [text(own.label) for own in found]}
+    ticks = {'tickvals': list(range(len(found))), 'ticktext': [text(shorten(own.label, 28)) for own in found]}
     loss = {**axis_of_loss(course), 'showgrid': True}
     fig = figure(course.title(), loss, {**ticks, 'autorange': 'reversed', 'showgrid': False}, 120 + 34 * len(found))
     fig.update_layout(showlegend=False)
@@ -94,8 +95,12 @@ def importance(result: SearchResult | Course, limit: int = 15, known: Importance
     course = Course.of(result)
     own = known or parameter_importance(course)
     names, shares, spread = own.names[:limit], own.shares[:limit], own.spread[:limit]
-    across = {'title': {'text': own.measure}, 'tickformat': '.0%', 'range': [0, 1.05 * max([*(shares + spread), 0.1])]}
-    ticks = {'tickvals': list(range(len(names))), 'ticktext': [text(name) for name in names]}
+    across = {
+        'title': {'text': own.measure.replace('\n', '<br>')},
+        'tickformat': '.0%',
+        'range': [0, 1.05 * max([*(shares + spread), 0.1])],
+    }
+    ticks = {'tickvals': list(range(len(names))), 'ticktext': [text(shorten(name, 28)) for name in names]}
     fig = figure(
         course.title(), {**across, 'showgrid': True}, {**ticks, 'autorange': 'reversed', 'showgrid': False},
         120 + 28 * len(names),
@@ -189,7 +194,12 @@ def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | N
     course = Course.of(result)
     axes = lay_axes(course, names)
     fig = figure(
-        course.title(), {}, {}, 460, margin={'l': 60, 'r': 60, 't': 96, 'b': 24}, meta={'width': 110 * len(axes)}
+        course.title(),
+        {},
+        {},
+        460,
+        margin={'l': 110 if len(axes) and axes[0].name == 'tree' else 50, 'r': 50, 't': 96, 'b': 24},
+        meta={'width': 110 * len(axes)},
     )
     if not axes:
         return fig
@@ -347,8 +357,7 @@ def _scale(course: Course) -> list[tuple[float, str]]:
 
 
 def _colorbar(course: Course, low: float, high: float) -> dict[str, Any]:
-    ticks = np.linspace(low, high, 5)
-    told = [f'{10**tick if course.is_log else tick:.3g}' for tick in ticks]
+    ticks, told = zip(*round_ticks(low, high, course.is_log))
     return {'tickvals': ticks, 'ticktext': told, 'thickness': 12, 'outlinewidth': 0, 'title': {'text': 'loss'}}
 
 

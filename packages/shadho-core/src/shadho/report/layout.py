@@ -30,7 +30,7 @@ DARK = {
 """What each colour becomes on a dark page, where it is another."""
 
 _MANY = 1000
-"""Points from which WebGL draws them."""
+"""Trials from which WebGL draws them."""
 
 
 def figure(title: str, xaxis: dict[str, Any], yaxis: dict[str, Any], height: int = 420, **layout: Any) -> Figure:
@@ -59,6 +59,9 @@ def figure(title: str, xaxis: dict[str, Any], yaxis: dict[str, Any], height: int
             'interactive figures need plotly, which is not installed: pip install "shadho-core[report]"'
         ) from error
     common = {'gridcolor': GRID, 'linecolor': FAINT, 'tickcolor': FAINT, 'zeroline': False, 'automargin': True}
+    for axis in (xaxis, yaxis):
+        if 'title' in axis:
+            axis['title'] = {'standoff': 8, 'font': {'size': 13}, **axis['title']}
     own = {
         'title': {'text': text(title), 'x': 0, 'xref': 'paper', 'font': {'size': 16}},
         'template': None,
@@ -69,7 +72,14 @@ def figure(title: str, xaxis: dict[str, Any], yaxis: dict[str, Any], height: int
         'height': height,
         'hovermode': 'closest',
         'hoverlabel': {'bgcolor': PAPER, 'bordercolor': FAINT, 'font': {'color': INK}},
-        'legend': {'orientation': 'h', 'x': 0, 'y': 1, 'yanchor': 'bottom', 'itemsizing': 'constant'},
+        'legend': {
+            'orientation': 'h',
+            'x': 0,
+            'y': 1.03,
+            'bgcolor': 'rgba(0,0,0,0)',
+            'yanchor': 'bottom',
+            'itemsizing': 'constant',
+        },
         'xaxis': {**common, 'showgrid': False, 'showline': True, 'ticks': 'outside', **xaxis},
         'yaxis': {**common, **yaxis},
         **layout,
@@ -105,7 +115,7 @@ def compact(values: npt.ArrayLike) -> npt.NDArray[Any]:
 
 def axis_of_loss(course: Course) -> dict[str, Any]:
     """Return the axis of the loss."""
-    scale = {'type': 'log', 'dtick': 'D2' if course.decades <= 3 else None} if course.is_log else {'type': 'linear'}
+    scale = _log_scale(course.decades) if course.is_log else {'type': 'linear'}
     ends = {} if course.is_finite.any() else {'showticklabels': False}
     return {'title': {'text': course.loss_name}, **scale, **ends}
 
@@ -114,7 +124,14 @@ def axis_of_parameter(own: Parameter) -> dict[str, Any]:
     """Return the axis of a parameter: logarithmic, or with categories, where it is so."""
     title = {'text': text(own.name)}
     if not own.labels:
-        return {'title': title, 'type': 'log' if own.log else 'linear'}
+        known = own.places[own.active]
+        return {'title': title, **(_log_scale(float(np.ptp(known))) if own.log else {'type': 'linear'})}
     places, labels = zip(*own.ticks())
     ticks = {'tickmode': 'array', 'tickvals': places, 'ticktext': [text(label) for label in labels]}
     return {'title': title, **ticks, 'range': [-0.5, len(own.labels) - 0.5]}
+
+
+def _log_scale(decades: float) -> dict[str, Any]:
+    """Return a logarithmic axis with about as many ticks as any other."""
+    every = 'D2' if decades <= 2.5 else max(1, round(decades / 7))
+    return {'type': 'log', 'dtick': every if decades > 0.5 else None}

@@ -10,10 +10,11 @@ import numpy as np
 from shadho.report.course import OTHER, Course, Floats, Mask
 from shadho.report.parameters import Parameter, find_parameter
 from shadho.report.selection import by_importance
+from shadho.report.ticks import round_ticks
 
-__all__ = ['Axis', 'lay_axes']
+__all__ = ['MOST_AXES', 'Axis', 'lay_axes']
 
-_MOST = 12
+MOST_AXES = 12
 _FOOT = -0.12
 """Where inactive parameters stand, below the unit interval."""
 
@@ -54,7 +55,7 @@ def lay_axes(course: Course, names: Sequence[str] | None = None) -> list[Axis]:
     if not rows.any():
         return []
     if names is None:
-        chosen = {own.name for own in by_importance(course)[:_MOST]}
+        chosen = {own.name for own in by_importance(course)[:MOST_AXES]}
         own = [each for each in course.parameters if each.name in chosen]
     else:
         own = [find_parameter(course.parameters, name) for name in names]
@@ -86,5 +87,4 @@ def _tree_axis(course: Course) -> Axis:
 def _loss_axis(course: Course) -> Axis:
     places = course.places[course.is_finite]
     low, high = float(places.min()), float(places.max())
-    ticks = [(float(tick), f'{10**tick if course.is_log else tick:.3g}') for tick in np.linspace(low, high, 6)]
-    return Axis('loss', places, (low, high if high > low else low + 1.0), ticks if high > low else ticks[:1])
+    return Axis('loss', places, (low, high if high > low else low + 1.0), round_ticks(low, high, course.is_log))

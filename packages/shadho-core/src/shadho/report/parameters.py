@@ -15,6 +15,8 @@ import numpy.typing as npt
 from shadho.errors import ConfigurationError, nearest
 from shadho.forest import Forest, Leaf, Path
 from shadho.forest.tree import show_path
+from shadho.records import Trial
+from shadho.report.ticks import round_ticks
 from shadho.result import shorten
 
 __all__ = ['Parameter', 'find_parameter', 'pairs', 'read_parameters']
@@ -84,36 +86,24 @@ class Parameter:
                 :: math.ceil(len(self.labels) / (2 * most))
             ]
         known = np.unique(places)
-        chosen = known if len(known) <= most else np.linspace(known[0], known[-1], most)
-        return [(float(place), f'{10**place if self.log else place:.3g}') for place in chosen]
+        if len(known) > most:
+            return round_ticks(float(known[0]), float(known[-1]), self.log, most)
+        return [(float(place), f'{10**place if self.log else place:.3g}') for place in known]
 
 
-def read_parameters(
-    forest: Forest, trees: Sequence[int], points: Sequence[Sequence[float]], params: Sequence[Any]
-) -> list[Parameter]:
-    """Return the parameters that trials have, in the order of trees and of the leaves of each.
-
-    Parameters
-    ----------
-    forest : Forest
-    trees : sequence of int
-        The tree of each trial.
-    points : sequence
-        The point of each trial in the unit cube of its tree.
-    params : sequence
-        What each objective received.
-    """
+def read_parameters(forest: Forest, trials: Sequence[Trial]) -> list[Parameter]:
+    """Return the parameters that trials have, in the order of trees and of the leaves of each."""
     found: dict[Path, tuple[Leaf, list[Any], list[float], list[int]]] = {}
-    for tree in sorted(set(trees)):
+    for tree in sorted({trial.tree for trial in trials}):
         for leaf in forest.tree(tree).leaves:
             found.setdefault(leaf.path, (leaf, [], [], []))
-    for row, (tree, point, own) in enumerate(zip(trees, points, params)):
-        for leaf, coordinate in zip(forest.tree(tree).leaves, point):
+    for row, trial in enumerate(trials):
+        for leaf, coordinate in zip(forest.tree(trial.tree).leaves, trial.point):
             _, values, coordinates, rows = found[leaf.path]
-            values.append(_at(own, leaf.path))
+            values.append(_at(trial.params, leaf.path))
             coordinates.append(coordinate)
             rows.append(row)
-    return [_column(len(trees), *column) for column in found.values()]
+    return [_column(len(trials), *column) for column in found.values()]
 
 
 def find_parameter(parameters: Sequence[Parameter], name: str) -> Parameter:

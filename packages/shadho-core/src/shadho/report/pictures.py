@@ -15,6 +15,7 @@ from shadho.report.layout import BLUES
 from shadho.report.parallel import lay_axes
 from shadho.report.selection import choose_pair, choose_parameter
 from shadho.report.surface import smooth
+from shadho.report.ticks import round_ticks
 from shadho.report.timeline import lay_out
 from shadho.report.trees import sum_up_trees
 from shadho.result import SearchResult, shorten
@@ -168,7 +169,9 @@ def plot_contour(result: SearchResult, x: str | None = None, y: str | None = Non
     rows = course.is_finite & across.active & up.active
     size = float(np.clip(100 / np.sqrt(rows.sum()), 1.5, 5))
     ax.plot(across.values[rows], up.values[rows], 'o', color='white', markeredgecolor=INK, markeredgewidth=size / 8, markersize=size)  # fmt: skip
-    bar = ax.figure.colorbar(filled, ax=ax, label='loss', ticks=np.linspace(surface.low, surface.high, 5))
+    bar = ax.figure.colorbar(
+        filled, ax=ax, label='loss', ticks=[place for place, _ in round_ticks(surface.low, surface.high, course.is_log)]
+    )
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(lambda place, _: f'{10**place if course.is_log else place:.3g}')
     return ax

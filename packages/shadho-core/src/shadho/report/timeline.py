@@ -46,9 +46,9 @@ class ClassRows:
 
     @property
     def title(self) -> str:
-        """Its name, slots and utilisation, on three lines."""
+        """Its name, and its slots and utilisation, on two lines."""
         slots = f'{self.slots:,} slot{"s" if self.slots != 1 else ""}'
-        return f'{shorten(self.name, 24)}\n{slots}\n{self.utilisation:.0%} busy'
+        return f'{shorten(self.name, 24)}\n{slots}, {self.utilisation:.0%} busy'
 
 
 @attrs.frozen(eq=False)

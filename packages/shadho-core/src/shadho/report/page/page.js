@@ -1,0 +1,109 @@
+'use strict';
+
+// The page: render(data) shows what shadho.report.payload made, now or again with newer data.
+
+let current = null;
+const seen = new Set(); // sections that are, or were, near the screen: the others wait
+
+function render(data) {
+  for (const column of data.trials.columns) column.values = shared(column.values, data);
+  data.trials.results = shared(data.trials.results, data);
+  data.trials.hosts = shared(data.trials.hosts, data);
+  current = data;
+  texts = [];
+  document.title = `${data.title} · SHADHO`;
+  document.querySelector('#title').textContent = data.title;
+  renderFacts(data);
+  renderTrees(shared(data.trees, data));
+  renderFailures(data.failures);
+  for (const id of Object.keys(data.figures)) {
+    offer(id, data, drawNow);
+    if (seen.has(id)) drawNow(id);
+  }
+  drawTable(data);
+}
+
+function shared(value, data) {
+  return Array.isArray(value) ? value : data.arrays[value.$];
+}
+
+function drawNow(id) {
+  draw(id, current, (trial) => openTrial(trial, current));
+}
+
+function renderFacts({ facts, best }) {
+  document.querySelector('#facts').replaceChildren(...facts.map(([name, value]) => {
+    const fact = element('div');
+    fact.append(element('dt', name), element('dd', value));
+    return fact;
+  }));
+  const node = document.querySelector('#best');
+  node.hidden = !best;
+  if (!best) return;
+  const link = element('button', `trial ${best.trial}`, 'link');
+  link.type = 'button';
+  link.onclick = () => openTrial(best.trial, current);
+  const list = element('ul');
+  for (const [name, value] of best.params) {
+    const item = element('li', `${name} = `);
+    item.append(element('b', value));
+    list.append(item);
+  }
+  node.replaceChildren('Best: ', link, list);
+}
+
+function renderTrees(trees) {
+  const table = document.querySelector('#trees table');
+  const titles = ['tree', 'trials', 'failed', 'best', 'median', 'mean seconds'];
+  const head = element('tr');
+  titles.forEach((title, place) => head.append(element('th', title, place ? 'number' : '')));
+  table.replaceChildren(head, ...trees.map((tree) => {
+    const line = element('tr');
+    const name = element('td');
+    const swatch = element('span', '', 'swatch');
+    swatch.style.background = resolve(tree.colour, current);
+    name.append(swatch, tree.label);
+    const numbers = [tree.trials, tree.failed, tree.best, tree.median, tree.seconds];
+    line.append(name, ...numbers.map((value) => element('td', value === null ? '-' : String(Number(value.toPrecision(4))), 'number')));
+    return line;
+  }));
+}
+
+function renderFailures({ shown, more }) {
+  const list = document.querySelector('#failures .list');
+  list.replaceChildren(...shown.map((failure) => {
+    const node = element('details');
+    const summary = element('summary');
+    summary.append(element('b', `${failure.count.toLocaleString('en')} ×`), element('span', `${failure.kind}: `, 'failed'), failure.message);
+    const trials = element('p', failure.count > failure.trials.length ? 'Among them: ' : '');
+    for (const id of failure.trials) {
+      const link = element('button', `trial ${id}`, 'link');
+      link.type = 'button';
+      link.onclick = () => openTrial(id, current);
+      trials.append(link, ' ');
+    }
+    node.append(summary, trials);
+    if (failure.traceback) node.append(element('pre', failure.traceback));
+    return node;
+  }));
+  if (more) list.append(element('p', `… and ${more} more reasons`, 'note'));
+  if (!shown.length) list.append(element('p', 'No trial failed.', 'note'));
+}
+
+function listen() {
+  const watcher = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting || seen.has(target.id)) continue;
+      seen.add(target.id);
+      drawNow(target.id);
+    }
+  }, { rootMargin: '400px' });
+  for (const id of Object.keys(current.figures)) watcher.observe(document.getElementById(id));
+  dark.addEventListener('change', () => render(current));
+  document.querySelector('#trials input').oninput = (event) => { view.text = event.target.value; view.page = 0; drawTable(current); };
+  document.querySelector('#trials .previous').onclick = () => { view.page -= 1; drawTable(current); };
+  document.querySelector('#trials .next').onclick = () => { view.page += 1; drawTable(current); };
+}
+
+render(JSON.parse(document.querySelector('#data').textContent));
+listen();
