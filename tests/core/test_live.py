@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import attrs
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from rich.console import Console
 
 from shadho import ComputeClass, Forest, Hardware, Shadho, Trial, TrialState, plugins, spaces
-from shadho.live import LiveDisplay, PlainDisplay, _make_live, make_display
+from shadho.live import make_display
+from shadho.live.lines import PlainDisplay
+from shadho.live.terminal import LiveDisplay, _make_live
 from shadho.records import TrialError
 from shadho.result import SearchInfo
 from shadho.scheduling import ClassPlan
@@ -101,8 +105,8 @@ def test_the_panel_shows_counts_rate_times_classes_and_the_best_trial(live):
         '4 trials, 1 failed, 1 running, 12 trials/min',
         '20.0 s elapsed, 40.0 s left',
         '━' * 24,
-        'compute class  busy  finished  hardware',
-        'box             1/2         4  2 cores, 4 GiB',
+        'compute class  busy  finished    rate  hardware',
+        'box             1/2         4  12/min  2 cores, 4 GiB',
         'best loss 0.25 (trial 1: x=0.5)',
         'trial 3 failed (exception: ValueError: no luck)',
     ]
@@ -169,7 +173,7 @@ def test_more_compute_classes_than_fit_are_counted(live):
 def test_the_panel_follows_a_change_of_the_compute_classes(live):
     display, _ = live(classes=())
     display.shadho_plan_changed(classes=[BOX], placement=())
-    assert 'box             0/2         0  2 cores, 4 GiB' in content(display)
+    assert 'box             0/2         0   0/s  2 cores, 4 GiB' in content(display)
 
 
 def test_the_panel_shows_what_a_slot_of_each_class_is_worth_and_its_trees(live):
@@ -178,11 +182,12 @@ def test_the_panel_shows_what_a_slot_of_each_class_is_worth_and_its_trees(live):
     large = ComputeClass('large', slots=20, hardware=Hardware(cores=16))
     plans = (ClassPlan('large', 20, 0.0371, ((0, 0.9), (1, 0.1))), ClassPlan('box', 2, 0.0, ((1, 1.0),)))
     display.shadho_plan_changed(classes=[large, BOX], placement=plans)
+    search.time = 2.0
     search.finish(0.25)
     assert content(display)[-4:-1] == [
-        'compute class  busy  finished  +1 slot  trees by their time',
-        'large          0/20         0    +3.7%  rbf 90%, linear 10%',
-        'box             0/2         1        -  linear 100%',
+        'compute class  busy  finished    rate  +1 slot  trees by their time',
+        'large          0/20         0     0/s    +3.7%  rbf 90%, linear 10%',
+        'box             0/2         1  30/min        -  linear 100%',
     ]
 
 
@@ -190,9 +195,9 @@ def test_the_panel_follows_a_change_of_the_placement(live):
     display, _ = live()
     for share in (0.5, 0.75):
         display.shadho_plan_changed(classes=[BOX], placement=[ClassPlan('box', 2, 0.5, ((0, share),))])
-        assert content(display)[-2] == f'box             0/2         0   +50.0%  all {share:.0%}'
+        assert content(display)[-2] == f'box             0/2         0   0/s   +50.0%  all {share:.0%}'
     display.shadho_plan_changed(classes=[BOX], placement=())
-    assert content(display)[-2] == 'box             0/2         0  2 cores, 4 GiB'
+    assert content(display)[-2] == 'box             0/2         0   0/s  2 cores, 4 GiB'
 
 
 def test_a_search_tells_the_display_what_it_plans(live):
@@ -207,7 +212,7 @@ def test_a_class_that_is_not_planned_yet_shows_its_hardware_beside_those_that_ar
     new = ComputeClass('new', slots=3, hardware=Hardware(cores=8))
     display.shadho_plan_changed(classes=[BOX, new], placement=[ClassPlan('box', 2, 0.5, ((0, 1.0),))])
     header, box, other = content(display)[-4:-1]
-    assert box == 'box             0/2         0   +50.0%  all 100%'
+    assert box == 'box             0/2         0   0/s   +50.0%  all 100%'
     assert other.endswith('8 cores')
     assert other.index('8 cores') == header.index('trees by their time')
 
@@ -390,3 +395,36 @@ def test_a_search_ends_with_its_summary_on_standard_error(capsys):
         display=False, plugins=[PlainDisplay()],
     ).run()  # fmt: skip
     assert capsys.readouterr().err.endswith(result.summary() + '\n')
+
+
+# --- a notebook --------------------------------------------------------------------------------------
+
+CELL = """
+import time
+from shadho import Shadho, spaces
+
+def objective(params):
+    time.sleep(0.2)
+    return params['x']
+
+Shadho('cell', objective, {'x': spaces.uniform(0, 1)}, max_tasks=8, seed=0, storage=None, backend='inline').run()
+"""
+
+
+def test_a_cell_of_a_notebook_shows_the_panel_and_the_summary_in_its_place():
+    cell = nbformat.v4.new_code_cell(CELL)
+    shown = []
+
+    class Client(NotebookClient):
+        def process_message(self, message, *rest):
+            if message['msg_type'] in ('display_data', 'update_display_data'):
+                shown.append(message['content']['data']['text/html'])
+            return super().process_message(message, *rest)
+
+    Client(nbformat.v4.new_notebook(cells=[cell]), timeout=300).execute()
+    panel, summary = shown[0], shown[-1]
+    assert len(shown) > 2
+    assert 'compute class  busy  finished' in panel
+    assert 'cell: 8 trials in' in summary
+    assert [output.output_type for output in cell.outputs] == ['display_data', 'execute_result']
+    assert cell.outputs[0].data['text/html'] == summary

@@ -38,7 +38,7 @@ def _modules() -> Iterator[str]:
     for package in (shadho, shadho_local, shadho_mpi, shadho_workqueue):
         yield package.__name__
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):
-            if info.name not in ('shadho.live', 'shadho_workqueue.task'):  # made to be run, not imported
+            if info.name not in ('shadho_workqueue.task',):  # made to be run, not imported
                 yield info.name
 
 

@@ -1,0 +1,27 @@
+"""Progress for people: a live panel on a terminal or in a notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from shadho.live.lines import PlainDisplay
+
+__all__ = ['make_display']
+
+
+def make_display() -> PlainDisplay:
+    """Return the display that suits a notebook, or standard error."""
+    if _in_notebook():
+        from shadho.live.notebook import NotebookDisplay
+
+        return NotebookDisplay()
+    if sys.stderr.isatty() and os.environ.get('TERM') not in ('dumb', 'unknown'):
+        from shadho.live.terminal import LiveDisplay
+
+        return LiveDisplay()
+    return PlainDisplay()
+
+
+def _in_notebook() -> bool:
+    return 'ipykernel' in sys.modules

@@ -1,0 +1,181 @@
+"""Progress as plain lines, and what every display knows of a search."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from shadho.plugins.hookspecs import hookimpl
+from shadho.records import ComputeClass, Trial, TrialState
+from shadho.result import SearchInfo, SearchResult, format_best, format_counts, format_request, format_seconds
+from shadho.scheduling import ClassPlan
+
+__all__ = ['PlainDisplay', 'describe_failure', 'describe_rate']
+
+
+class PlainDisplay:
+    """A line when the search begins, one every few seconds, and the summary at its end.
+
+    Parameters
+    ----------
+    interval : float, default 10.0
+        Seconds between lines.
+    """
+
+    FAILURES = 3
+    """Failed trials that are told of: the first ones here, the latest ones in the live panel."""
+
+    def __init__(self, interval: float = 10.0) -> None:
+        self.interval = interval
+        self.running: Counter[str] = Counter()
+        self.finished: Counter[TrialState] = Counter()
+        self.per_class: Counter[str] = Counter()
+        self.recent: deque[tuple[float, str]] = deque(maxlen=200)
+        self.failures: deque[Trial] = deque(maxlen=self.FAILURES)
+        self.classes: Sequence[ComputeClass] = ()
+        self.plans: dict[str, ClassPlan] = {}
+        self.best: Trial | None = None
+        self.line_at = time.monotonic()
+
+    @hookimpl
+    def shadho_plan_changed(self, classes: Sequence[ComputeClass], placement: Sequence[ClassPlan]) -> None:
+        self.classes = classes
+        self.plans = {own.name: own for own in placement}
+
+    @hookimpl
+    def shadho_search_started(self, search: SearchInfo) -> None:
+        self.info = search
+        self.classes = search.classes
+        self.best = search.best
+        self.begun = search.now()
+        self.recent.append((self.begun, ''))
+        self.recorded = search.recorded
+        self.begin()
+
+    @hookimpl
+    def shadho_trial_dispatched(self, trial: Trial) -> None:
+        self.running[trial.compute_class] += 1
+
+    @hookimpl
+    def shadho_trial_finished(self, trial: Trial) -> None:
+        self.running[trial.compute_class] -= 1
+        self.finished[trial.state] += 1
+        self.per_class[trial.compute_class] += 1
+        self.recent.append((self.info.now(), trial.compute_class))
+        if trial.state is TrialState.FAILED:
+            self.failures.append(trial)
+            self.tell_failure(trial)
+        elif self._is_better(trial):
+            self.best = trial
+        self.tick()
+
+    @hookimpl
+    def shadho_search_finished(self, result: SearchResult) -> None:
+        self.end()
+        print(result.summary(), file=sys.stderr, flush=True)
+
+    def _is_better(self, trial: Trial) -> bool:
+        if self.best is None or self.best.loss is None or trial.loss is None:
+            return True
+        sign = -1 if self.info.direction == 'maximize' else 1
+        return sign * trial.loss < sign * self.best.loss
+
+    # --- what the two displays show --------------------------------------------------------------
+
+    def headline(self) -> str:
+        """Say what is searched, how and where."""
+        info = self.info
+        trees = f'{info.forest.count:,} tree{"s" if info.forest.count != 1 else ""}'
+        classes = (
+            '; '.join(f'{own.name} x {own.slots}, {format_request(own)} each' for own in self.classes)
+            or 'no workers yet'
+        )
+        resumed = f', going on after {_trials(self.recorded)}' if self.recorded else ''
+        return f'{info.exp_key}: {trees}, method {info.method}, policy {info.policy}, {info.backend} backend ({classes}){resumed}'
+
+    def counts(self) -> str:
+        """Say how many trials are finished, failed and running; those of earlier runs count as finished."""
+        total = self.recorded + sum(self.finished.values())
+        failed = self.info.failed + self.finished[TrialState.FAILED]
+        return format_counts(total, failed, sum(self.running.values()), self.info.limit)
+
+    def rate(self) -> float:
+        """Return trials per second, of late."""
+        return self._per_second(len(self.recent) - 1)
+
+    def rates(self) -> dict[str, float]:
+        """Return trials per second of each compute class, of late."""
+        _, *since = (name for _, name in self.recent)
+        return {name: self._per_second(count) for name, count in Counter(since).items()}
+
+    def _per_second(self, count: int) -> float:
+        span = self.info.now() - self.recent[0][0]
+        return count / span if span > 0 else 0.0
+
+    def remaining(self) -> float | None:
+        """Return seconds until the nearer limit, as far as it can be told."""
+        limits = []
+        if self.info.timeout is not None:
+            limits.append(self.begun + self.info.timeout - self.info.now())
+        if self.info.limit is not None and self.rate() > 0:
+            left = self.info.limit - self.recorded - sum(self.finished.values())
+            limits.append(left / self.rate())
+        return max(0.0, min(limits)) if limits else None
+
+    def best_line(self, limit: int = 200) -> str:
+        """Say which trial is best, with its parameters in at most `limit` characters."""
+        return format_best(self.best, limit)
+
+    # --- plain lines -------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        _print(self.headline())
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if now - self.line_at >= self.interval:
+            self.line_at = now
+            left = self.remaining()
+            rest = f', {format_seconds(left)} left' if left is not None else ''
+            _print(f'{self.counts()}, {describe_rate(self.rate())}{rest}; {self.best_line()}')
+
+    def tell_failure(self, trial: Trial) -> None:
+        told = self.finished[TrialState.FAILED]
+        if told <= self.FAILURES:
+            more = '; the summary counts any others' if told == self.FAILURES else ''
+            _print(describe_failure(trial) + more)
+
+    def end(self) -> None:
+        pass
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _trials(count: int) -> str:
+    return f'{count:,} trial{"s" if count != 1 else ""}'
+
+
+def describe_failure(trial: Trial) -> str:
+    """Say in a line which trial failed, and why."""
+    error = trial.error
+    reason = (
+        '' if error is None else f' ({error.kind}: {error.message.splitlines()[0] if error.message else "no message"})'
+    )
+    return f'trial {trial.id} failed{reason}'
+
+
+def describe_rate(rate: float, of: str = ' trials') -> str:
+    """Write a rate for people.
+
+    Examples
+    --------
+    >>> describe_rate(1234.5), describe_rate(0.2), describe_rate(2.5, of='')
+    ('1,234 trials/s', '12 trials/min', '2.5/s')
+    """
+    if rate >= 100:
+        return f'{rate:,.0f}{of}/s'
+    return f'{rate:.3g}{of}/s' if rate >= 1 or rate == 0 else f'{rate * 60:.3g}{of}/min'

@@ -1,0 +1,123 @@
+"""The panel that shows a search: how far it is, its compute classes, the best trial, the latest failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from shadho.live.lines import PlainDisplay, describe_failure, describe_rate
+from shadho.records import Trial
+from shadho.result import format_price, format_seconds, format_shares
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+__all__ = ['PanelDisplay']
+
+
+class PanelDisplay(PlainDisplay):
+    """A panel that is drawn anew again and again, by those who inherit.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        By whose size it is drawn.
+    """
+
+    WIDTH = 100
+    """Columns of the panel, at most."""
+
+    CLASSES = 8
+    """Compute classes shown, at most."""
+
+    HEIGHT = 24
+    """Rows of the console below which the panel is brief: a taller one could not be erased."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def tick(self) -> None:
+        pass
+
+    def tell_failure(self, trial: Trial) -> None:
+        pass
+
+    def panel(self) -> RenderableType:
+        """Draw the state of the search."""
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.text import Text
+
+        width = min(self.console.width - len('^C^C'), self.WIDTH)  # which is echoed behind the panel's end
+        lines = [*self._course(width), self._best(width)]
+        if self.console.height >= self.HEIGHT:
+            lines[-1:-1] = [self._classes(width)]
+            lines += self._failures()
+        title = Text(self.info.exp_key, style='bold not dim', overflow='ellipsis', no_wrap=True)
+        return Panel(Group(*lines), title=title, title_align='left', width=width, border_style='dim')
+
+    def _course(self, width: int) -> Iterator[RenderableType]:
+        """Draw how far the search is."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Column, Table
+
+        elapsed, left = self.info.now() - self.begun, self.remaining()
+        counts = f'{self.counts()}, {describe_rate(self.rate())}'
+        times = f'{format_seconds(elapsed)} elapsed' + (f', {format_seconds(left)} left' if left is not None else '')
+        if len(counts) + len(times) + 6 <= width:
+            line = Table.grid('', Column(justify='right'), expand=True)
+            line.add_row(counts, times)
+            yield line
+        else:
+            yield from (counts, times)
+        share = self._progress()
+        line = Table.grid(expand=True)  # a bar by itself does not end its line
+        line.add_row(ProgressBar(1.0, share or 0.0, pulse=share is None, complete_style='cyan', finished_style='cyan'))
+        yield line
+
+    def _progress(self) -> float | None:
+        """Return the share of the nearer limit that is used up."""
+        shares = []
+        if self.info.limit is not None:
+            shares.append((self.recorded + sum(self.finished.values())) / self.info.limit)
+        if self.info.timeout is not None:
+            shares.append((self.info.now() - self.begun) / self.info.timeout)
+        return min(1.0, max(shares)) if shares else None
+
+    def _classes(self, width: int) -> RenderableType:
+        from rich.table import Table
+
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style='dim')
+        table.add_column('compute class', overflow='ellipsis', no_wrap=True)
+        table.add_column('busy', justify='right', no_wrap=True)
+        table.add_column('finished', justify='right', no_wrap=True)
+        if width >= 60:
+            table.add_column('rate', justify='right', no_wrap=True)
+            if self.plans:
+                table.add_column('+1 slot', justify='right', no_wrap=True)
+            table.add_column('trees by their time' if self.plans else 'hardware', overflow='ellipsis', no_wrap=True)
+        rates = self.rates()
+        for own in self.classes[: self.CLASSES]:
+            busy = f'{self.running[own.name]}/{own.slots}'
+            row = [own.name, busy, f'{self.per_class[own.name]:,}']
+            plan = self.plans.get(own.name)
+            row += [describe_rate(rates.get(own.name, 0.0), of='')]
+            row += [format_price(plan.price) if plan is not None and plan.price > 0 else '-'] if self.plans else []
+            row.append(str(own.hardware) if plan is None else format_shares(plan, self.info.forest))
+            table.add_row(*row[: len(table.columns)])
+        if len(self.classes) > self.CLASSES:
+            table.add_row(f'and {len(self.classes) - self.CLASSES} more')
+        return table
+
+    def _best(self, width: int) -> RenderableType:
+        """Draw the best trial, in about three lines at most."""
+        from rich.text import Text
+
+        return Text(self.best_line(max(3 * width - 60, 20)), style='green', overflow='fold')
+
+    def _failures(self) -> Iterator[RenderableType]:
+        from rich.text import Text
+
+        for trial in list(self.failures):
+            yield Text(describe_failure(trial), style='red', overflow='ellipsis', no_wrap=True)
