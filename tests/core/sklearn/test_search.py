@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.decomposition import PCA
@@ -19,6 +20,7 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, cross_val_score
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -313,6 +315,23 @@ def test_groups_are_kept_together() -> None:
     assert [search.cv_results_[f'split{place}_test_score'][0] for place in range(5)] == expected.tolist()
 
 
+@pytest.mark.skipif(not hasattr(BaseSearchCV, '_get_routed_params_for_fit'), reason='came with scikit-learn 1.4')
+def test_metadata_is_routed_to_who_requests_it() -> None:
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = Weighted().set_fit_request(sample_weight=True)
+        scorer = make_scorer(weighted_accuracy).set_score_request(sample_weight=True)
+        given = {'sample_weight': np.full(150, 2.0), 'groups': np.arange(150) % 3}
+        search = searched(estimator, {'a': C}, scoring=scorer, cv=GroupKFold(3), fit=given)
+        assert search.best_estimator_.total_ == 300
+        assert search.best_score_ == pytest.approx(100.0)
+        with pytest.raises(TypeError, match='else_'):
+            searched(estimator, {'a': C}, scoring=scorer, fit={**given, 'else_': 1})
+
+
+def weighted_accuracy(y: Any, predicted: Any, sample_weight: Any = None) -> float:
+    return float(sample_weight.sum())
+
+
 def test_all_settings_are_evaluated_on_the_same_splits() -> None:
     search = searched(GaussianNB(), {'priors': [None]}, cv=KFold(3, shuffle=True), n_trials=4, random_state=None)
     assert np.ptp(search.cv_results_['split0_test_score']) == 0
@@ -364,7 +383,7 @@ def test_error_score_raise_raises_what_the_estimator_raised() -> None:
 
 def test_what_a_scoring_function_raises_is_raised() -> None:
     with pytest.raises(AttributeError, match='predict_proba'):
-        searched(SVC(), {'C': C}, scoring=['accuracy', 'neg_log_loss'], refit='accuracy')
+        searched(SVC(), {'C': C}, scoring=['accuracy', 'neg_log_loss'], refit='accuracy', error_score='raise')
 
 
 def test_a_search_without_time_for_a_trial_says_so() -> None:
@@ -400,7 +419,9 @@ def test_a_recorded_search_refuses_what_its_scores_cannot_be_compared_with(
 
 
 def test_the_result_can_be_reported() -> None:
-    pytest.importorskip('matplotlib').use('Agg')
+    import matplotlib
+
+    matplotlib.use('Agg')
     search = searched(SVC(), {'C': C})
     assert 'best loss 0.9' in search.result_.summary()
     assert plot_history(search.result_) is not None
