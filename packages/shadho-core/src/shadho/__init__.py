@@ -50,14 +50,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    import importlib
+if not TYPE_CHECKING:  # a type checker would take every name for a known one
 
-    if name == 'spaces':
-        return importlib.import_module('shadho.spaces')
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    def __getattr__(name: str) -> Any:
+        import importlib
+
+        if name == 'spaces':
+            return importlib.import_module('shadho.spaces')
+        if name in _HOMES:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:

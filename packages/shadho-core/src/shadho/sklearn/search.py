@@ -17,6 +17,7 @@ from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.model_selection._validation import _insert_error_scores, _warn_or_raise_about_fit_failures
 from sklearn.utils import Bunch, check_random_state, indexable
+from typing_extensions import Self
 
 from shadho import plugins
 from shadho.backends import Backend
@@ -176,8 +177,7 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
 
     # --- the search ----------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any = None, **params: Any) -> ShadhoSearchCV:
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Search, and refit the best setting on all data.
 
         Parameters
@@ -198,6 +198,11 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         ValueError
             When every fit failed, or (a ConfigurationError) no trial finished.
         """
+        self._fit(X, y, params)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    def _fit(self, X: Any, y: Any, params: dict[str, Any]) -> None:
         self._check_estimators()
         scorer, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
@@ -223,7 +228,6 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
             self._refit(settings, X, y, routed.estimator.fit)
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         self.cv_results_ = results
-        return self
 
     def _check_estimators(self) -> None:
         """Refuse to compare classifiers with regressors: their scores and splits differ."""
