@@ -11,6 +11,7 @@ import click
 import shadho
 from shadho import plugins
 from shadho.cli.completion import completion
+from shadho.cli.dashboard import dashboard
 from shadho.cli.doctor import doctor
 from shadho.cli.export import export
 from shadho.cli.look import best, plan, status, trials
@@ -28,7 +29,7 @@ def cli() -> None:
     """SHADHO: hyperparameter search that decides what to run from where a slot is free."""
 
 
-for _command in (run, resume, status, best, trials, export, report, plan, doctor, completion):
+for _command in (run, resume, status, best, trials, export, report, dashboard, plan, doctor, completion):
     cli.add_command(_command)
 
 

@@ -18,6 +18,7 @@ from shadho.result import SearchResult
 __all__ = ['page', 'to_html']
 
 _SCRIPTS = ('figures.js', 'table.js', 'page.js')
+_LIVE = ('live.js',)
 
 
 def to_html(result: SearchResult | Course) -> str:
@@ -44,17 +45,24 @@ def to_html(result: SearchResult | Course) -> str:
     return page(payload(result))
 
 
-def page(data: Mapping[str, Any]) -> str:
-    """Return the page that shows what `shadho.report.payload.payload` returned."""
+def page(data: Mapping[str, Any], *, live: bool = False) -> str:
+    """Return the page that shows what `shadho.report.payload.payload` returned.
+
+    Parameters
+    ----------
+    data : mapping
+    live : bool, default False
+        Whether the page fetches newer data from where it came from, as the dashboard's does.
+    """
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
         raise ConfigurationError(
             'a report needs plotly, which is not installed: pip install "shadho-core[report]"'
         ) from error
-    plotly, script = get_plotlyjs(), '\n'.join(map(_file, _SCRIPTS))
+    plotly, script = get_plotlyjs(), '\n'.join(map(_file, [*_SCRIPTS, *_LIVE * live]))
     parts = {
-        'policy': _policy(plotly, script),
+        'policy': _policy(plotly, script) + "; connect-src 'self'" * live,
         'style': _file('page.css'),
         'plotly': plotly,
         'script': script,

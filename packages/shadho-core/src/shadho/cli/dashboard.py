@@ -1,0 +1,35 @@
+"""``shadho dashboard``: the report of a search, live."""
+
+from __future__ import annotations
+
+import click
+
+from shadho.cli.common import reporting_errors, storage
+
+__all__ = ['dashboard']
+
+
+@click.command('dashboard')
+@storage
+@click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen at.')
+@click.option('--port', type=click.IntRange(0, 65535), default=0, help='By default any that is free.')
+@click.option(
+    '--token/--no-token', default=None,
+    help='Whether a token is needed to open the page; by default when other machines can connect.',
+)  # fmt: skip
+@click.option('--open/--no-open', 'opens', default=False, help='Open the page in a browser.')
+def dashboard(storage: str, host: str, port: int, token: bool | None, opens: bool) -> None:
+    """Show a search on a web page, as it goes on; until Ctrl-C.
+
+    STORAGE is the file of a search that is running, or has run, such as svm.db, which is only read. Only this machine can
+    connect, unless --host says otherwise; on a machine with other users, --token keeps them out.
+    """
+    from shadho.dashboard import serve
+
+    def ready(address: str) -> None:
+        click.echo(f'{storage} is shown at {address}  (Ctrl-C ends this)')
+        if opens:
+            click.launch(address)
+
+    with reporting_errors():
+        serve(storage, host, port, token=token, ready=ready)

@@ -1,0 +1,242 @@
+"""The page of a search, live on this machine while the search runs.
+
+Only the file of the search is read: the process that runs the search does not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import ipaddress
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from shadho.errors import ConfigurationError, StorageError
+from shadho.report.document import page
+from shadho.report.payload import payload
+from shadho.report.recorded import load_result, open_recorded
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+__all__ = ['Dashboard', 'serve']
+
+_EVERY = 1.0
+"""Seconds between two looks at the file,"""
+
+_SHARE = 0.2
+"""or more, so that at most this share of a core is spent on drawing."""
+
+_COOKIE = 'shadho-token'
+_HEADERS = {
+    'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer',
+    'X-Frame-Options': 'DENY', 'Cross-Origin-Resource-Policy': 'same-origin',
+}  # fmt: skip
+
+
+class Dashboard:
+    """What is shown of a search, computed anew when it has changed and somebody looks.
+
+    Parameters
+    ----------
+    path : str
+        The file of the search.
+
+    Raises
+    ------
+    StorageError
+        When it holds no search.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._storage = open_recorded(path)
+        self._position = 0
+        self._seen: tuple[Any, ...] = ()
+        self._next_look = 0.0
+        self._lock = threading.Lock()
+        self.version = 0
+        self.data: Mapping[str, Any] = {}
+        self.look()
+
+    def look(self) -> int:
+        """Look at the file, unless that was done a moment ago; return the number of what is to be shown now."""
+        with self._lock:
+            begun = time.monotonic()
+            if begun < self._next_look:
+                return self.version
+            for position, _ in self._storage.read(after=self._position):
+                self._position = position
+            seen = self._position, self._storage.writer()
+            if seen != self._seen:
+                self.data = payload(load_result(self._storage))
+                self._seen = seen
+                self.version += 1
+            self._next_look = begun + max(_EVERY, (time.monotonic() - begun) / _SHARE)
+            return self.version
+
+    async def changes(self) -> AsyncIterator[str]:
+        """Yield an event whenever there is something new to be shown, as server-sent events are written."""
+        known = 0
+        while True:
+            try:
+                version = await asyncio.to_thread(self.look)
+            except StorageError as error:  # the file was removed, or is half copied
+                yield f'event: trouble\ndata: {json.dumps(str(error))}\n\n'
+            else:
+                yield f'data: {version}\n\n' if version != known else ': nothing new\n\n'
+                known = version
+            await asyncio.sleep(_EVERY)
+
+    def app(self, token: str | None, hosts: Collection[str]) -> Starlette:
+        """Return the web application.
+
+        Parameters
+        ----------
+        token : str or None
+            What a request must know.
+        hosts : collection of str
+            By which names it may be asked for, so that no other site's name can be bent to its address; any if empty.
+        """
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+        from starlette.middleware.base import BaseHTTPMiddleware
+        from starlette.middleware.gzip import GZipMiddleware
+        from starlette.routing import Route
+
+        middleware = [Middleware(BaseHTTPMiddleware, dispatch=_guard(token, hosts)), Middleware(GZipMiddleware)]
+        routes = [Route('/', self._page), Route('/data', self._data), Route('/events', self._events)]
+        return Starlette(routes=routes, middleware=middleware)
+
+    async def _page(self, request: Request) -> Response:
+        from starlette.responses import HTMLResponse
+
+        return HTMLResponse(await asyncio.to_thread(page, self.data, live=True))
+
+    async def _data(self, request: Request) -> Response:
+        from starlette.responses import Response
+
+        text = await asyncio.to_thread(json.dumps, self.data, allow_nan=False)
+        return Response(text, media_type='application/json')
+
+    async def _events(self, request: Request) -> Response:
+        from starlette.responses import StreamingResponse
+
+        return StreamingResponse(self.changes(), media_type='text/event-stream')
+
+
+_Proceed: TypeAlias = 'Callable[[Request], Awaitable[Response]]'
+
+
+def _guard(token: str | None, hosts: Collection[str]) -> Callable[[Request, _Proceed], Awaitable[Response]]:
+    """Return a filter of requests, which also says to browsers what they may do."""
+    from starlette.responses import PlainTextResponse, RedirectResponse
+
+    async def dispatch(request: Request, proceed: _Proceed) -> Response:
+        given = request.query_params.get('token')
+        answer: Response
+        if hosts and request.url.hostname not in hosts:
+            answer = PlainTextResponse('This dashboard is not known by that name.\n', 400)
+        elif token is None or _same(token, request.cookies.get(_COOKIE)):
+            answer = await proceed(request)
+        elif _same(token, given):  # from now on in a cookie, out of sight
+            answer = RedirectResponse(request.url.path)
+            answer.set_cookie(_COOKIE, token, httponly=True, samesite='strict')
+        else:
+            answer = PlainTextResponse('This dashboard needs its token: open the address that was printed.\n', 403)
+        answer.headers.update(_HEADERS)
+        return answer
+
+    return dispatch
+
+
+def _same(token: str, given: str | None) -> bool:
+    return given is not None and hmac.compare_digest(token.encode(), given.encode())
+
+
+def serve(
+    path: str,
+    host: str = '127.0.0.1',
+    port: int = 0,
+    *,
+    token: bool | None = None,
+    ready: Callable[[str], None] = print,
+) -> None:
+    """Show a search on a web page until Ctrl-C, or SIGTERM.
+
+    Parameters
+    ----------
+    path : str
+        The file of the search, such as ``'svm.db'``.
+    host : str, default '127.0.0.1'
+        The address to listen at; by default, only this machine can connect.
+    port : int, default 0
+        0 is any that is free.
+    token : bool, optional
+        Whether who opens the page must know a token, which is part of the address that is told; by default whenever
+        other machines can connect.
+    ready : callable
+        Is told the address of the page once it can be opened.
+
+    Raises
+    ------
+    StorageError
+        When the file holds no search.
+    ConfigurationError
+        When the address cannot be listened at, would be open to anybody, or a library is missing.
+    """
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise ConfigurationError(
+            'the dashboard needs starlette and uvicorn, which are not installed: pip install "shadho-core[dashboard]"'
+        ) from error
+    is_local = _is_loopback(host)
+    if token is False and not is_local:
+        raise ConfigurationError(
+            f'host={host!r} lets other machines connect, for which a token is needed; leave token out, or listen at 127.0.0.1'
+        )
+    secret = secrets.token_urlsafe(24) if token or not is_local else None
+    board = Dashboard(path)
+    with _listening(host, port) as listener:
+        shown = f'[{host}]' if ':' in host else host
+        if host in ('0.0.0.0', '::'):
+            shown = socket.gethostname()
+        address = f'http://{shown}:{listener.getsockname()[1]}/' + (f'?token={secret}' if secret else '')
+        hosts = {'127.0.0.1', 'localhost', '::1', host} if is_local else ()  # with a token any name will do
+        config = uvicorn.Config(
+            board.app(secret, hosts), log_level='warning', access_log=False, timeout_graceful_shutdown=1, lifespan='off',
+            server_header=False,
+        )  # fmt: skip
+        ready(address)
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how this ends
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _is_loopback(host: str) -> bool:
+    if host == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, so that the address is known before anything is served."""
+    try:
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        raise ConfigurationError(
+            f'{host}:{port} cannot be listened at: {reason}; give another --port or --host'
+        ) from error

@@ -1,0 +1,149 @@
+"""``shadho dashboard``: a real server, asked as browsers and others ask it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shadho import Shadho, spaces
+from shadho.dashboard import Dashboard, serve
+from shadho.errors import ConfigurationError, StorageError
+
+
+def search(path: Path, trials: int) -> None:
+    Shadho('live', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=trials, seed=0, backend='inline',
+           storage=path, display=False).run()  # fmt: skip
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Start the command on a search of three trials; return the address that it tells."""
+    search(tmp_path / 'a.db', 3)
+    started = []
+
+    def start(*options: str) -> str:
+        command = [str(Path(sys.executable).parent / 'shadho'), 'dashboard', 'a.db', *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+        started.append(process)
+        assert process.stdout is not None
+        return re.search(r'http://\S+', process.stdout.readline())[0]
+
+    yield start
+    for process in started:
+        with process:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+
+
+def get(address: str, **headers: str) -> Any:
+    return urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60)
+
+
+def refused(address: str, **headers: str) -> int:
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        get(address, **headers)
+    with refusal.value as answer:
+        return answer.code
+
+
+def read(address: str) -> str:
+    with get(address) as answer:
+        return str(answer.read().decode())
+
+
+def trials(address: str) -> str:
+    return str(dict(json.loads(read(address + 'data'))['facts'])['trials'])
+
+
+def events(address: str) -> Iterator[str]:
+    with get(address + 'events') as stream:
+        for line in stream:
+            if line.strip() and not line.startswith(b':'):
+                yield line.decode().strip()
+
+
+def test_the_page_and_its_data_are_served_and_trials_that_come_are_told_of(dashboard: Any, tmp_path: Path) -> None:
+    address = dashboard()
+    assert address.startswith('http://127.0.0.1:')
+    assert "connect-src 'self'" in read(address)
+    assert trials(address) == '3'
+    told = events(address)
+    assert next(told) == 'data: 1'
+    search(tmp_path / 'a.db', 5)
+    assert next(told).startswith('data: ')
+    # The search may have been looked at before its end: there is an event for what came after.
+    while trials(address) != '5':
+        next(told)
+    told.close()
+
+
+def test_nothing_but_reading_is_possible_and_by_no_other_name(dashboard: Any) -> None:
+    address = dashboard()
+    for method in ('POST', 'PUT', 'DELETE'):
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            urllib.request.urlopen(urllib.request.Request(address + 'data', method=method, data=b''), timeout=60)
+        with refusal.value as answer:
+            assert answer.code == 405
+    assert refused(address, Host='evil.example') == 400
+    assert refused(address + '../../etc/passwd') == 404
+    with get(address) as answer:
+        assert (answer.headers['X-Frame-Options'], answer.headers['Cache-Control']) == ('DENY', 'no-store')
+        assert 'server' not in answer.headers
+
+
+def test_with_a_token_only_those_who_know_it_see_anything(dashboard: Any) -> None:
+    address = dashboard('--token')
+    bare, token = address.split('?token=')
+    assert len(token) >= 32
+    for place in ('', 'data', 'events', '?token=wrong', 'data?token='):
+        assert refused(bare + place) == 403
+    assert refused(bare, Cookie='shadho-token=wrong') == 403
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar := CookieJar()))
+    with opener.open(address, timeout=60) as answer:
+        assert answer.url == bare  # the token is out of sight
+    [cookie] = jar
+    assert cookie.has_nonstandard_attr('HttpOnly')
+    with opener.open(bare + 'data', timeout=60) as answer:
+        assert json.load(answer)['title'] == 'live'
+
+
+def test_other_machines_need_a_token(tmp_path: Path) -> None:
+    search(tmp_path / 'a.db', 1)
+    with pytest.raises(ConfigurationError, match='a token is needed'):
+        serve(str(tmp_path / 'a.db'), '0.0.0.0', token=False)
+
+
+def test_an_address_that_cannot_be_listened_at_is_told_of(tmp_path: Path) -> None:
+    search(tmp_path / 'a.db', 1)
+    with pytest.raises(ConfigurationError, match=r'192\.0\.2\.1:0 cannot be listened at: Cannot assign'):
+        serve(str(tmp_path / 'a.db'), '192.0.2.1')
+
+
+def test_a_file_that_is_no_search_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'a.db').write_text('nothing')
+    with pytest.raises(StorageError):
+        Dashboard(str(tmp_path / 'a.db'))
+    with pytest.raises(StorageError, match='there is no file'):
+        Dashboard(str(tmp_path / 'none.db'))
+
+
+def test_the_file_is_read_at_most_once_a_second_however_many_look(tmp_path: Path, monkeypatch: Any) -> None:
+    search(tmp_path / 'a.db', 1)
+    now = 1000.0
+    monkeypatch.setattr('time.monotonic', lambda: now)
+    board = Dashboard(str(tmp_path / 'a.db'))
+    search(tmp_path / 'a.db', 2)
+    assert [board.look() for _ in range(3)] == [1, 1, 1]
+    now += 1.0
+    assert [board.look() for _ in range(3)] == [2, 2, 2]
