@@ -78,9 +78,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types strictly."""
+    """Check types strictly: ours, and those that users meet."""
     install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, groups=('types', 'tests'))
     session.run('mypy')
+    session.run('mypy', 'tests/typing')
+    session.run('pyright', '--pythonpath', str(Path(session.bin) / 'python'))
 
 
 @nox.session
