@@ -59,7 +59,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=[THIS_PYTHON, *OTHER_PYTHONS])
 def tests(session: nox.Session) -> None:
     """Run all tests on every Python that is installed."""
-    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data'))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data', 'nas'))
     provide_engine(session)
     if session.posargs:
         session.run('pytest', *session.posargs)
@@ -95,7 +95,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run the examples as their readers would."""
-    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data'))
+    install(session, f'{CORE}[report]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data', 'nas'))
     provide_engine(session)
     session.run('pytest', 'tests/examples', *session.posargs)
 
