@@ -272,7 +272,7 @@ def plot_timeline(result: SearchResult, ax: Axes | None = None) -> Axes:
 def _name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Write names beside the rows of a picture, the first uppermost."""
     ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
     for label in ax.get_yticklabels():
         label.set_parse_math(False)
 

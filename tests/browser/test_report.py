@@ -1,0 +1,237 @@
+"""The page of a search in a real browser."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from shadho import ComputeClass, Shadho, spaces
+from shadho.backends import Simulated
+from shadho.report import to_html
+
+EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(2)>'
+FIGURES = ('history', 'trees', 'importance', 'slice', 'contour', 'parallel', 'timeline')
+SIZE = spaces.log10_uniform(-3, 3)
+KERNELS = {
+    'exclusive': True,
+    'linear': {'C': SIZE},
+    'rbf': {'C': SIZE, 'gamma': spaces.log10_uniform(-5, 1), 'kind': ['a', 'b']},
+}
+MACHINES = [ComputeClass('16-core', 4, {'cores': 16}), ComputeClass('4-core', 10, {'cores': 4})]
+
+
+def the_loss(params):
+    [(kernel, own)] = params.items()
+    if own['C'] < 0.002:
+        raise ValueError(f'C={own["C"]} is too small')
+    return math.inf if own['C'] > 900 else 0.1 + abs(math.log10(own['C']) - 1) + (kernel == 'linear')
+
+
+def seconds(params, compute_class):
+    return 1600 / compute_class.hardware.cores if 'rbf' in params else 120
+
+
+def run(objective, space, name='kernels', trials=120, **options):
+    backend = Simulated(MACHINES, seconds)
+    known = {'method': 'random', 'storage': None, 'display': False, 'seed': 0, 'backend': backend}
+    return Shadho(name, objective, space, max_tasks=trials, **{**known, **options}).run()
+
+
+@pytest.fixture(scope='module')
+def pages(tmp_path_factory):
+    """Write the pages of some searches once."""
+    folder = tmp_path_factory.mktemp('pages')
+
+    def write(name, result):
+        (folder / f'{name}.html').write_text(to_html(result), encoding='utf-8')
+        return SimpleNamespace(path=folder / f'{name}.html', result=result)
+
+    evil = {'exclusive': True, EVIL: {EVIL: [EVIL, '<b>'], 'x': spaces.uniform(0, 1)}, 'b': {'x': spaces.uniform(0, 1)}}
+
+    def evil_loss(params):
+        [(_, own)] = params.items()
+        if own['x'] > 0.8:
+            raise ValueError(EVIL)
+        return {'loss': own['x'], EVIL: EVIL}
+
+    hostile = run(evil_loss, evil, backend='inline', trials=60)
+    hostile.exp_key = EVIL
+    return SimpleNamespace(
+        usual=write('usual', run(the_loss, KERNELS)),
+        hostile=write('hostile', hostile),
+        empty=write('empty', run(the_loss, KERNELS, backend='inline', trials=None, timeout=1e-9)),
+        failed=write('failed', run(lambda params: None, KERNELS, backend='inline', trials=20)),
+        long=write('long', run(the_loss, KERNELS, trials=10_000)),
+    )
+
+
+def see(page, *figures):
+    """Scroll to figures until they are drawn."""
+    for name in figures:
+        page.locator(f'#{name} .figure').scroll_into_view_if_needed()
+        page.wait_for_selector(f'#{name} .figure[data-drawn]')
+
+
+def column(page, number):
+    return page.locator(f'#trials tbody tr td:nth-child({number})').all_inner_texts()
+
+
+def press(page, title):
+    page.locator('#trials th button', has_text=title).first.click()
+
+
+def test_every_figure_is_drawn_when_it_comes_into_sight(show, pages):
+    page = show(pages.usual.path)
+    assert page.title() == 'kernels · SHADHO'
+    see(page, *FIGURES)
+    for name in FIGURES:
+        box = page.locator(f'#{name} .figure svg.main-svg').first.bounding_box()
+        assert box['width'] > 200
+        assert box['height'] > 100
+    assert page.locator('#history .scatterlayer path.js-line').count() == 1
+
+
+def test_the_switch_draws_the_history_over_trials(show, pages):
+    page = show(pages.usual.path)
+    see(page, 'history')
+    axis = page.locator('#history .xtitle')
+    assert axis.text_content() == 'minutes of search'
+    page.get_by_role('button', name='over trials').click()
+    page.wait_for_selector('#history .figure[data-drawn=trials]')
+    assert axis.text_content() == 'finished trials'
+    assert page.get_by_role('button', name='over trials').get_attribute('aria-pressed') == 'true'
+
+
+def test_a_slice_and_a_contour_can_be_chosen(show, pages):
+    page = show(pages.usual.path)
+    see(page, 'slice', 'contour')
+    page.locator('#slice select').select_option('rbf.gamma')
+    page.wait_for_selector('#slice .figure[data-drawn="rbf.gamma"]')
+    assert page.locator('#slice .xtitle').text_content() == 'rbf.gamma'
+    assert page.locator('#contour select').evaluate('list => list.options.length') == 1
+
+
+def test_the_table_is_sorted_by_any_column(show, pages):
+    page = show(pages.usual.path)
+    press(page, 'loss')
+    losses = sorted(trial.loss for trial in pages.usual.result if trial.loss is not None)
+    assert [float(text) for text in column(page, 3)] == pytest.approx(losses[:25], rel=1e-5)
+    assert page.locator('#trials th[aria-sort=ascending]').inner_text().startswith('loss')
+    press(page, 'loss')
+    infinite = losses.count(math.inf)
+    assert column(page, 3)[: infinite + 1] == ['inf'] * infinite + [f'{losses[-infinite - 1]:.6g}']
+
+
+def test_the_table_is_searched_word_by_word(show, pages):
+    page = show(pages.usual.path)
+    page.get_by_role('searchbox').fill('rbf 4-core kind=b')
+    found = [
+        trial.id
+        for trial in pages.usual.result
+        if 'rbf' in trial.params and trial.compute_class == '4-core' and trial.params['rbf']['kind'] == 'b'
+    ]
+    assert page.locator('#trials .count').inner_text() == f'{len(found)} trials'
+    assert [int(text) for text in column(page, 1)] == sorted(found)[:25]
+
+
+def test_the_table_has_pages(show, pages):
+    page = show(pages.usual.path)
+    assert page.locator('#trials .place').inner_text() == 'page 1 of 5'
+    page.get_by_role('button', name='Next').click()
+    assert column(page, 1)[0] == '25'
+    page.get_by_role('button', name='Previous').click()
+    assert column(page, 1)[0] == '0'
+    assert page.get_by_role('button', name='Previous').is_disabled()
+
+
+def test_a_trial_that_failed_shows_its_traceback(show, pages):
+    page = show(pages.usual.path)
+    page.locator('#failures summary').first.click()
+    assert 'is too small' in page.locator('#failures pre').first.inner_text()
+    page.locator('#failures details').first.get_by_role('button').first.click()
+    assert page.locator('#trials tr.open .failed').inner_text() == 'failed'
+    assert 'Traceback' in page.locator('#trials .details pre').inner_text()
+
+
+def test_clicking_a_point_opens_its_trial(show, pages):
+    page = show(pages.usual.path)
+    see(page, 'history')
+    mark = page.locator('#history .scatterlayer .trace .point').first
+    mark.hover()
+    page.wait_for_selector('#history .hoverlayer .hovertext')
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector('#trials tr.open')
+    assert page.locator('#trials .details dl').inner_text().startswith('trial')
+
+
+def test_colours_follow_the_reader(show, pages):
+    page = show(pages.usual.path, scheme='dark')
+    see(page, 'history')
+    drawn = '() => document.querySelector("#history .scatterlayer path.js-line").style.stroke'
+    assert page.evaluate(drawn) == 'rgb(227, 229, 232)'
+    page.emulate_media(color_scheme='light')
+    page.wait_for_function(f'({drawn})() === "rgb(51, 51, 51)"')
+
+
+@pytest.mark.parametrize('width', [400, 800, 1600])
+def test_nothing_is_wider_than_the_screen(width, show, pages, tmp_path):
+    page = show(pages.usual.path, width=width)
+    see(page, *FIGURES)
+    assert page.evaluate('document.documentElement.scrollWidth') == width
+    picture = tmp_path / 'page.png'
+    page.screenshot(path=picture, full_page=True)
+    assert picture.stat().st_size > 50_000
+
+
+def test_no_text_of_a_search_runs_or_becomes_an_element(show, pages):
+    page = show(pages.hostile.path)
+    see(page, *FIGURES)
+    assert page.locator('#title').inner_text() == EVIL
+    page.locator('#failures summary').first.click()
+    page.locator('#failures details').first.get_by_role('button').first.click()
+    assert EVIL in page.locator('#trials .details pre').inner_text()
+    page.locator('#slice select').select_option(index=1)
+    page.get_by_role('searchbox').fill(EVIL)
+    assert page.locator('img').count() == 0
+    assert page.locator('script').count() == 3
+    assert EVIL in page.locator('#trees .ytick').first.text_content() + page.locator('#trees table').inner_text()
+
+
+def test_the_policy_stops_what_would_get_in_nevertheless(browser, pages):
+    page = browser.new_page()
+    page.goto(pages.usual.path.as_uri())
+    told = []
+    page.on('console', lambda message: told.append(message.text))
+    page.evaluate('() => { document.body.insertAdjacentHTML("beforeend", "<img src=x onerror=document.title=1>"); }')
+    page.wait_for_timeout(300)
+    assert page.title() == 'kernels · SHADHO'
+    assert any('Content Security Policy' in text for text in told)
+    page.close()
+
+
+@pytest.mark.parametrize('case', ['empty', 'failed'])
+def test_a_search_with_little_to_show_says_what_is_missing(case, show, pages):
+    page = show(getattr(pages, case).path)
+    for name in ('trees', 'importance', 'contour', 'parallel'):
+        page.locator(f'#{name}').scroll_into_view_if_needed()
+        assert page.locator(f'#{name} .note').inner_text() != ''
+    assert page.locator('#trials tbody tr').count() == {'empty': 0, 'failed': 20}[case]
+
+
+def test_ten_thousand_trials_are_drawn_sorted_and_searched(show, pages):
+    page = show(pages.long.path)
+    see(page, *FIGURES)
+    assert page.locator('#trials .count').inner_text() == '10,000 trials'
+    assert page.locator('#trials tbody tr').count() == 25
+    press(page, 'loss')
+    assert float(column(page, 3)[0]) == pytest.approx(pages.long.result.best.loss, rel=1e-5)
+    page.get_by_role('searchbox').fill('linear failed')
+    failed = sum('linear' in trial.params and trial.loss is None for trial in pages.long.result)
+    assert page.locator('#trials .count').inner_text() == f'{failed} trials'
+    page.get_by_role('button', name='over trials').click()
+    page.wait_for_selector('#history .figure[data-drawn=trials]')
+    assert len(Path(pages.long.path).read_bytes()) < 12e6

@@ -1,0 +1,306 @@
+"""Still and interactive pictures: what is drawn, read back from them."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import matplotlib
+
+matplotlib.use('Agg')
+
+import numpy as np
+import pytest
+
+from shadho import report, spaces
+from shadho.errors import ConfigurationError
+from shadho.report import interactive
+from shadho.report.course import Course
+from shadho.report.parallel import lay_axes
+from shadho.report.parameters import pairs
+from shadho.report.surface import smooth
+from shadho.report.ticks import round_ticks
+from shadho.report.timeline import lay_out
+from shadho.report.trees import sum_up_trees
+
+STILL = [getattr(report, name) for name in report.__all__ if name.startswith('plot_')]
+INTERACTIVE = [getattr(interactive, name) for name in interactive.__all__]
+NEEDS_MORE = ('importance', 'slice', 'contour')
+
+
+def the_loss(params):
+    """Return a loss that is best at C = 10 in 'poly'; a large one fails, a very small one is infinite."""
+    [(kind, own)] = params.items()
+    if own['C'] > 700:
+        raise ValueError(f'C={own["C"]} is too large')
+    if own['C'] < 0.002:
+        return math.inf
+    return 0.1 + abs(math.log10(own['C']) - 1) + (kind == 'linear')
+
+
+def names(course):
+    return [own.name for own in course.parameters]
+
+
+def parameter(course, name):
+    return next(own for own in course.parameters if own.name == name)
+
+
+# --- parameters --------------------------------------------------------------------------------
+
+
+def test_a_parameter_has_its_values_where_it_is_active(search, kernels):
+    course = Course.of(search(the_loss, kernels, max_tasks=30))
+    assert names(course) == ['linear.C', 'linear.loss', 'poly.C', 'poly.degree', 'poly.shift']
+    for trial, value in zip(course.trials, parameter(course, 'poly.degree').values):
+        assert value == trial.params['poly']['degree'] if 'poly' in trial.params else np.isnan(value)
+
+
+def test_axes_are_logarithmic_where_the_domain_is(search):
+    space = {'a': spaces.log2_randint(0, 8), 'b': spaces.uniform(1, 1000), 'c': [1, 10, 100, 1000], 'd': [1, 2, 3]}
+    course = Course.of(search(lambda params: 1.0, space, max_tasks=40))
+    assert [own.log for own in course.parameters] == [True, False, True, False]
+
+
+def test_categories_keep_their_order_in_the_space(search):
+    space = {'kind': ['z', 'a', True, 3, None]}
+    course = Course.of(search(lambda params: 1.0, space, max_tasks=60))
+    assert course.parameters[0].labels == ('z', 'a', 'True', '3', 'None')
+
+
+def test_numbers_that_no_float_holds_are_categories(search):
+    course = Course.of(search(lambda params: 1.0, {'n': [10**400, 2 * 10**400]}, max_tasks=20))
+    assert [label[:3] for label in course.parameters[0].labels] == ['100', '200']
+
+
+def test_pairs_are_numbers_that_vary_together(search, kernels):
+    course = Course.of(search(the_loss, kernels, max_tasks=60))
+    found = [(one.name, other.name) for one, other in pairs(course.parameters, course.is_finite)]
+    assert found == [('poly.C', 'poly.degree'), ('poly.C', 'poly.shift'), ('poly.degree', 'poly.shift')]
+
+
+@pytest.mark.parametrize(
+    ('low', 'high', 'log', 'expected'),
+    [
+        (0, 1, False, ['0', '0.2', '0.4', '0.6', '0.8', '1']),
+        (-7, 12, False, ['-5', '0', '5', '10']),
+        (-6.5, 2.2, True, ['1e-06', '0.0001', '0.01', '1', '100']),
+        (3, 3, False, ['3']),
+    ],
+)
+def test_ticks_are_round_numbers(low, high, log, expected):
+    assert [label for _, label in round_ticks(low, high, log)] == expected
+
+
+# --- what is summed up -------------------------------------------------------------------------
+
+
+def test_trees_are_summed_up_the_best_first(search, kernels):
+    result = search(the_loss, kernels, max_tasks=80)
+    found = sum_up_trees(Course.of(result))
+    assert [own.label for own in found] == ['poly', 'linear']
+    assert found[0].best == result.best.loss
+    assert sum(own.trials for own in found) == 80
+    assert sum(own.failed for own in found) == sum(trial.loss is None for trial in result) > 0
+    assert all(np.isfinite(own.losses).all() for own in found)
+
+
+def test_the_best_tree_has_the_greatest_loss_when_maximising(search, kernels):
+    result = search(lambda params: float('poly' in params), kernels, max_tasks=30, direction='maximize')
+    assert [(own.label, own.best) for own in sum_up_trees(Course.of(result))] == [('poly', 1.0), ('linear', 0.0)]
+
+
+def times(course, spans, classes=None):
+    """Return a course whose trials ran at some times, in some classes."""
+    import attrs
+
+    started, finished = (np.array(own, float) for own in zip(*spans))
+    return attrs.evolve(
+        course, started=started, finished=finished, classes=np.array(classes or ['all'] * len(spans), object)
+    )
+
+
+def test_trials_that_ran_at_once_have_rows_of_their_own(search):
+    course = Course.of(search(lambda params: 1.0, {'x': spaces.uniform(0, 1)}, max_tasks=5))
+    plan = lay_out(times(course, [(0, 2), (0, 1), (1, 3), (2, 4), (2.5, 3)]))
+    assert plan.rows.tolist() == [0, 1, 1, 0, 2]
+    assert (plan.classes[0].rows, plan.classes[0].first, plan.count) == (3, 0, 3)
+
+
+def test_classes_stand_below_each_other_with_their_share_of_busy_time(search):
+    course = Course.of(search(lambda params: 1.0, {'x': spaces.uniform(0, 1)}, max_tasks=3))
+    plan = lay_out(times(course, [(0, 10), (0, 5), (5, 10)], ['b', 'a', 'a']))
+    assert [(own.name, own.first, own.rows, own.utilisation) for own in plan.classes] == [
+        ('a', 0, 1, 1.0),
+        ('b', 1, 1, 1.0),
+    ]
+    assert plan.rows.tolist() == [1, 0, 0]
+    assert plan.classes[0].title == 'a\n1 slot, 100% busy'
+
+
+def test_a_surface_is_near_the_loss(search):
+    space = {'a': spaces.uniform(0, 1), 'b': spaces.uniform(0, 1)}
+    course = Course.of(search(lambda params: 1 + params['a'] if params['b'] < 0.4 else math.inf, space, max_tasks=400))
+    surface = smooth(course, *course.parameters)
+    inner = surface.z[5:-5, 5:-5]
+    expected = np.broadcast_to(1 + surface.x, surface.z.shape)[5:-5, 5:-5]
+    seen = np.isfinite(inner)
+    assert seen.mean() > 0.9
+    assert np.abs(inner - np.minimum(expected, surface.high))[seen].max() < 0.12
+
+
+def test_a_surface_is_empty_far_from_all_trials(search):
+    space = {'a': spaces.uniform(0, 1), 'b': spaces.uniform(0, 1)}
+    course = Course.of(search(lambda params: 1.0 if abs(params['a'] - params['b']) < 0.2 else math.inf, space, max_tasks=400))  # fmt: skip
+    surface = smooth(course, *course.parameters)
+    assert np.isnan([surface.z[0, -1], surface.z[-1, 0]]).all()
+    assert np.isfinite(np.diag(surface.z)[2:-2]).all()
+
+
+def test_an_inactive_parameter_stands_at_the_foot_of_its_axis(search, kernels):
+    course = Course.of(search(the_loss, kernels, max_tasks=40))
+    axes = {axis.name: axis for axis in lay_axes(course)}
+    assert next(iter(axes)) == 'tree'
+    assert list(axes)[-1] == 'loss'
+    linear = np.array(['linear' in trial.params for trial in course.trials])[course.is_finite]
+    degree = axes['poly.degree']
+    assert (degree.places[linear] == degree.range[0]).all()
+    assert (degree.places[~linear] >= 0).all()
+    assert degree.ticks[0] == (degree.range[0], '-')
+
+
+# --- pictures ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('draw', [*STILL, *INTERACTIVE], ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize('direction', ['minimize', 'maximize'])
+def test_every_picture_can_be_drawn(draw, direction, search, kernels):
+    drawn = draw(search(the_loss, kernels, max_tasks=40, direction=direction))
+    if hasattr(drawn, 'figure'):
+        drawn.figure.canvas.draw()
+    else:
+        assert drawn.data
+        assert drawn.to_json()
+
+
+def nothing(params):
+    return 0.0
+
+
+def fails(params):
+    raise ValueError('no luck')
+
+
+def is_infinite(params):
+    return math.inf
+
+
+SPARSE = {
+    'empty': (nothing, {'timeout': 1e-9}),
+    'one trial': (nothing, {'max_tasks': 1}),
+    'all failed': (fails, {'max_tasks': 12}),
+    'all infinite': (is_infinite, {'max_tasks': 12}),
+    'all alike': (nothing, {'max_tasks': 8}),
+}
+
+
+@pytest.mark.parametrize('draw', [*STILL, *INTERACTIVE], ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize('case', SPARSE)
+def test_a_search_with_little_to_show_is_drawn_or_says_why_not(draw, case, search, kernels):
+    objective, options = SPARSE[case]
+    result = search(objective, kernels, **options)
+    try:
+        drawn = draw(result)
+    except ConfigurationError as error:
+        assert any(word in draw.__name__ for word in NEEDS_MORE)
+        assert 'trial' in str(error)
+    else:
+        if hasattr(drawn, 'figure'):
+            drawn.figure.canvas.draw()
+        else:
+            assert drawn.to_json()
+
+
+@pytest.mark.parametrize('draw', [*STILL, *INTERACTIVE], ids=lambda draw: draw.__name__)
+def test_trees_with_numbers_beyond_any_machine_are_drawn(draw, search):
+    space = {f'part{i}': {'exclusive': True, 'a': {'x': spaces.uniform(0, 1)}, 'b': {}} for i in range(70)}
+    space['y'] = spaces.uniform(0, 1)
+    space['z'] = spaces.uniform(0, 1)
+    result = search(lambda params: params['y'], space, max_tasks=10)
+    assert max(trial.tree for trial in result) > 2**64
+    drawn = draw(result)
+    if hasattr(drawn, 'figure'):
+        drawn.figure.canvas.draw()
+    else:
+        assert drawn.to_json()
+
+
+def test_both_kinds_draw_the_same_slice(search, kernels):
+    result = search(the_loss, kernels, max_tasks=40)
+    ax, fig = report.plot_slice(result, 'poly.C'), interactive.slice(result, 'poly.C')
+    still = next(line for line in ax.get_lines() if line.get_label() == 'poly')
+    other = next(trace for trace in fig.data if trace.name == 'poly')
+    assert other.x.tolist() == pytest.approx(still.get_xdata().tolist())
+    assert other.y.tolist() == pytest.approx(still.get_ydata().tolist())
+    assert other.marker.color == still.get_color()
+
+
+def test_the_history_runs_over_time_or_trials(search, kernels):
+    result = search(the_loss, kernels, max_tasks=40)
+    best = interactive.history(result, over='trials').data[2]
+    assert best.name == 'best so far'
+    assert best.x[-1] == 40
+    assert (np.diff(best.y) <= 0).all()
+    assert interactive.history(result).layout.xaxis.title.text == 'seconds of search'
+
+
+def test_a_parameter_that_no_trial_has_is_named_with_the_nearest(search, kernels):
+    result = search(the_loss, kernels, max_tasks=12)
+    with pytest.raises(ConfigurationError, match=r"no trial has a parameter 'poly.degre'; did you mean 'poly.degree'"):
+        report.plot_slice(result, 'poly.degre')
+
+
+def test_parameters_that_never_vary_together_have_no_contour(search, kernels):
+    result = search(the_loss, kernels, max_tasks=40)
+    with pytest.raises(ConfigurationError, match='linear.C and poly.C are not such'):
+        report.plot_contour(result, 'linear.C', 'poly.C')
+
+
+def test_a_contour_has_the_axes_that_were_asked_for(search, kernels):
+    result = search(the_loss, kernels, max_tasks=40)
+    ax = report.plot_contour(result, 'poly.shift', 'poly.C')
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ('poly.shift', 'poly.C', 'log')
+    assert report.plot_contour(result, y='poly.shift').get_ylabel() == 'poly.shift'
+
+
+def test_bars_of_ten_thousand_trials_are_a_few_traces(search):
+    course = Course.of(search(nothing, {'x': spaces.uniform(0, 1)}, max_tasks=10))
+    import attrs
+
+    many = attrs.evolve(
+        course,
+        trials=course.trials * 1000,
+        **{name: np.tile(getattr(course, name), 1000) for name in ('ids', 'trees', 'classes', 'losses', 'failed')},
+        started=np.arange(10_000.0),
+        finished=np.arange(10_000.0) + 1.5,
+    )
+    fig = interactive.timeline(many)
+    assert len(fig.data) == 2
+    assert fig.data[1].type == 'scattergl'
+
+
+def test_importing_the_reports_loads_no_library_that_draws():
+    code = 'import sys, shadho.report.interactive, shadho.report.files; print(*sys.modules)'
+    loaded = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {'matplotlib', 'plotly', 'sklearn', 'scipy'} & set(loaded)
+
+
+def test_a_missing_library_is_named_with_the_extra_that_has_it(search, kernels, monkeypatch):
+    result = search(the_loss, kernels, max_tasks=12)
+    for module in ('plotly', 'plotly.graph_objects', 'sklearn.ensemble'):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError, match=r'plotly.*pip install "shadho-core\[report\]"'):
+        interactive.history(result)
+    with pytest.raises(ConfigurationError, match=r'scikit-learn.*pip install "shadho-core\[report\]"'):
+        report.parameter_importance(result)

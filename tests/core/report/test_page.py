@@ -1,0 +1,212 @@
+"""The page of a search as a file: what is in it, and what never may be."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from plotly.offline import get_plotlyjs
+
+from shadho import Shadho, load_result, spaces
+from shadho.cli import cli
+from shadho.report import to_html
+from shadho.report.document import page
+from shadho.report.payload import payload
+
+EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(2)>&lt;%{x}{{plotly}}\u2028'
+
+
+class Elements(html.parser.HTMLParser):
+    """What a browser makes of a page: elements, and the texts of scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.scripts, self.attributes = [], [], []
+        self.in_script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self.in_script = tag == 'script'
+        if self.in_script:
+            self.scripts.append('')
+
+    def handle_endtag(self, tag):
+        self.in_script = False
+
+    def handle_data(self, data):
+        if self.in_script:
+            self.scripts[-1] += data
+
+
+@pytest.fixture
+def recorded():
+    """Leave a search with failures in ``small.db``."""
+
+    def objective(params):
+        if params['x'] > 0.8:
+            raise ValueError(f'x={params["x"]} is too large')
+        return math.inf if params['x'] < 0.1 else {'loss': params['x'], 'note': 'fine'}
+
+    space = {'x': spaces.uniform(0, 1), 'kind': ['a', 'b']}
+    return Shadho(
+        'small', objective, space, max_tasks=30, backend='inline', display=False, seed=0, method='random'
+    ).run()
+
+
+@pytest.fixture
+def hostile():
+    """Return a search whose every text tries to run in the reader's browser."""
+
+    def objective(params):
+        if params[EVIL][EVIL] == EVIL:
+            raise ValueError(EVIL)
+        return {'loss': params[EVIL]['x'], EVIL: EVIL}
+
+    space = {'exclusive': True, EVIL: {EVIL: [EVIL, 'tame'], 'x': spaces.uniform(1, 2)}, 'other': {EVIL: [EVIL]}}
+    return Shadho('hostile', lambda params: objective({EVIL: {EVIL: EVIL}} if 'other' in params else params), space, max_tasks=40, backend='inline', storage=None, display=False, seed=0, method='random').run()  # fmt: skip
+
+
+def test_the_payload_is_plain_json_that_says_all(recorded):
+    data = json.loads(json.dumps(payload(load_result('small.db')), allow_nan=False))
+    assert data['title'] == 'small'
+    assert dict(data['facts'])['trials'] == '30'
+    columns = {column['name']: data['arrays'][column['values']['$']] for column in data['trials']['columns']}
+    trials = list(recorded)
+    assert columns['trial'] == [trial.id for trial in trials]
+    assert columns['loss'] == [
+        'inf' if trial.loss == math.inf else trial.loss and float(f'{trial.loss:.7g}') for trial in trials
+    ]
+    assert columns['kind'] == [trial.params['kind'] for trial in trials]
+    assert data['best']['trial'] == recorded.best.id
+    [failure] = data['failures']['shown']
+    assert failure['count'] == sum(trial.error is not None for trial in trials) == len(data['trials']['tracebacks'])
+    assert 'is too large' in failure['traceback']
+
+
+def test_long_columns_are_written_once(recorded):
+    data = payload(recorded)
+    texts = [json.dumps(item) for item in data['arrays']]
+    assert len(set(texts)) == len(texts)
+    shown = json.dumps(data['figures'])
+    assert 'bdata' not in shown
+    assert len(re.findall(r'\{"\$": \d+\}', shown)) > len(texts) / 2
+
+
+def test_a_page_has_all_in_one_file_and_refers_to_nothing(recorded):
+    text = to_html(load_result('small.db'))
+    found = Elements(text)
+    assert not {'link', 'iframe', 'object', 'base', 'img'} & set(found.tags)
+    assert not {'src', 'srcset'} & set(found.attributes)
+    assert len(found.scripts) == 3
+    assert json.loads(found.scripts[0])['title'] == 'small'
+    assert found.scripts[1] == get_plotlyjs()
+
+
+def test_the_policy_of_a_page_lets_its_own_scripts_run_and_no_others(recorded):
+    text = to_html(recorded)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    _, *scripts = Elements(text).scripts
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert policy.startswith("default-src 'none'; script-src " + ' '.join(f"'sha256-{own}'" for own in hashes) + ' ')
+    assert 'http' not in policy
+    assert "script-src 'unsafe-inline'" not in policy
+
+
+def test_no_text_of_a_search_can_leave_its_place_in_the_page(hostile, recorded):
+    hostile.exp_key = EVIL
+    text, tame = to_html(hostile), to_html(recorded)
+    found, expected = Elements(text), Elements(tame)
+    assert found.tags == expected.tags
+    assert found.scripts[1:] == expected.scripts[1:]
+    data = json.loads(found.scripts[0])
+    assert data['title'] == EVIL
+    assert data['failures']['shown'][0]['message'] == f'ValueError: {EVIL}'
+    assert '<' not in found.scripts[0]
+    head, _, rest = text.partition(found.scripts[0])
+    assert 'onerror=alert' not in head + rest
+
+
+def test_texts_in_figures_are_escaped_for_plotly(hostile):
+    data = payload(hostile)
+    figures = json.dumps([data['figures'], [item for item in data['arrays'] if isinstance(item, dict)]])
+    assert 'onerror' in figures
+    titles = [choice['figure']['layout']['xaxis']['title']['text'] for choice in data['figures']['slice']['choices']]
+    assert any('&lt;/script&gt;' in title for title in titles)
+    for choice in data['figures']['slice']['choices']:
+        assert '<img' not in json.dumps(choice['figure'])
+        assert '%{x}{{' not in json.dumps(choice['figure'])
+
+
+@pytest.mark.parametrize(
+    ('objective', 'options', 'note'),
+    [
+        (lambda params: 0.0, {'timeout': 1e-9}, 'No trial is finished.'),
+        (lambda params: None, {'max_tasks': 3}, None),
+        (lambda params: math.inf, {'max_tasks': 3}, None),
+        (lambda params: 0.0, {'max_tasks': 1}, None),
+    ],
+    ids=['empty', 'all failed', 'all infinite', 'one trial'],
+)
+def test_a_search_with_little_to_show_has_a_page_too(objective, options, note):
+    space = {'x': spaces.uniform(0, 1), 'y': spaces.uniform(0, 1)}
+    result = Shadho('little', objective, space, backend='inline', storage=None, display=False, **options).run()
+    data = payload(result)
+    assert json.loads(Elements(page(data)).scripts[0]) == json.loads(json.dumps(data))
+    assert all(own['choices'] or own['note'] for own in data['figures'].values())
+    assert note is None or data['figures']['history']['note'] == note
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def report(*arguments):
+    return CliRunner().invoke(cli, ['report', *arguments])
+
+
+def test_the_command_writes_a_page_beside_the_search(recorded):
+    done = report('small.db')
+    assert (done.exit_code, done.output) == (0, 'small.html\n')
+    assert Path('small.html').read_text(encoding='utf-8') == to_html(load_result('small.db'))
+
+
+def test_the_command_writes_where_it_is_told_and_says_so_as_json(recorded):
+    done = report('small.db', '--output', 'other.html', '--json')
+    assert json.loads(done.output) == {'report': 'other.html'}
+    assert Path('other.html').exists()
+    assert not Path('small.html').exists()
+
+
+def test_the_command_writes_pictures(recorded):
+    done = report('small.db', '--png', '--json')
+    assert done.exit_code == 0, done.output
+    names = ['history', 'trees', 'importance', 'slice', 'parallel', 'timeline']  # one number has no contour
+    assert json.loads(done.output) == {'pictures': [f'small-{name}.png' for name in names]}
+    assert all(Path(f'small-{name}.png').read_bytes()[:4] == b'\x89PNG' for name in names)
+
+
+def test_a_report_is_never_written_over_the_search(recorded):
+    before = Path('small.db').read_bytes()
+    done = report('small.db', '--output', './small.db')
+    assert done.exit_code == 1
+    assert 'is the file of the search itself' in done.output
+    assert Path('small.db').read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_an_error_in_one_line(recorded):
+    done = report('small.db', '--output', 'nowhere/small.html')
+    assert done.exit_code == 1
+    assert "the report cannot be written to 'nowhere/small.html': No such file or directory" in done.output
+
+
+def test_a_missing_search_is_an_error_in_one_line():
+    done = report('nothing.db')
+    assert (done.exit_code, 'there is no file' in done.output) == (1, True)
