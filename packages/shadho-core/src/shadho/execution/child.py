@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
+import mmap
 import os
 import pickle
 import signal
@@ -83,7 +84,9 @@ def _load(file: int) -> tuple[Any, Outcome | None]:
     """Return the objective, or the outcome of every trial when it cannot be loaded here."""
     os.environ[LOADING] = '1'
     try:
-        return pickle.loads(os.pread(file, os.fstat(file).st_size, 0)), None
+        # Not os.read, which the system lets return no more than 2 GiB at once.
+        with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as text:
+            return pickle.loads(text), None
     except BaseException as error:
         outcome = shadho_worker.failure(error)
         message = 'the objective could not be loaded in the process that runs it: ' + outcome['error']['message']
