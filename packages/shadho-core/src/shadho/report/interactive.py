@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ['contour', 'history', 'importance', 'parallel_coordinates', 'slice', 'timeline', 'trees']
 
 _SEEN = 1500
-"""Trials that are drawn over a surface at most."""
+"""Trials that are drawn over a surface, or as lines, at most."""
 
 
 def history(result: SearchResult | Course, over: Literal['time', 'trials'] = 'time') -> Figure:
@@ -181,7 +181,8 @@ def contour(result: SearchResult | Course, x: str | None = None, y: str | None =
 def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | None = None) -> Figure:
     """Draw each trial with a finite loss as a line through its parameters; the best are the strongest.
 
-    Drag along an axis to choose a range. An inactive parameter stands at the foot of its axis.
+    Drag along an axis to choose a range. An inactive parameter stands at the foot of its axis. Of more than 1,500
+    trials, the best and some others are drawn.
 
     Parameters
     ----------
@@ -204,7 +205,8 @@ def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | N
     if not axes:
         return fig
     loss = axes[-1].places
-    order = np.argsort(-course.sign * loss, kind='stable')  # the best are drawn last
+    order = np.searchsorted(np.flatnonzero(course.is_finite), _thin(course, course.is_finite))
+    order = order[np.argsort(-course.sign * loss[order], kind='stable')]  # the best are drawn last
     worst = np.quantile(course.sign * loss, 0.9)
     ends = sorted((float(course.sign * (course.sign * loss).min()), float(course.sign * worst)))
     line = {'color': compact(loss[order]), 'colorscale': _scale(course), 'cmin': ends[0], 'cmax': ends[1] or None}
@@ -327,7 +329,7 @@ def _add_bars(fig: Figure, group: Group, plan: Timeline, course: Course, seconds
     outline = np.concatenate([corners, corners[:, :1], gaps], axis=1).reshape(-1, 2)
     bars = go.Scatter(
         x=compact(outline[:, 0]), y=compact(outline[:, 1]),
-        mode='lines', fill='toself', fillcolor=group.colour, name=text(group.label), hoverinfo='skip',
+        mode='lines' if len(course) <= 2000 else 'none', fill='toself', fillcolor=group.colour, name=text(group.label), hoverinfo='skip',
         line={'color': PAPER, 'width': 0.8 if len(course) <= 2000 else 0},
     )  # fmt: skip
     fig.add_trace(bars)

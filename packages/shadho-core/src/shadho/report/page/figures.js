@@ -49,6 +49,12 @@ function draw(id, data, openTrial) {
   });
 }
 
+/** Keep the place of a figure that is not drawn yet, so that those below it are out of sight, and wait. */
+function reserve(id, data) {
+  const [choice] = data.figures[id].choices;
+  document.querySelector(`#${id} .figure`).style.minHeight = choice ? `${choice.figure.layout.height}px` : '';
+}
+
 /** Return how much higher a figure must be where the page is so narrow that its legend has a line for each entry. */
 function legendHeight(node, traces, layout) {
   if (node.clientWidth > 560 || layout.showlegend === false) return 0;

@@ -17,6 +17,7 @@ function render(data) {
   renderTrees(shared(data.trees, data));
   renderFailures(data.failures);
   for (const id of Object.keys(data.figures)) {
+    reserve(id, data);
     offer(id, data, drawNow);
     if (seen.has(id)) drawNow(id);
   }
