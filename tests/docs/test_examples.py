@@ -25,7 +25,7 @@ PAGES = [
 
 
 def _has_examples(page: Path) -> bool:
-    return any(f'```{language}\n' in page.read_text(encoding='utf-8') for language in ('python', 'console'))
+    return any(f'```{language}\n' in page.read_text(encoding='utf-8') for language in ('python', 'console', 'bash'))
 
 
 @pytest.mark.parametrize('page', [*filter(_has_examples, PAGES)], ids=lambda page: str(page.relative_to(ROOT)))
