@@ -159,11 +159,11 @@ def test_a_trial_that_failed_shows_its_traceback(show, pages):
 def test_clicking_a_point_opens_its_trial(show, pages):
     page = show(pages.usual.path)
     see(page, 'history')
-    mark = page.locator('#history .scatterlayer .trace .point').first
-    mark.hover()
+    box = page.locator('#history .scatterlayer .trace .point').first.bounding_box()
+    place = box['x'] + box['width'] / 2, box['y'] + box['height'] / 2
+    page.mouse.move(*place)
     page.wait_for_selector('#history .hoverlayer .hovertext')
-    page.mouse.down()
-    page.mouse.up()
+    page.mouse.click(*place)
     page.wait_for_selector('#trials tr.open')
     assert page.locator('#trials .details dl').inner_text().startswith('trial')
 
@@ -189,7 +189,7 @@ def test_nothing_is_wider_than_the_screen(width, show, pages, tmp_path):
 
 def test_no_text_of_a_search_runs_or_becomes_an_element(show, pages):
     page = show(pages.hostile.path)
-    see(page, *FIGURES)
+    see(page, *(name for name in FIGURES if name != 'contour'))  # no two of its numbers vary together
     assert page.locator('#title').inner_text() == EVIL
     page.locator('#failures summary').first.click()
     page.locator('#failures details').first.get_by_role('button').first.click()
@@ -198,7 +198,7 @@ def test_no_text_of_a_search_runs_or_becomes_an_element(show, pages):
     page.get_by_role('searchbox').fill(EVIL)
     assert page.locator('img').count() == 0
     assert page.locator('script').count() == 3
-    assert EVIL in page.locator('#trees .ytick').first.text_content() + page.locator('#trees table').inner_text()
+    assert '</script><script>alert(1)</script><img' in page.locator('#trees table').inner_text()
 
 
 def test_the_policy_stops_what_would_get_in_nevertheless(browser, pages):

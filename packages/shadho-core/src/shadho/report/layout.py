@@ -58,7 +58,14 @@ def figure(title: str, xaxis: dict[str, Any], yaxis: dict[str, Any], height: int
         raise ConfigurationError(
             'interactive figures need plotly, which is not installed: pip install "shadho-core[report]"'
         ) from error
-    common = {'gridcolor': GRID, 'linecolor': FAINT, 'tickcolor': FAINT, 'zeroline': False, 'automargin': True}
+    common = {
+        'gridcolor': GRID,
+        'linecolor': FAINT,
+        'tickcolor': FAINT,
+        'zeroline': False,
+        'automargin': True,
+        'exponentformat': 'power',
+    }
     for axis in (xaxis, yaxis):
         if 'title' in axis:
             axis['title'] = {'standoff': 8, 'font': {'size': 13}, **axis['title']}
