@@ -82,7 +82,7 @@ def _text(example: Example) -> str | None:
 def _console(example: Example) -> str | None:
     for part in re.split(r'^\$ ', example.parsed, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition('\n')
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, executable='/bin/bash')
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=180, executable='/bin/bash')
         if done.returncode:
             return f'$ {command}\nended with exit status {done.returncode}:\n{done.stdout}{done.stderr}'
         difference = _difference(expected, done.stdout) if expected.strip() else None

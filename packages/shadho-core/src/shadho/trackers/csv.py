@@ -44,7 +44,8 @@ class CSVLogger(Tracker):
     >>> from shadho.trackers import CSVLogger
     >>> result = Shadho('table', abs, spaces.uniform(-1, 1), max_tasks=2, seed=1, backend='inline', storage=None,
     ...                 display=False, plugins=[CSVLogger('trials.csv')]).run()
-    >>> len(open('trials.csv').readlines())
+    >>> from pathlib import Path
+    >>> len(Path('trials.csv').read_text().splitlines())
     3
     """
 
