@@ -124,3 +124,11 @@ def test_commands_for_workers_on_the_pages_have_options_that_exist() -> None:
                 command.make_parser(click.Context(command)).parse_args([*arguments])
                 told += 1
     assert told > 10
+
+
+def test_the_rooms_of_the_core_are_listed_in_their_order() -> None:
+    layers = (REFERENCE.parents[1] / 'tests' / 'core' / 'test_layers.py').read_text(encoding='utf-8')
+    rooms = re.findall(r"'(\w+)'", layers.partition('LAYERS = [')[2].partition(']')[0])
+    page = (REFERENCE.parent / 'explanation' / 'architecture.md').read_text(encoding='utf-8')
+    table = page.partition('| room |')[2].partition('\n\n')[0]
+    assert re.findall(r'`(\w+)`', ''.join(row.split('|')[1] for row in table.splitlines()[2:])) == rooms
