@@ -142,7 +142,21 @@ def lowest(session: nox.Session) -> None:
     packages = ('shadho-core', 'shadho-local', 'shadho-workqueue', 'shadho-mpi')
     sources = [f'packages/{package}/pyproject.toml' for package in packages]
     extras = [
-        part for extra in ('sandbox', 'report', 'dashboard', 'mpi', 'cmaes', 'hyperopt', 'mlflow', 'optuna', 'parquet', 'tensorboard', 'sklearn') for part in ('--extra', extra)
+        part
+        for extra in (
+            'sandbox',
+            'report',
+            'dashboard',
+            'mpi',
+            'cmaes',
+            'hyperopt',
+            'mlflow',
+            'optuna',
+            'parquet',
+            'tensorboard',
+            'sklearn',
+        )
+        for part in ('--extra', extra)
     ]
     ours = [f'--no-emit-package={package}' for package in packages]
     session.run(*compile_pins, '-o', str(pins), *sources, *extras, *ours)

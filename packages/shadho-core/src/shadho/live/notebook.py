@@ -31,9 +31,7 @@ class NotebookDisplay(PanelDisplay):
         self._drawing = threading.Thread(target=self._draw_again, daemon=True)
 
     def begin(self) -> None:
-        from IPython.display import display
-
-        self._output: Any = display(self._page(), display_id=True)
+        self._output: Any = _ipython().display(self._page(), display_id=True)
         self._drawing.start()
 
     def end(self) -> None:
@@ -51,8 +49,6 @@ class NotebookDisplay(PanelDisplay):
 
     def _page(self, text: str | None = None) -> Any:
         """Draw the panel, or a text, as HTML."""
-        from IPython.display import HTML
-
         page = Console(
             file=io.StringIO(), width=self.console.width, record=True, force_jupyter=False, markup=False, emoji=False,
             highlight=False,
@@ -62,4 +58,10 @@ class NotebookDisplay(PanelDisplay):
             page.print(self.panel())
         else:
             page.print(text, soft_wrap=True)
-        return HTML(page.export_html(inline_styles=True, code_format=_FORMAT))
+        return _ipython().HTML(page.export_html(inline_styles=True, code_format=_FORMAT))
+
+
+def _ipython() -> Any:
+    from IPython import display  # which says that it has types, and has few
+
+    return display

@@ -154,9 +154,8 @@ def to_optuna(result: SearchResult, storage: Any, *, name: str | None = None) ->
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(
-            storage=_optuna_storage(storage), study_name=study_name, direction=result.direction, load_if_exists=False
-        )
+        direction: Any = result.direction
+        study = optuna.create_study(storage=_optuna_storage(storage), study_name=study_name, direction=direction)
         study.set_user_attr('shadho:seed', str(result.seed))
         study.add_trials(list(_optuna_trials(result)))
     except optuna.exceptions.DuplicatedStudyError:
