@@ -134,6 +134,33 @@ def installed(session: nox.Session) -> None:
 
 
 @nox.session
+def build(session: nox.Session) -> None:
+    """Build wheels and source distributions, check them, and use what the wheels install in an environment of its own."""
+    install(session, groups=('build',))
+    dist = Path('dist').resolve()
+    shutil.rmtree(dist, ignore_errors=True)
+    for package in (CORE, LOCAL, WORKQUEUE, MPI):
+        session.run('python', '-m', 'build', '--outdir', str(dist), package, silent=True)
+    session.run('twine', 'check', '--strict', *map(str, sorted(dist.iterdir())))
+    session.run('python', 'tests/built.py', str(dist))
+
+    away = Path(session.create_tmp())
+    shutil.rmtree(away / 'clean', ignore_errors=True)
+    session.run('python', '-m', 'venv', str(away / 'clean'))
+    programs = away.resolve() / 'clean' / 'bin'
+    pip = (str(programs / 'pip'), 'install', '--quiet', '--disable-pip-version-check')
+    ours = [str(wheel) for wheel in sorted(dist.glob('*.whl'))]
+    session.run(*pip, '--no-index', '--no-deps', *ours, external=True)
+    session.run(*pip, *ours, external=True)  # what they need
+    session.run(*pip, '--dry-run', 'shadho-core[all]', external=True)
+    session.run(str(programs / 'pip'), 'check', external=True)
+    check = str(Path('tests/installed.py').resolve())
+    with session.chdir(away):
+        session.run(str(programs / 'shadho'), 'plugins', external=True)
+        session.run(str(programs / 'python'), check, 'inline', 'local', external=True)
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests of the packages with the lowest versions that they declare to need."""
     install(session, 'uv')
