@@ -108,7 +108,7 @@ class Course:
 
     @property
     def is_log(self) -> bool:
-        """Whether losses are drawn on a logarithmic axis: all are positive and span more than two decades."""
+        """Whether losses are drawn on a logarithmic axis, as when all are positive and span more than two decades."""
         return self.decades > 2
 
     @property

@@ -76,7 +76,7 @@ class Importance:
 
     @property
     def rest(self) -> float:
-        """The share that no parameter explains by itself: interactions."""
+        """The share that no parameter explains by itself, which is that of interactions."""
         return max(0.0, 1.0 - float(self.shares.sum()))
 
 
