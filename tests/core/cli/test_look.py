@@ -49,7 +49,8 @@ def numbers(answer: Any) -> list[int]:
 
 def test_trials_are_listed_in_the_order_of_completion(shadho: Any, recorded: Path) -> None:
     assert numbers(shadho('trials', recorded, '--json')) == [trial.id for trial in load_result(recorded)]
-    assert len(shadho('trials', recorded, '--limit', 7).stdout.splitlines()) == 1 + 7
+    *lines, more = shadho('trials', recorded, '--limit', 7).output.splitlines()  # the last goes to standard error
+    assert (len(lines), more) == (1 + 7, '... 33 more; see --limit')
 
 
 def test_trials_are_chosen_by_state_tree_class_and_loss(shadho: Any, recorded: Path) -> None:
