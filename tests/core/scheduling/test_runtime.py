@@ -178,6 +178,25 @@ def test_several_trials_that_still_run_say_more_than_one():
     assert three > one
 
 
+@pytest.mark.parametrize('slots', [1, 20])
+def test_trials_of_an_unknown_tree_that_have_run_equally_long_do_not_make_classes_look_alike(slots):
+    model = Model()
+    for tree in (1, 2, 3):
+        model.learn(tree, 'fast', 1.0, times=20).learn(tree, 'slow', 3.0, times=20)
+    for now in (5.0, 30.0, 100.0):
+        own = [running(0, name) for name in ('fast', 'slow') for _ in range(slots)]
+        fast, slow = model.predict([0], ['fast', 'slow'], own, now)[0]
+        assert 2.2 < slow / fast < 3.2
+        assert 0.9 * now < fast < 1.3 * now
+
+
+def test_trials_that_run_long_in_one_class_say_little_of_another_where_they_finished():
+    model = Model().learn(0, 'a', 1.0, times=10).learn(1, 'a', 1.0, times=10).learn(1, 'b', 1.0, times=10)
+    a, b = model.predict([0], ['a', 'b'], [running(0, 'b')] * 8, 30.0)[0]
+    assert a < 2
+    assert b > 15
+
+
 def test_trials_that_run_as_long_as_expected_change_nothing():
     model = Model().learn(0, seconds=10.0, times=5).learn(1, seconds=1.0, times=5)
     idle = model.predict([0, 1], ['a'], [], 100.0)

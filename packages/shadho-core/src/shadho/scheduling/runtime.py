@@ -172,7 +172,7 @@ class RuntimeModel:
         count, logs, sums = (table[used] for table in (self._count, self._logs, self._seconds))
         spread = self._spread()
         means = self._fit(count, logs, spread)
-        overdue = _overdue(means, math.sqrt(spread), *elapsed)
+        overdue = _overdue(means, count.sum(axis=1), math.sqrt(spread), *elapsed)
         if overdue is not None:
             places, logarithms = overdue
             count, logs, sums = count.copy(), logs.copy(), sums.copy()
@@ -250,22 +250,37 @@ class RuntimeModel:
 
 
 def _overdue(
-    means: Floats, spread: float, rows: list[int], columns: list[int], elapsed: list[float]
+    means: Floats, finished: Floats, spread: float, rows: list[int], columns: list[int], elapsed: list[float]
 ) -> tuple[tuple[Any, Any], Floats] | None:
-    """Return which trials run longer than expected, and what is to be expected of them: a normal tail, cut off."""
+    """Return which trials run longer than expected, and the logarithms of seconds that are to be expected of them.
+
+    By how much their trees are slower, in every class alike, is estimated first, from what has finished and by
+    expectation maximisation for what was cut off. Else an unknown tree whose trials have all run for the same time would
+    seem to be equally fast in all classes, and be placed on the slow ones.
+    """
     if not elapsed:
         return None
-    begun = np.log(np.maximum(elapsed, _SHORTEST))
-    height = (begun - means[rows, columns]) / spread
-    late = np.flatnonzero(height > 0)
+    excess = np.log(np.maximum(elapsed, _SHORTEST)) - means[rows, columns]
+    late = np.flatnonzero(excess > 0)
     if not len(late):
         return None
+    places, excess = (np.array(rows)[late], np.array(columns)[late]), excess[late]
+    tree, expected = places[0], excess
+    weights = finished + np.bincount(tree, minlength=len(finished)) + (spread / _TREE) ** 2
+    slower = np.zeros(len(finished))
+    for _ in range(_ROUNDS):
+        expected = np.maximum(slower[tree] + _beyond(excess - slower[tree], spread), excess)
+        slower = np.bincount(tree, expected, minlength=len(finished)) / weights
+    return places, means[places] + expected
+
+
+def _beyond(elapsed: Floats, spread: float) -> Floats:
+    """Return the mean of a normal distribution around 0 above what has elapsed."""
     from scipy.special import log_ndtr
 
-    places = np.array(rows)[late], np.array(columns)[late]
-    z = np.minimum(height[late], 30.0)
-    beyond = np.exp(-z * z / 2 - log_ndtr(-z)) / math.sqrt(2 * math.pi)
-    return places, np.maximum(means[places] + spread * beyond, begun[late])
+    z = np.minimum(elapsed / spread, 30.0)
+    beyond: Floats = spread * np.exp(-z * z / 2 - log_ndtr(-z)) / math.sqrt(2 * math.pi)
+    return beyond
 
 
 def _smearing(count: Floats, sums: Floats, means: Floats, spread: float) -> Floats:
