@@ -104,6 +104,14 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Break everything at random for hours; prints how much was broken, and that nothing was lost."""
+    install(session, f'{CORE}[report,dashboard]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data'))
+    provide_engine(session)
+    session.run('pytest', '--soak', '-rA', 'tests/faults', *session.posargs)
+
+
+@nox.session
 def examples(session: nox.Session) -> None:
     """Run the examples as their readers would."""
     install(session, f'{CORE}[report,dashboard]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data', 'nas'))

@@ -17,6 +17,17 @@ ROOT = Path(__file__).parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests that break things at random do so a few times, or for hours."""
+    parser.addoption('--soak', action='store_true', help='hundreds of rounds instead of a few')
+
+
+@pytest.fixture(scope='session')
+def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Say how often to try something: ``rounds(few, many)``, the second with ``--soak``."""
+    return lambda few, many: many if request.config.getoption('--soak') else few
+
+
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, with no hardware override and no library settings of the caller."""
