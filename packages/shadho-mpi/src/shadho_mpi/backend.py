@@ -146,7 +146,8 @@ class _Job:
             present -= {number for number, message in self.receive() if message is None}
             self._forget_sent()
             time.sleep(LONGEST)
-        leave(self.communicator, is_whole)
+        if is_whole or self.serving:  # else nobody is left to end the job with
+            leave(self.communicator, is_whole)
 
 
 class MPI(Backend):

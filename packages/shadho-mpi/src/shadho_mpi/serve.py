@@ -30,6 +30,9 @@ __all__ = ['LONGEST', 'SHORTEST', 'Rank', 'leave', 'pack', 'serve', 'unpack', 'w
 SHORTEST, LONGEST = 2e-5, 5e-3
 """Seconds between two looks for messages: MPI's own waiting would keep a core busy."""
 
+_LEAVING = 5
+"""Seconds that a job with lost ranks may take to end."""
+
 _HAS_FILTERS = hasattr(tarfile, 'data_filter')  # Python 3.10.12, 3.11.4 and later
 
 
@@ -177,7 +180,11 @@ def leave(communicator: Any, is_whole: bool) -> None:
     if is_whole:
         communicator.Barrier()
         communicator.Free()
+    else:  # Open MPI's end of a job that has lost ranks now and then waits for them for ever
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_LEAVING)
     MPI.Finalize()
+    signal.alarm(0)
 
 
 def without_files(outcome: Outcome, error: Exception) -> Outcome:
