@@ -477,6 +477,18 @@ def test_trials_of_lost_workers_run_again_and_none_is_missing() -> None:
     assert all(own.finished <= 150 for own in result if own.compute_class == '8-core')
 
 
+@pytest.mark.parametrize('names', [('fast', 'slow'), ('slow', 'fast')])
+def test_no_new_trial_takes_the_place_of_a_lost_one_that_waits_for_its_class(names: Sequence[str]) -> None:
+    cluster = Simulated(
+        [ComputeClass(name, 2) for name in names],
+        lambda params, own: 10.0 if own.name == 'fast' else 100.0,
+        changes=[(50, 'slow', 1)],
+    )
+    result = search(cluster, max_tasks=4).run()
+    assert sorted(own.id for own in result) == [0, 1, 2, 3]
+    assert [own.finished for own in result] == [10.0, 10.0, 100.0, 200.0]
+
+
 def test_a_trial_that_is_lost_again_and_again_fails() -> None:
     cluster = Simulated(CLUSTER, uneven, failures=lambda params, own: 'lost' if params['x'] < 0.1 else None)
     result = search(cluster, max_tasks=200, max_retries=2).run()

@@ -412,12 +412,19 @@ class _Run:
         limit = self.config.max_tasks
         return math.inf if limit is None else limit - len(self.search.history) - len(self.running)
 
+    def _may_start(self, compute_class: str) -> bool:
+        """Whether a class may be given a trial; a new one does not take the place of one that is to run again."""
+        remaining = self._remaining()
+        return remaining > self.search.waiting or (remaining > 0 and self.search.waits_for(compute_class))
+
     def _fill_slots(self) -> Iterator[Trial]:
         """Yield a trial for each free slot that is to be used."""
         ahead = 1 + (self.backend.queues_ahead and max(self.paces, default=math.inf) < _SHORT)
         failed = 0
         for compute_class in self.classes:
-            while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead and self._remaining() > 0:
+            while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead and self._may_start(
+                compute_class.name
+            ):
                 trial = self.search.suggest(compute_class.name, self.now())
                 if trial is None:
                     break

@@ -129,7 +129,16 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to suggest; pending trials may still be told."""
-        return len(self._exhausted) == self.forest.count and not any(self._again.values())
+        return len(self._exhausted) == self.forest.count and not self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """How many trials were taken back (see `cancel`) and are to be suggested again."""
+        return sum(map(len, self._again.values()))
+
+    def waits_for(self, compute_class: str) -> bool:
+        """Whether the next suggestion for a class is such a trial."""
+        return bool(self._to_run_again(compute_class))
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
         """Say which compute classes there are from now on.
@@ -188,9 +197,9 @@ class Search:
         Such a trial, of which a callback of a dependent value raised, is a failed one, and told already.
         """
         resources = self.classes[compute_class].resources if compute_class in self.classes else {}
-        trial = self._next_again(compute_class)
-        if trial is not None:
-            trial = attrs.evolve(trial, compute_class=compute_class, resources=resources, started=now)
+        again = self._to_run_again(compute_class)
+        if again:
+            trial = attrs.evolve(again.popleft(), compute_class=compute_class, resources=resources, started=now)
             self._adopt(trial)
             return trial
         suggestion = self._suggest(compute_class, now)
@@ -350,13 +359,13 @@ class Search:
             self.sampler.forget(suggestion)
             self._again.setdefault(trial.compute_class, deque()).append(trial)
 
-    def _next_again(self, compute_class: str) -> Trial | None:
-        """Return a trial that is to be run again, in its own class: elsewhere it may not fit."""
+    def _to_run_again(self, compute_class: str) -> deque[Trial]:
+        """Return the trials that are to be run again in a class: its own, as they may not fit elsewhere, or orphans."""
         orphaned = [name for name in self._again if name not in self.classes or not self.classes[name].slots]
         for name in (compute_class, *orphaned):
             if self._again.get(name):
-                return self._again[name].popleft()
-        return None
+                return self._again[name]
+        return deque()
 
     def restore(self, records: Iterable[Trial | Result], *, only_learn: bool = False) -> None:
         """Rebuild everything from the log of an earlier run: results are learned, others run again.
