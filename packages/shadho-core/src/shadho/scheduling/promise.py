@@ -57,7 +57,7 @@ class Promise(Heuristic):
         self._history = history
         self._rows: dict[int, int] = {}
         self._levels = np.zeros(0)
-        self._reached = np.zeros((16, 1))  # trials of each tree in all, and at each level
+        self._deepest = np.zeros((16, 1))  # trials of each tree by the last level that they reach, of none the first
         self._seen = 0
         self._set_at = 0
 
@@ -66,8 +66,8 @@ class Promise(Heuristic):
             self._begin(history)
         self._update(history)
         rows = [self._row(tree.index) for tree in trees]
-        reached = self._reached[rows]
-        totals = self._reached[: len(self._rows)].sum(axis=0)
+        reached = _at_least(self._deepest[rows])
+        totals = _at_least(self._deepest[: len(self._rows)].sum(axis=0))
         promise = np.ones(len(trees))
         for level in range(len(self._levels)):
             pooled = totals[level + 1] / max(totals[level], 1.0)
@@ -76,8 +76,8 @@ class Promise(Heuristic):
 
     def _row(self, tree: int) -> int:
         row = self._rows.setdefault(tree, len(self._rows))
-        if row == len(self._reached):
-            self._reached = np.concatenate([self._reached, np.zeros_like(self._reached)])
+        if row == len(self._deepest):
+            self._deepest = np.concatenate([self._deepest, np.zeros_like(self._deepest)])
         return row
 
     def _update(self, history: History) -> None:
@@ -86,12 +86,18 @@ class Promise(Heuristic):
         if len(history) >= _GROWTH * self._set_at:
             self._set_at, self._seen = len(history), 0
             self._levels = _levels(history.losses())
-            self._reached = np.zeros((len(self._reached), len(self._levels) + 1))
+            self._deepest = np.zeros((len(self._deepest), len(self._levels) + 1))
         trees, losses = history.since(self._seen)
         rows = np.array([self._row(tree) for tree in trees])
-        reached = np.column_stack([np.ones(len(losses)), losses[:, None] <= self._levels])
-        np.add.at(self._reached, rows, reached)
+        levels = len(self._levels) - np.searchsorted(self._levels[::-1], losses)  # nan, of a failed trial, is above all
+        np.add.at(self._deepest, (rows, levels), 1.0)
         self._seen = len(history)
+
+
+def _at_least(counts: Floats) -> Floats:
+    """Return, from how many trials end at each level, how many reach it: sums from there on, along the last axis."""
+    reached: Floats = counts[..., ::-1].cumsum(axis=-1)[..., ::-1]
+    return reached
 
 
 def _levels(losses: Floats) -> Floats:
