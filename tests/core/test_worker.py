@@ -46,6 +46,10 @@ def test_any_number_is_a_loss(returned: object) -> None:
             "the objective returned array([1.]) (ndarray): it must return a number or a dict with the key 'loss'",
         ),
         (1j, "the objective returned 1j (complex): it must return a number or a dict with the key 'loss'"),
+        (
+            np.complex64(1j),
+            f"the objective returned {np.complex64(1j)!r} (complex64): it must return a number or a dict with the key 'loss'",
+        ),
     ],
 )
 def test_anything_else_fails_with_what_came_back(returned: object, message: str) -> None:
@@ -111,6 +115,59 @@ def test_cyclic_and_deep_results_end() -> None:
     for _ in range(5000):
         deep = {'inner': deep}
     assert 'nested too deeply' in to_json(deep)
+
+
+def test_results_whose_parts_know_one_another_are_written_once() -> None:
+    parent: dict[str, object] = {'name': 'parent'}
+    parent['children'] = [{'name': str(number), 'parent': parent} for number in range(20)]
+    assert len(to_json(parent)) < 2_000
+
+
+def test_results_that_would_fill_the_memory_leave_a_note_of_that() -> None:
+    laughs: list[object] = ['ha']
+    for _ in range(64):
+        laughs = [laughs, laughs]
+    for value in (laughs, 'x' * 2**26 + 'y', b'x' * 2**26, np.zeros(2**23), [np.zeros(2**22)] * 2):
+        assert 'left out, as the results are too large' in to_json({'loss': 1.0, 'value': value})[-200:]
+
+
+def test_large_arrays_come_back_whole() -> None:
+    array = np.arange(2**18, dtype=np.uint8).reshape(-1, 1, 1)
+    np.testing.assert_array_equal(from_json(to_json([array] * 2))[1], array)
+
+
+def test_tensors_are_written_as_the_lists_that_they_hold() -> None:
+    class Tensor:
+        shape = (2,)
+        dtype = 'float32'
+
+        def tolist(self) -> list[float]:
+            return [1.0, math.inf]
+
+    assert from_json(to_json(Tensor())) == [1.0, math.inf]
+
+
+def test_integers_that_are_too_long_to_be_written_leave_their_length() -> None:
+    assert from_json(to_json(10**5000)) == '(an integer of 16610 bits)'
+
+
+def test_long_messages_and_tracebacks_keep_both_ends() -> None:
+    error = shadho_worker.failure(ValueError('a' * 10**7 + 'z'))['error']
+    assert error['message'].startswith('ValueError: aaa')
+    assert '\n[9,998,013 characters left out]\n' in error['message']
+    assert error['message'].endswith('aaz')
+    assert len(error['message']) < 2_100
+    assert len(error['traceback']) < 31_000
+
+
+def test_an_exception_whose_text_ends_the_interpreter_is_told_nevertheless() -> None:
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    assert (
+        shadho_worker.failure(OddError())['error']['message'] == 'OddError: (its message cannot be shown: SystemExit)'
+    )
 
 
 def test_an_exception_is_an_outcome_with_its_traceback() -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import os
 import sys
 import traceback
@@ -165,17 +166,24 @@ def failure(error: BaseException, skip: int = 1) -> dict[str, Any]:
     for _ in range(skip):
         if frames is not None and frames.tb_next is not None:
             frames = frames.tb_next
-    text = ''.join(traceback.format_exception(type(error), error, frames))
     try:
         message = str(error)
-    except Exception as second:
+    except BaseException as second:
         message = f'(its message cannot be shown: {type(second).__name__})'
+    try:
+        text = ''.join(traceback.format_exception(type(error), error, frames))
+    except Exception as second:  # as of a long chain of causes
+        text = f'(its traceback cannot be shown: {type(second).__name__})'
     return failed(kind, f'{type(error).__name__}: {message}', text)
 
 
 def failed(kind: str, message: str, text: str = '', results: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Build the outcome of a trial that failed."""
-    error = {'kind': kind, 'message': _clean(message), 'traceback': _clean(text)}
+    """Build the outcome of a trial that failed; of texts that are too long, the middle is left out."""
+    error = {
+        'kind': kind,
+        'message': _clean(_shortened(message, _LONGEST_MESSAGE)),
+        'traceback': _clean(_shortened(text, _LONGEST_TRACEBACK)),
+    }
     return {'state': 'failed', 'loss': None, 'results': results or {}, 'error': error}
 
 
@@ -185,7 +193,11 @@ def _unusable(message: str, results: dict[str, Any]) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     """Return `value` as a float when it is one number, else None."""
-    if isinstance(value, (str, bytes, bytearray, complex)):
+    if type(value) is float:
+        return value
+    if isinstance(value, (str, bytes, bytearray)):
+        return None
+    if isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real):
         return None
     if getattr(value, 'shape', ()) not in ((), None) or isinstance(value, (dict, list, tuple)):
         return None
@@ -198,7 +210,7 @@ def _number(value: Any) -> float | None:
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception as error:
+    except BaseException as error:
         text = f'an object whose repr fails ({type(error).__name__})'
     if value is None:
         return 'None'
@@ -211,54 +223,104 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
+def _shortened(text: str, length: int) -> str:
+    """Leave the middle of a text out when it is longer than that."""
+    if len(text) <= length:
+        return text
+    half = length // 2
+    return f'{text[:half]}\n[{len(text) - 2 * half:,} characters left out]\n{text[-half:]}'
+
+
+_LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 30_000
 _MAXIMUM_DEPTH = 100
+_MOST_BITS = 10_000  # Python does not write longer integers
+_LARGEST = 2**26
+_ENTRY, _NUMBER = 64, 8  # what an entry of a dict or a list, and of an array, counts as
 
 
-def jsonable(value: Any, depth: int = 0) -> Any:
+class _Limits:
+    """How much more of a value may be described, and what the part at hand lies in."""
+
+    def __init__(self, left: float = _LARGEST) -> None:
+        self.left = left
+        self.around: list[int] = []
+
+    def allow(self, characters: int) -> bool:
+        self.left -= characters
+        return self.left >= 0
+
+
+def jsonable(value: Any) -> Any:
     """Describe any value by JSON's types; what JSON lacks becomes a dict with one ``$`` key.
 
     Tuples, NumPy arrays (with their dtype), non-finite floats, complex numbers, bytes and dicts
-    with odd keys can be told apart when they are read back; other objects leave their repr.
+    with odd keys can be told apart when they are read back; other objects leave their repr. What
+    lies in itself, deeper than 100 levels, or beyond 64 Mi characters, 1 Mi entries, or 4 Mi numbers
+    in arrays, leaves a note of that.
 
     Examples
     --------
     >>> jsonable({'shape': (2, 3), 'best': float('inf')})
     {'shape': {'$tuple': [2, 3]}, 'best': {'$float': 'inf'}}
     """
+    return _describe(value, _Limits())
+
+
+def _describe(value: Any, limits: _Limits) -> Any:
     kind = type(value)
     if kind is float:
         return value if math.isfinite(value) else {'$float': str(value)}
-    if kind is int or kind is bool or value is None:
+    if kind is int:
+        return value if value.bit_length() <= _MOST_BITS else _note(f'an integer of {value.bit_length()} bits')
+    if kind is bool or value is None:
         return value
     if kind is str:
-        return _clean(value)
-    if depth >= _MAXIMUM_DEPTH:
-        return {'$repr': '(nested too deeply, or in itself)'}
+        return _clean(value) if limits.allow(len(value)) else _too_large()
+    if not isinstance(value, (dict, list, tuple)):
+        return _uncommon(value, limits)
+    if id(value) in limits.around or len(limits.around) >= _MAXIMUM_DEPTH:
+        return _note('nested too deeply, or in itself')
+    if not limits.allow(_ENTRY * len(value)):
+        return _too_large()
+    limits.around.append(id(value))
+    described = _container(value, limits)
+    limits.around.pop()
+    return described
+
+
+def _container(value: Any, limits: _Limits) -> Any:
     if isinstance(value, dict):
         if all(isinstance(key, str) and not key.startswith('$') for key in value):
-            return {_clean(str(key)): jsonable(item, depth + 1) for key, item in value.items()}
-        return {'$dict': [[jsonable(key, depth + 1), jsonable(item, depth + 1)] for key, item in value.items()]}
-    if isinstance(value, list):
-        return [jsonable(item, depth + 1) for item in value]
-    if isinstance(value, tuple):
-        return {'$tuple': [jsonable(item, depth + 1) for item in value]}
-    return _uncommon(value, depth)
+            return {_clean(str(key)): _describe(item, limits) for key, item in value.items()}
+        return {'$dict': [[_describe(key, limits), _describe(item, limits)] for key, item in value.items()]}
+    items = [_describe(item, limits) for item in value]
+    return items if isinstance(value, list) else {'$tuple': items}
 
 
-def _uncommon(value: Any, depth: int) -> Any:
+def _uncommon(value: Any, limits: _Limits) -> Any:
     if hasattr(value, 'dtype') and hasattr(value, 'tolist') and hasattr(value, 'shape'):
-        plain = value.tolist()
-        if value.shape == () and not isinstance(plain, complex):
-            return jsonable(plain, depth + 1)
-        if value.dtype.kind in 'biufcUS':
-            return {
-                '$array': {'dtype': str(value.dtype), 'shape': list(value.shape), 'data': jsonable(plain, depth + 1)}
-            }
+        if not limits.allow(_NUMBER * math.prod(value.shape) + getattr(value, 'nbytes', 0)):
+            return _too_large()
+        plain, kind = value.tolist(), getattr(value.dtype, 'kind', None)
+        if (value.shape == () and not isinstance(plain, complex)) or kind is None:  # tensors of PyTorch have no kind
+            return _describe(plain, _Limits(math.inf))
+        if kind in 'biufcUS':
+            data = _describe(plain, _Limits(math.inf))
+            return {'$array': {'dtype': str(value.dtype), 'shape': list(value.shape), 'data': data}}
     if isinstance(value, complex):
         return {'$complex': [jsonable(value.real), jsonable(value.imag)]}
     if isinstance(value, (bytes, bytearray)):
-        return {'$bytes': bytes(value).hex()}
+        return {'$bytes': bytes(value).hex()} if limits.allow(2 * len(value)) else _too_large()
     for base in (bool, int, float, str):
         if isinstance(value, base):
-            return jsonable(base(value), depth + 1)
+            plain = base(value)
+            return _describe(plain if type(plain) is base else _shown(plain), limits)
     return {'$repr': _clean(_shown(value))}
+
+
+def _note(text: str) -> dict[str, str]:
+    return {'$repr': f'({text})'}
+
+
+def _too_large() -> dict[str, str]:
+    return _note('left out, as the results are too large; write them to a file')
