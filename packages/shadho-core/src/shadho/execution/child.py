@@ -7,19 +7,24 @@ import faulthandler
 import json
 import mmap
 import os
-import pickle
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from pickle import load, loads  # by name, as objectives may replace what is in modules
 from typing import IO, Any
 
 import shadho_worker
 from shadho.execution.command import Outcome, tail
 from shadho.execution.objective import LOADING
 
-__all__ = ['main']
+__all__ = ['BROKEN', 'main']
+
+BROKEN = 70
+"""Exit status of a process that a trial has left unable to go on."""
+
+_encode = json.JSONEncoder().encode
 
 
 def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
@@ -48,8 +53,9 @@ def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
     except (EOFError, ConnectionError):
         pass  # the driver has closed its end
     except BaseException:
-        traceback.print_exc()
-        os._exit(1)
+        with contextlib.suppress(OSError, ValueError):  # it may have closed its output too
+            traceback.print_exc()
+        os._exit(BROKEN)
     finally:
         # Threads and exit handlers that an objective left behind must not keep the process alive.
         os._exit(0)
@@ -60,7 +66,7 @@ def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, outpu
     channel.sendall(b'\n')
     home, own = os.getcwd(), os.getpid()
     while True:
-        trial, pickled = pickle.load(trials)
+        trial, pickled = load(trials)
         output.begin()
         outcome = {'seconds': 0.0, **(broken or _evaluate(objective, pickled, trial)), 'trial': trial}
         if os.getpid() != own:
@@ -68,15 +74,17 @@ def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, outpu
         outcome['output'] = output.end() + outcome.get('output', '')
         with contextlib.suppress(OSError):  # an objective may have gone elsewhere
             os.chdir(home)
-        channel.sendall(json.dumps(outcome).encode() + b'\n')
+        channel.sendall(_encode(outcome).encode() + b'\n')
 
 
 def _evaluate(objective: Any, pickled: bytes, trial: int) -> Outcome:
     try:
-        params = pickle.loads(pickled)
+        params = loads(pickled)
         outcome: Outcome = objective.evaluate(params, trial)
     except BaseException as error:  # parameters that cannot be loaded here; KeyboardInterrupt of the objective
         outcome = shadho_worker.failure(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # which would ring in another trial
     return outcome
 
 
@@ -86,7 +94,7 @@ def _load(file: int) -> tuple[Any, Outcome | None]:
     try:
         # Not os.read, which the system lets return no more than 2 GiB at once.
         with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as text:
-            return pickle.loads(text), None
+            return loads(text), None
     except BaseException as error:
         outcome = shadho_worker.failure(error)
         message = 'the objective could not be loaded in the process that runs it: ' + outcome['error']['message']
@@ -94,6 +102,7 @@ def _load(file: int) -> tuple[Any, Outcome | None]:
         return None, outcome
     finally:
         os.environ.pop(LOADING, None)
+        os.close(file)  # all slots share it: nothing that an objective does to its files may reach it
 
 
 class _Output:
@@ -102,20 +111,23 @@ class _Output:
     def __init__(self) -> None:
         self.file = os.dup(1)
         self.is_empty = False
+        self.streams = {'stdout': sys.stdout, 'stderr': sys.stderr}
 
     def begin(self) -> None:
         if not self.is_empty:
             os.ftruncate(self.file, 0)
 
     def end(self) -> str:
-        """Return the end of what the trial printed, and mend what it closed."""
+        """Return the end of what the trial printed, and mend what it closed or replaced."""
         for number, name in ((1, 'stdout'), (2, 'stderr')):
-            stream = getattr(sys, name)
+            with contextlib.suppress(Exception):
+                getattr(sys, name).flush()
             try:
-                stream.flush()
+                self.streams[name].flush()
                 os.fstat(number)
-            except (OSError, ValueError, AttributeError):
+            except (OSError, ValueError):
                 os.dup2(self.file, number)
-                setattr(sys, name, open(number, 'w', buffering=1, errors='backslashreplace', closefd=False))
+                self.streams[name] = open(number, 'w', buffering=1, errors='backslashreplace', closefd=False)
+            setattr(sys, name, self.streams[name])
         self.is_empty = not os.fstat(self.file).st_size
         return '' if self.is_empty else tail(self.file)

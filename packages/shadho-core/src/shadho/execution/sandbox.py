@@ -32,6 +32,7 @@ import cloudpickle
 
 import shadho_worker
 from shadho.errors import ConfigurationError
+from shadho.execution.child import BROKEN
 from shadho.execution.command import Outcome, describe_exit, is_outcome, tail
 from shadho.execution.objective import Objective
 from shadho.execution.reaper import MARK
@@ -184,7 +185,7 @@ class Sandbox:
 
     def start(self) -> None:
         """Start the process; returns before it is ready."""
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._socket, inner = socket.socketpair()
         files = [inner.fileno(), self._objective.fileno()]
         path = [entry or os.getcwd() for entry in sys.path]
@@ -276,11 +277,18 @@ class Sandbox:
             del lines[0]
             self._is_ready = True
             self._advance()
-        return [self._end(outcome) for outcome in map(_read, lines) if self._is_of_running_trial(outcome)]
-
-    def _is_of_running_trial(self, outcome: Outcome) -> bool:
-        """Whether an outcome is the one waited for, and not of a process that a trial has forked."""
-        return bool(self._sent) and outcome.get('trial', self._tasks[0].trial) == self._tasks[0].trial
+        ended: list[Ended] = []
+        for outcome in map(_read, lines):
+            if outcome is None:  # nor can anything be read that follows
+                return ended + self._ended_by(
+                    'result',
+                    'the process of the trial sent something unreadable: did it write to a file that is not its own?',
+                )
+            if (
+                self._sent and outcome['trial'] == self._tasks[0].trial
+            ):  # else it is of a process that a trial has forked
+                ended.append(self._end(outcome))
+        return ended
 
     def files(self) -> list[int]:
         """Return the numbers of the files that become readable when there is news."""
@@ -312,21 +320,26 @@ class Sandbox:
             status = self._process.wait(1)
         except subprocess.TimeoutExpired:  # it closed the socket but lives on
             status = -signal.SIGKILL
-        if not self._tasks:
-            self.stop()
-            return []
+        if status == BROKEN:
+            return self._ended_by(
+                'crash', 'the process of the trial could not go on: did it close files that are not its own, or replace what '
+                'Python needs?'
+            )  # fmt: skip
         hint = '' if status < 0 else '; did it call os._exit?'
-        return self._ended_with('crash', f'the process of the trial ended with {describe_exit(status)}{hint}')
+        return self._ended_by('crash', f'the process of the trial ended with {describe_exit(status)}{hint}')
 
     def _timed_out(self) -> list[Ended]:
         if self._is_ready:
-            return self._ended_with(
+            return self._ended_by(
                 'timeout', f'the trial was ended after its trial_timeout of {self._tasks[0].timeout:g} s'
             )
-        return self._ended_with('timeout', 'the objective was not loaded in time: does its import wait for something?')
+        return self._ended_by('timeout', 'the objective was not loaded in time: does its import wait for something?')
 
-    def _ended_with(self, kind: str, message: str) -> list[Ended]:
-        """End the running trial together with its process."""
+    def _ended_by(self, kind: str, message: str) -> list[Ended]:
+        """End the process, and with it the running trial, if there is one."""
+        if not self._tasks:
+            self.stop()
+            return []
         printed = tail(self._output.fileno())
         seconds = time.monotonic() - self._begun if self._sent else 0.0
         outcome = shadho_worker.failed(kind, message, printed)
@@ -378,15 +391,13 @@ def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended]:
             return ended
 
 
-def _read(message: bytes) -> Outcome:
+def _read(message: bytes) -> Outcome | None:
+    """Return an outcome; None when an objective has written into the socket."""
     try:
         outcome = json.loads(message)
-    except ValueError:
-        outcome = None
-    if is_outcome(outcome):
-        return dict(outcome)
-    return {
-        **shadho_worker.failed('result', 'the process of the trial sent something unreadable'),
-        'seconds': 0.0,
-        'output': '',
-    }
+    except (ValueError, RecursionError):
+        return None
+    if not is_outcome(outcome) or not isinstance(outcome.get('trial'), int):
+        return None
+    is_whole = isinstance(outcome.get('seconds'), (int, float)) and isinstance(outcome.get('output'), str)
+    return dict(outcome) if is_whole else None
