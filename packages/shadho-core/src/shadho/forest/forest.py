@@ -25,6 +25,12 @@ from shadho.spaces.structure import Sequence as TupleOfParts
 
 __all__ = ['Forest']
 
+_MOST_TREES = 10**4000
+"""A number of more digits cannot be written as text in Python (`sys.set_int_max_str_digits`)."""
+
+_MOST_PLACES = 10**5
+"""Values in one setting."""
+
 _KEPT_TREES = 4096
 _KEPT_PARTS = 64
 
@@ -63,7 +69,7 @@ class Forest:
     def __init__(self, space: Any) -> None:
         self.space = space
         self._trees: OrderedDict[int, Tree] = OrderedDict()
-        with refusing_endless_nesting():
+        with refusing_endless_nesting(space):
             self._root = _build(as_node(space), None, 0)
             for dependent in self._root.dependents():
                 dependent.connect()
@@ -137,6 +143,8 @@ class _Node:
     ----------
     count : int
         The number of trees.
+    places : int
+        The number of values, computed and constant ones too, in the largest tree.
     optional : bool
         Whether tree number 0 is the empty one.
     required : bool
@@ -144,6 +152,7 @@ class _Node:
     """
 
     count = 1
+    places = 1
     optional = False
     required = True
     parts: Sequence[_Node] = ()
@@ -174,6 +183,21 @@ class _Node:
 
     def _rank(self, value: Any, path: Path, point: list[float]) -> int:
         return 0
+
+    def _check_size(self, places: int) -> int:
+        """Return a number of values in one setting, refusing one that nobody could mean."""
+        if places > _MOST_PLACES:
+            raise SpaceError(
+                f'the space at {show_path(self.path())} has settings of more than {_MOST_PLACES:,} values; is the n of a '
+                'repeat as it was meant?'
+            )
+        return places
+
+    def _too_many(self) -> SpaceError:
+        return SpaceError(
+            f'the space at {show_path(self.path())} has more than 10^4000 trees. Choose between values (a list) rather than '
+            'between parts where these need no parameters of their own, or let a repeat have a fixed length (split=False)'
+        )
 
     def path(self) -> Path:
         """Return the path from the root; copies of a repeat share one, with -1 for their number."""
@@ -293,7 +317,13 @@ class _Product(_Node):
         else:
             self.is_dict = False
             self.parts = [_build(part, self, place) for place, part in enumerate(source.parts)]
-        self.count = math.prod(part.count for part in self.parts) + self.optional
+        self.places = self._check_size(max(1, sum(part.places for part in self.parts)))
+        self.count = 1
+        for part in self.parts:
+            self.count *= part.count
+            if self.count > _MOST_TREES:
+                raise self._too_many()
+        self.count += self.optional
 
     def _unrank(self, index: int) -> Part:
         inner: list[Part] = []
@@ -347,6 +377,7 @@ class _Union(_Node):
                 f'the exclusive scope at {show_path(self.path())} is empty: there is nothing to choose from'
             )
         self.optional = source._optional
+        self.places = max(part.places for part in self.parts)
         self.starts = list(accumulate((part.count for part in self.parts[:-1]), initial=0))
         self.count = self.starts[-1] + self.parts[-1].count + self.optional
 
@@ -374,6 +405,9 @@ class _Repeat(_Node):
         self.part = _build(source.part, self, -1)
         self.parts = [self.part]
         self.lengths = range(1 if source.split else source.length, source.length + 1)
+        self.places = self._check_size(source.length * self.part.places)
+        if source.length * math.log10(self.part.count) > math.log10(_MOST_TREES):
+            raise self._too_many()
         self.count = self._shorter(source.length + 1)
 
     def _shorter(self, length: int) -> int:

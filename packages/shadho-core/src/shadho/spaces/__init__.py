@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -273,9 +273,9 @@ def repeat(domain: Any, n: int, split: bool = True) -> Repeat:
 
 def sequential(domains: Iterable[Any]) -> Sequence:
     """Draw several parts in order, as a tuple."""
-    if isinstance(domains, (str, bytes, Mapping, Scope, set, frozenset)) or not hasattr(domains, '__iter__'):
+    if isinstance(domains, (set, frozenset)):
         raise SpaceError(f'sequential(): a list of parts is needed; got {domains!r}')
-    return Sequence(tuple(spec.as_node(domain) for domain in domains))
+    return Sequence(tuple(map(spec.as_node, spec.listed('sequential', 'parts', domains))))
 
 
 DOMAINS = frozenset(

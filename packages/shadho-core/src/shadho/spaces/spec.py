@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import importlib
 import inspect
+import itertools
 import json
 import re
 import types
@@ -26,6 +27,7 @@ __all__ = [
     'difference',
     'fingerprint',
     'from_json',
+    'listed',
     'outline',
     'refusing_endless_nesting',
     'to_json',
@@ -36,13 +38,38 @@ _ALIKE = 0.8
 _NODES = (Domain, Scope, Constant, Repeat, Sequence, Dependent)
 
 
+_MOST_PARTS = 10**5
+"""Parts of a space, each counted as often as it stands there: twice in itself, seventeen times over, is too many."""
+
+_MOST_VALUES = 10**6
+"""Of one choice; integers in a row need none of these, as a randint has them."""
+
+
 @contextlib.contextmanager
-def refusing_endless_nesting() -> Iterator[None]:
-    """Explain what a RecursionError means for a space."""
+def refusing_endless_nesting(space: Any = None) -> Iterator[None]:
+    """Refuse a space that would be walked through without end, and explain what a RecursionError means for one."""
     try:
+        if _size(space, {}) > _MOST_PARTS:
+            raise SpaceError(f'the space has more than {_MOST_PARTS:,} parts: does one hold another many times over?')
         yield
     except RecursionError:
         raise SpaceError('the space is nested too deeply, or contains itself') from None
+
+
+def _size(part: Any, known: dict[int, int]) -> int:
+    """Count the parts of a part: each of its objects is looked at once, however often it stands there."""
+    if id(part) not in known:
+        known[id(part)] = 1 + sum([_size(own, known) for own in _inside(part)])
+    return known[id(part)]
+
+
+def _inside(part: Any) -> list[Any]:
+    """Return what a part of a space holds; of plain values, those that hold others."""
+    if isinstance(part, Mapping):
+        return list(part.values())
+    if isinstance(part, (list, tuple)):
+        return [own for own in part if isinstance(own, (*_NODES, Mapping, list, tuple))]
+    return _parts(part)
 
 
 def as_node(value: Any) -> Any:
@@ -54,7 +81,7 @@ def as_node(value: Any) -> Any:
     """
     if isinstance(value, _NODES):
         return value
-    with refusing_endless_nesting():
+    with refusing_endless_nesting(value):
         return _from_plain(value)
 
 
@@ -107,12 +134,27 @@ def make_choice(name: str, values: Any, grid: bool = False) -> Choice:
     """Build a choice of plain values, refusing what would not be sampled as the user means it."""
     if isinstance(values, (set, frozenset)):
         raise SpaceError(f'{name}(): a set has no order, so no seed could repeat its draws; use a list')
-    if isinstance(values, (str, bytes, Mapping, *_NODES)) or not hasattr(values, '__iter__'):
-        raise SpaceError(f'{name}(): a list of values is needed; got {values!r}')
-    own = tuple(values.tolist() if getattr(values, 'ndim', 0) else values)
+    own = listed(name, 'values', values.tolist() if getattr(values, 'ndim', 0) else values)
     if not own:
         raise SpaceError(f'{name}(): an empty list leaves nothing to choose from')
-    for value in own:
+    with refusing_endless_nesting(own):
+        _check_values(name, own)
+    return Choice(name, own, grid)
+
+
+def listed(name: str, what: str, values: Any) -> tuple[Any, ...]:
+    """Return the items of a list, or of what is as good as one."""
+    is_list = hasattr(values, '__iter__') and getattr(values, 'ndim', 1) > 0
+    if not is_list or isinstance(values, (str, bytes, Mapping, *_NODES)):
+        raise SpaceError(f'{name}(): a list of {what} is needed; got {values!r}')
+    own = tuple(itertools.islice(values, _MOST_VALUES + 1))
+    if len(own) > _MOST_VALUES:
+        raise SpaceError(f'{name}(): {values!r} has more than {_MOST_VALUES:,} {what}, or no end')
+    return own
+
+
+def _check_values(name: str, values: tuple[Any, ...]) -> None:
+    for value in values:
         _check_called(value)
         if _holds(_NODES, value):
             raise SpaceError(
@@ -124,7 +166,6 @@ def make_choice(name: str, values: Any, grid: bool = False) -> Choice:
                 f'{name}(): the value {value!r} holds a set, whose order, and so its text, changes from run to run; '
                 'use a sorted list or tuple'
             )
-    return Choice(name, own, grid)
 
 
 def _holds(types: tuple[type, ...], value: Any) -> bool:
@@ -147,7 +188,7 @@ def describe(space: Any) -> str:
         'C': 1.0,
     }
     """
-    with refusing_endless_nesting():
+    with refusing_endless_nesting(space):
         return '\n'.join(_lines(as_node(space), {}))
 
 
@@ -197,13 +238,13 @@ def to_json(space: Any, indent: int | None = None) -> str:
         When the space holds what JSON cannot: a lambda or a local function as callback, a frozen
         distribution, an object that is no number, string, list, tuple or dict.
     """
-    with refusing_endless_nesting():
+    with refusing_endless_nesting(space):
         return json.dumps(_Writer(exact=True).node(as_node(space)), indent=indent)
 
 
 def outline(space: Any) -> str:
     """Write the structure of any space as text; callbacks and objects by name only."""
-    with refusing_endless_nesting():
+    with refusing_endless_nesting(space):
         return json.dumps(_Writer(exact=False).node(as_node(space)), indent=1)
 
 

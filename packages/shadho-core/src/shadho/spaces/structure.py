@@ -49,6 +49,11 @@ class Scope:
                 f'the key {key!r} ({type(key).__name__}) of a space is not a string. Parameters travel as JSON, '
                 f'whose keys are strings; use {str(key)!r}'
             )
+        if not key.isprintable() and any('\ud800' <= letter <= '\udfff' for letter in key):
+            raise SpaceError(
+                f'the key {key!r} of a space holds half of a character (a lone surrogate), which no file or terminal can. Was '
+                'it read from bytes of another encoding?'
+            )
         if key in FLAGS and isinstance(value, bool):
             object.__setattr__(self, f'_{key}', value)
             return
