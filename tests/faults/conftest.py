@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 
 from shadho import load_result
 from shadho.records import Result, Trial, TrialState
+from shadho.storage.jsonl import JSONLines
+from shadho.storage.sqlite import SQLite
 
 
 def _beside(folder: str) -> ModuleType:
@@ -61,18 +64,27 @@ class Drivers:
         self._helpers = (wait_until, processes_in)
         self.launches: list[Any] = []
 
-    def start(self, backend: str, script: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Any:
+    def start(
+        self,
+        backend: str,
+        script: str,
+        *arguments: object,
+        environment: Mapping[str, str] | None = None,
+        workers: int = 2,
+    ) -> Any:
         """Start a driver; returns at once.
 
         Parameters
         ----------
         backend : str
-            One of `BACKENDS`. Work Queue has two workers, which stay when a driver is killed; MPI has three ranks.
+            One of `BACKENDS`. MPI has three ranks.
         script : str
             Finds its backend as ``backend``; its search is named as `KEY` says, ``'faults'``.
         *arguments : object
             Become ``sys.argv[1:]``; not with MPI.
         environment : mapping, optional
+        workers : int, default 2
+            Of Work Queue: started unless there are any, as they stay when a driver is killed.
 
         Returns
         -------
@@ -86,7 +98,7 @@ class Drivers:
             )
         else:
             if backend == 'workqueue' and not any(hand.is_running for hand in self._crew.hands):
-                for number in range(2):
+                for number in range(workers):
                     self._crew.start('-M', KEY, name=f'worker-{number}')
             Path('driver.py').write_text(script)
             command = [sys.executable, 'driver.py', *map(str, arguments)]
@@ -145,7 +157,8 @@ class Recorded:
     def __init__(self, path: str | Path, before: Sequence[Trial | Result] = ()) -> None:
         self.path = Path(path)
         self._check_file()
-        self.records = [record for _, record in load_result(path).storage.read()]
+        storage = (SQLite if self.path.suffix == '.db' else JSONLines)(self.path)
+        self.records = [record for _, record in storage.read()] if self.path.exists() else []
         assert self.records[: len(before)] == list(before), 'something recorded is missing, or has changed'
         self.trials: dict[int, Trial] = {}
         self.final: dict[int, Result] = {}
@@ -155,16 +168,14 @@ class Recorded:
 
     def _check_file(self) -> None:
         """Let SQLite check a copy: opening the file itself would mend what the next driver has to mend."""
-        if self.path.suffix != '.db':
+        if self.path.suffix != '.db' or not self.path.exists():
             return
-        copy = Path(f'{self.path}.copied')
-        for ending in ('', '-wal', '-journal'):
-            if Path(f'{self.path}{ending}').exists():
-                shutil.copy(f'{self.path}{ending}', f'{copy}{ending}')
-        with closing(sqlite3.connect(copy)) as connection:
-            assert connection.execute('PRAGMA integrity_check').fetchall() == [('ok',)]
-        for left in self.path.parent.glob(f'{copy.name}*'):
-            left.unlink()
+        with TemporaryDirectory() as folder:
+            for ending in ('', '-wal', '-journal'):
+                if Path(f'{self.path}{ending}').exists():
+                    shutil.copy(f'{self.path}{ending}', f'{folder}/copy{ending}')
+            with closing(sqlite3.connect(f'{folder}/copy')) as connection:
+                assert connection.execute('PRAGMA integrity_check').fetchall() == [('ok',)]
 
     def _add(self, record: Trial | Result) -> None:
         if isinstance(record, Trial):

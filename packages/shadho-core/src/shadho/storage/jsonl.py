@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from shadho.errors import StorageError
 from shadho.records import Trial, revive
 from shadho.storage.base import FileStorage, Metadata, Record, result_row, row_result, row_trial, trial_row
-from shadho.storage.lock import WriterLock
+from shadho.storage.lock import WriterLock, unwritable
 from shadho_worker import jsonable
 
 __all__ = ['JSONLines']
@@ -25,7 +25,8 @@ _TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error')
 class JSONLines(FileStorage):
     """A file of lines ``{"record": "metadata" | "trial" | "result", ...}``, only ever appended to.
 
-    A last line that was cut off (by a power cut, say) is ignored and overwritten.
+    A last line that was cut off is ignored and overwritten. So is all that follows a zero byte: a power cut may leave
+    zeros in place of the last moments.
     """
 
     name = 'jsonl'
@@ -47,15 +48,23 @@ class JSONLines(FileStorage):
             self._file = open(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), 'r+b')
             self._file.truncate(whole)
             self._file.seek(whole)
+            if self.durability == 'full':
+                self._sync_folder()
         except OSError as error:
             self._lock.release()
-            raise self._unwritable(error) from None
+            raise unwritable(self.path, error) from None
         except BaseException:
             self._lock.release()
             raise
 
-    def _unwritable(self, error: OSError) -> StorageError:
-        return StorageError(f'{self.path} cannot be written: {error.strerror}; give a storage elsewhere')
+    def _sync_folder(self) -> None:
+        """Let the name of a new file come to the disk, too."""
+        folder = os.open(self.path.absolute().parent, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # as some network file systems cannot
+                os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def close(self) -> None:
         if self._file is not None:
@@ -79,7 +88,7 @@ class JSONLines(FileStorage):
             if self.durability == 'full':
                 os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
         position = 0
@@ -108,7 +117,7 @@ class JSONLines(FileStorage):
         try:
             self._file.write(line.encode() + b'\n')
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def _lines(self, must_exist: bool = False) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield each line's data and the offset of its end."""
@@ -127,13 +136,13 @@ class JSONLines(FileStorage):
         with file:
             end = 0
             for number, line in enumerate(file, 1):
-                end += len(line)
-                if not line.endswith(b'\n') and (line.startswith(_BEGINNING) or _BEGINNING.startswith(line)):
+                if _is_torn(line, number):
                     return
+                end += len(line)
                 try:
                     data = json.loads(line)
                     known = data['record'] in ('trial', 'result') or isinstance(data['values'], dict)
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, RecursionError):
                     known = False
                 if not known:
                     raise StorageError(
@@ -146,8 +155,17 @@ class JSONLines(FileStorage):
         try:
             row = {key: _dumps(key, value) if key in _TEXTS else revive(value) for key, value in data.items()}
             return row_trial(row) if data['record'] == 'trial' else row_result(row)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # texts may ask for anything
             raise StorageError(f'{self.path} is corrupt: {type(error).__name__}: {error}') from error
+
+
+def _is_torn(line: bytes, number: int) -> bool:
+    """Whether a line of ours did not come to the disk as a whole."""
+    has_zeros = b'\0' in line
+    if line.endswith(b'\n') and not has_zeros:
+        return False
+    kept = line.rstrip(b'\0')
+    return (has_zeros and number > 1) or kept.startswith(_BEGINNING) or _BEGINNING.startswith(kept)
 
 
 def _loads(text: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -9,7 +10,17 @@ from pathlib import Path
 
 from shadho.errors import StorageError
 
-__all__ = ['WriterLock']
+__all__ = ['WriterLock', 'unwritable']
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """Return the error that says why a file cannot be written, and what to do."""
+    fix = 'give a storage elsewhere'
+    if error.errno in _FULL:
+        fix = 'all that was recorded before is kept. Free some space, or raise the quota or limit, and run again'
+    return StorageError(f'{path} cannot be written: {error.strerror}; {fix}')
 
 
 class WriterLock:
@@ -27,9 +38,7 @@ class WriterLock:
             try:
                 file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
-                raise StorageError(
-                    f'{self.path} cannot be written: {error.strerror}; give a storage elsewhere'
-                ) from None
+                raise unwritable(self.path, error) from None
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -43,10 +52,17 @@ class WriterLock:
                 ) from None
             if self._is_current(file):
                 self._file = file
-                os.ftruncate(file, 0)
-                os.write(file, json.dumps({'pid': os.getpid(), 'host': socket.gethostname()}).encode())
+                self._sign(file)
             else:  # its last holder removed the file between our opening and locking it
                 os.close(file)
+
+    def _sign(self, file: int) -> None:
+        try:
+            os.ftruncate(file, 0)
+            os.write(file, json.dumps({'pid': os.getpid(), 'host': socket.gethostname()}).encode())
+        except OSError as error:
+            self.release()
+            raise unwritable(self.path, error) from None
 
     def release(self) -> None:
         """Give the lock up and remove its file."""

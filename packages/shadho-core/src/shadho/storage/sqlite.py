@@ -16,7 +16,7 @@ from typing import Any
 from shadho.errors import StorageError
 from shadho.records import Trial
 from shadho.storage.base import FileStorage, Metadata, Record, result_row, row_result, row_trial, trial_row
-from shadho.storage.lock import WriterLock
+from shadho.storage.lock import WriterLock, unwritable
 
 __all__ = ['SQLite']
 
@@ -94,7 +94,7 @@ class SQLite(FileStorage):
             self._check_identity(connection)
             connection.execute(f'PRAGMA journal_mode = {"DELETE" if _on_network(self.path) else "WAL"}')
             connection.execute(f'PRAGMA synchronous = {"FULL" if self.durability == "full" else "NORMAL"}')
-            if not connection.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]:
+            if _is_new(connection):
                 connection.executescript('BEGIN;' + _SCHEMA + 'COMMIT;')
             rows = [connection.execute(f'SELECT max(position) FROM {table}').fetchone()[0] for table in _INSERTS]
         except BaseException:
@@ -149,8 +149,10 @@ class SQLite(FileStorage):
 
     def update(self, **values: Any) -> None:
         rows = [(key, json.dumps(value)) for key, value in values.items()]
-        with self._errors():
-            self._writer().executemany('INSERT OR REPLACE INTO metadata VALUES (?, ?)', rows)
+        connection = self._writer()
+        with self._errors(), connection:  # one transaction
+            connection.execute('BEGIN IMMEDIATE')
+            connection.executemany('INSERT OR REPLACE INTO metadata VALUES (?, ?)', rows)
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
         if self._connection is not None:
@@ -158,8 +160,9 @@ class SQLite(FileStorage):
             yield from self._records(self._connection, after)
             return
         with self._errors(), closing(self._reader()) as connection:
-            connection.execute('BEGIN')  # both tables as they are at one moment
-            yield from self._records(connection, after)
+            if not _is_new(connection):
+                connection.execute('BEGIN')  # both tables as they are at one moment
+                yield from self._records(connection, after)
 
     def _records(self, connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Record]]:
         reads: dict[str, Callable[[dict[str, Any]], Record]] = {'trials': row_trial, 'results': row_result}
@@ -172,18 +175,30 @@ class SQLite(FileStorage):
             if self._connection is not None:
                 return query(self._connection)
             with closing(self._reader()) as connection:
-                return query(connection)
+                return {} if _is_new(connection) else query(connection)
 
     def _reader(self) -> sqlite3.Connection:
         if not self.path.is_file():
             raise StorageError(f'{self.path} does not exist; is the path right, and has the search been started?')
         try:
             return self._connect_reader('mode=ro')
-        except sqlite3.OperationalError:
-            if os.access(self.path.absolute().parent, os.W_OK):
-                raise
-            # SQLite may not create the files beside it that a write-ahead log needs.
-            return self._connect_reader('mode=ro&immutable=1')
+        except sqlite3.OperationalError as error:
+            return self._reader_despite(error)
+
+    def _reader_despite(self, error: sqlite3.OperationalError) -> sqlite3.Connection:
+        """Open a file that cannot be read without writing: to it, or beside it."""
+        unfinished = any(Path(f'{self.path}{ending}').exists() for ending in ('-journal', '-wal'))
+        if os.access(self.path.absolute().parent, os.W_OK):
+            if unfinished and 'readonly' in str(error):  # a killed search left a step that has to be taken back
+                return self._connect_reader('mode=rw')
+            raise error
+        if unfinished:
+            raise StorageError(
+                f'{self.path} was left in the middle of a step, which can only be taken back where it may be written: let '
+                f'the search go on, or copy it to a folder of your own, with {self.path.name}-journal or -wal beside it'
+            ) from error
+        # SQLite may not create the files beside it that a write-ahead log needs.
+        return self._connect_reader('mode=ro&immutable=1')
 
     def _connect_reader(self, query: str) -> sqlite3.Connection:
         connection = sqlite3.connect(f'{self.path.absolute().as_uri()}?{query}', uri=True, timeout=30)
@@ -213,8 +228,10 @@ class _Errors:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (sqlite3.Error, ValueError, KeyError, TypeError)):
+        if isinstance(error, (sqlite3.Error, ValueError, LookupError, TypeError, RecursionError)):
             raise StorageError(f'{self.path}: {self._reason(error)}') from error
+        if isinstance(error, OSError):
+            raise unwritable(self.path, error) from error
 
     def _reason(self, error: BaseException) -> str:
         text = str(error)
@@ -229,6 +246,11 @@ class _Errors:
             return f'the file or its folder cannot be written ({text}); give a storage elsewhere'
         if 'full' in text:
             return f'the disk is full ({text}); all that was recorded before is kept. Free some space and run again'
+        if 'I/O' in text:
+            return (
+                f'the file cannot be read or written ({text}): a quota or limit is reached, or the disk fails. All that was '
+                'recorded before is kept; raise the limit, or see to the disk, and run again'
+            )
         return text
 
 
@@ -239,6 +261,11 @@ def _rows(
     cursor.row_factory = sqlite3.Row
     for row in cursor.execute(f'SELECT * FROM {table} WHERE position > ? ORDER BY position', (after,)):
         yield row['position'], read(dict(row))
+
+
+def _is_new(connection: sqlite3.Connection) -> bool:
+    """Whether a file has no tables yet: its search was killed before it made them."""
+    return not connection.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]
 
 
 def _on_network(path: Path, mounts_file: str = '/proc/self/mounts') -> bool:
