@@ -78,6 +78,10 @@ class Launch:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def out(self) -> str:
         return self._out.read_text(errors='replace')
 
