@@ -31,6 +31,7 @@ __all__ = [
     'format_request',
     'format_seconds',
     'format_shares',
+    'printable',
     'reason_of',
     'shorten',
 ]
@@ -215,7 +216,7 @@ class SearchResult:
         lines += self._classes()
         if states[TrialState.FAILED]:
             lines += ['failures:', *self._failures()]
-        return '\n'.join(lines)
+        return '\n'.join(map(printable, lines))
 
     def _trees(self, limit: int = 20) -> list[str]:
         rows = []
@@ -319,7 +320,18 @@ def format_best(best: Trial | None, limit: int = 200) -> str:
     if best is None:
         return 'no trial is done yet'
     params = shorten(', '.join(f'{name}={value}' for name, value in format_params(best.params)), limit)
-    return f'best loss {best.loss:.6g} (trial {best.id}: {params})'
+    return printable(f'best loss {best.loss:.6g} (trial {best.id}: {params})')
+
+
+def printable(text: object) -> str:
+    r"""Replace what could steer a terminal, line breaks included: names, hosts and messages may be anybody's.
+
+    Examples
+    --------
+    >>> printable('\x1b[2Jnode 7')
+    '?[2Jnode 7'
+    """
+    return ''.join(letter if letter.isprintable() else '?' for letter in str(text))
 
 
 def shorten(text: str, limit: int) -> str:

@@ -23,7 +23,10 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except ShadhoError as error:
-        raise click.ClickException(str(error)) from None
+        from shadho.result import printable
+
+        # It may quote the file of a search, which may be anybody's.
+        raise click.ClickException('\n'.join(map(printable, str(error).splitlines()))) from None
 
 
 def storage(function: _Function) -> _Function:
@@ -75,7 +78,8 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Coll
     left : collection of int
         Columns that are set to the left, the others to the right.
     """
-    from shadho.report.recorded import columns, printable
+    from shadho.report.recorded import columns
+    from shadho.result import printable
 
     rows = [[printable(text) for text in row] for row in rows]
     if not sys.stdout.isatty():

@@ -41,12 +41,13 @@ def best(storage: str, as_json: bool) -> None:
     """
     from shadho.report.recorded import load_result
     from shadho.report.trials import describe_trial, trial_facts
+    from shadho.result import printable
 
     with reporting_errors():
         result = load_result(storage)
         found = result.best
         if found is None:
-            raise click.ClickException(f'no trial of {result.exp_key} is done yet')
+            raise click.ClickException(f'no trial of {printable(result.exp_key)} is done yet')
         if as_json:
             echo_json(trial_facts(result, found))
         else:

@@ -14,7 +14,7 @@ import click
 from shadho.cli.common import as_json, echo_json, reporting_errors, storage, suggests
 from shadho.driver import Shadho
 from shadho.errors import ConfigurationError
-from shadho.result import SearchResult
+from shadho.result import SearchResult, printable
 from shadho_worker import jsonable
 
 __all__ = ['resume', 'run']
@@ -112,7 +112,7 @@ def resume(storage: str, arguments: tuple[str, ...], yes: bool) -> None:
     STORAGE is its file, such as svm.db, which holds that command; it is shown before it runs, as the file may be anybody's.
     ARGUMENTs are added to the command: shadho resume svm.db --max-tasks 200.
     """
-    from shadho.report.recorded import known_search, open_recorded, printable
+    from shadho.report.recorded import known_search, open_recorded
 
     with reporting_errors():
         found = open_recorded(storage)

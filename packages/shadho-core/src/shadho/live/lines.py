@@ -9,7 +9,15 @@ from collections.abc import Sequence
 
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Trial, TrialState
-from shadho.result import SearchInfo, SearchResult, format_best, format_counts, format_request, format_seconds
+from shadho.result import (
+    SearchInfo,
+    SearchResult,
+    format_best,
+    format_counts,
+    format_request,
+    format_seconds,
+    printable,
+)
 from shadho.scheduling import ClassPlan
 
 __all__ = ['PlainDisplay', 'describe_failure', 'describe_rate']
@@ -93,7 +101,8 @@ class PlainDisplay:
             or 'no workers yet'
         )
         resumed = f', going on after {_trials(self.recorded)}' if self.recorded else ''
-        return f'{info.exp_key}: {trees}, method {info.method}, policy {info.policy}, {info.backend} backend ({classes}){resumed}'
+        plan = f'method {info.method}, policy {info.policy}, {info.backend} backend ({classes})'
+        return printable(f'{info.exp_key}: {trees}, {plan}{resumed}')
 
     def counts(self) -> str:
         """Say how many trials are finished, failed and running; those of earlier runs count as finished."""
@@ -165,7 +174,7 @@ def describe_failure(trial: Trial) -> str:
     reason = (
         '' if error is None else f' ({error.kind}: {error.message.splitlines()[0] if error.message else "no message"})'
     )
-    return f'trial {trial.id} failed{reason}'
+    return printable(f'trial {trial.id} failed{reason}')
 
 
 def describe_rate(rate: float, of: str = ' trials') -> str:

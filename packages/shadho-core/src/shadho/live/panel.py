@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shadho.live.lines import PlainDisplay, describe_failure, describe_rate
 from shadho.records import Trial
-from shadho.result import format_price, format_seconds, format_shares
+from shadho.result import format_price, format_seconds, format_shares, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -54,7 +54,7 @@ class PanelDisplay(PlainDisplay):
         if self.console.height >= self.HEIGHT:
             lines[-1:-1] = [self._classes(width)]
             lines += self._failures()
-        title = Text(self.info.exp_key, style='bold not dim', overflow='ellipsis', no_wrap=True)
+        title = Text(printable(self.info.exp_key), style='bold not dim', overflow='ellipsis', no_wrap=True)
         return Panel(Group(*lines), title=title, title_align='left', width=width, border_style='dim')
 
     def _course(self, width: int) -> Iterator[RenderableType]:
@@ -105,7 +105,7 @@ class PanelDisplay(PlainDisplay):
             row += [describe_rate(rates.get(own.name, 0.0), of='')]
             row += [format_price(plan.price) if plan is not None and plan.price > 0 else '-'] if self.plans else []
             row.append(str(own.hardware) if plan is None else format_shares(plan, self.info.forest))
-            table.add_row(*row[: len(table.columns)])
+            table.add_row(*map(printable, row[: len(table.columns)]))
         if len(self.classes) > self.CLASSES:
             table.add_row(f'and {len(self.classes) - self.CLASSES} more')
         return table

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from shadho.errors import ConfigurationError, StorageError
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Result, Trial
-from shadho.report.recorded import columns, known_search, printable
-from shadho.result import format_price
+from shadho.report.recorded import columns, known_search
+from shadho.result import format_price, printable
 from shadho.scheduling.market import Forecast, Market
 from shadho.search import Search
 from shadho.spaces import spec

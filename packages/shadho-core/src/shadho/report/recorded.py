@@ -16,7 +16,7 @@ from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Metadata, Storage
 
-__all__ = ['columns', 'known_search', 'load_result', 'open_recorded', 'printable']
+__all__ = ['columns', 'known_search', 'load_result', 'open_recorded']
 
 
 def open_recorded(path: str | os.PathLike[str]) -> Storage:
@@ -97,11 +97,6 @@ def known_search(storage: Storage) -> Metadata:
     if not {'outline', 'seed', 'direction', 'exp_key'} <= set(known):
         raise StorageError(f'{storage} holds no search; give the file of one that has run, such as svm.db')
     return known
-
-
-def printable(text: object) -> str:
-    """Replace what could steer a terminal: the file may be anybody's."""
-    return ''.join(letter if letter.isprintable() else '?' for letter in str(text))
 
 
 def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:

@@ -11,8 +11,8 @@ import attrs
 from shadho.cluster import Cluster, plain
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Trial, TrialState, Worker
-from shadho.report.recorded import columns, known_search, printable
-from shadho.result import format_best, format_counts, format_seconds, shorten
+from shadho.report.recorded import columns, known_search
+from shadho.result import format_best, format_counts, format_seconds, printable, shorten
 from shadho.spaces import spec
 from shadho.storage import Storage
 from shadho_worker import jsonable

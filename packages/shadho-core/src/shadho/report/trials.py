@@ -10,8 +10,7 @@ import attrs
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, TrialState
-from shadho.report.recorded import printable
-from shadho.result import SearchResult, format_params, format_seconds, shorten
+from shadho.result import SearchResult, format_params, format_seconds, printable, shorten
 from shadho_worker import jsonable
 
 __all__ = ['Selection', 'describe_trial', 'find_trial', 'select', 'trial_facts']
