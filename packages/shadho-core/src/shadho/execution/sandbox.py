@@ -86,13 +86,15 @@ def pickle_objective(objective: Objective) -> bytes:
 
 
 def pickle_params(params: Any) -> bytes:
-    """Pickle the parameters of a trial.
+    """Pickle the parameters of a trial, unless they are `Pickled`.
 
     Raises
     ------
     ConfigurationError
         When they hold what cannot leave this process.
     """
+    if isinstance(params, Pickled):
+        return params.pickled
     try:
         return bytes(cloudpickle.dumps(params))
     except Exception as error:
@@ -109,14 +111,10 @@ def _unimportable(function: Any) -> ModuleType | None:
     return module if PathFinder.find_spec(top) is None else None
 
 
-class Pickled:
+class Pickled(NamedTuple):
     """Pickled parameters that came from elsewhere; only the process of the trial unpickles them."""
 
-    def __init__(self, pickled: bytes) -> None:
-        self.pickled = pickled
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return pickle.loads, (self.pickled,)
+    pickled: bytes
 
 
 class Ended(NamedTuple):
