@@ -123,16 +123,17 @@ def test_results_whose_parts_know_one_another_are_written_once() -> None:
     assert len(to_json(parent)) < 2_000
 
 
-def test_results_that_would_fill_the_memory_leave_a_note_of_that() -> None:
+def test_results_that_would_fill_the_memory_leave_a_note_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadho_worker, '_LARGEST', 2**16)
     laughs: list[object] = ['ha']
     for _ in range(64):
         laughs = [laughs, laughs]
-    for value in (laughs, 'x' * 2**26 + 'y', b'x' * 2**26, np.zeros(2**23), [np.zeros(2**22)] * 2):
+    for value in (laughs, 'x' * 2**16 + 'y', b'x' * 2**16, np.zeros(2**13), [np.zeros(2**12)] * 2):
         assert 'left out, as the results are too large' in to_json({'loss': 1.0, 'value': value})[-200:]
 
 
 def test_large_arrays_come_back_whole() -> None:
-    array = np.arange(2**18, dtype=np.uint8).reshape(-1, 1, 1)
+    array = np.arange(2**15, dtype=np.uint8).reshape(-1, 1, 1)
     np.testing.assert_array_equal(from_json(to_json([array] * 2))[1], array)
 
 

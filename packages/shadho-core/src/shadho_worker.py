@@ -235,13 +235,13 @@ _LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 30_000
 _MAXIMUM_DEPTH = 100
 _MOST_BITS = 10_000  # Python does not write longer integers
 _LARGEST = 2**26
-_ENTRY, _NUMBER = 64, 8  # what an entry of a dict or a list, and of an array, counts as
+_CONTAINER, _ENTRY, _NUMBER = 256, 64, 8  # what a dict or a list counts as, an entry of it, and one of an array
 
 
 class _Limits:
     """How much more of a value may be described, and what the part at hand lies in."""
 
-    def __init__(self, left: float = _LARGEST) -> None:
+    def __init__(self, left: float) -> None:
         self.left = left
         self.around: list[int] = []
 
@@ -255,15 +255,15 @@ def jsonable(value: Any) -> Any:
 
     Tuples, NumPy arrays (with their dtype), non-finite floats, complex numbers, bytes and dicts
     with odd keys can be told apart when they are read back; other objects leave their repr. What
-    lies in itself, deeper than 100 levels, or beyond 64 Mi characters, 1 Mi entries, or 4 Mi numbers
-    in arrays, leaves a note of that.
+    lies in itself, deeper than 100 levels, or beyond 64 Mi characters, a million entries, or four
+    million numbers in arrays, leaves a note of that.
 
     Examples
     --------
     >>> jsonable({'shape': (2, 3), 'best': float('inf')})
     {'shape': {'$tuple': [2, 3]}, 'best': {'$float': 'inf'}}
     """
-    return _describe(value, _Limits())
+    return _describe(value, _Limits(_LARGEST))
 
 
 def _describe(value: Any, limits: _Limits) -> Any:
@@ -280,7 +280,7 @@ def _describe(value: Any, limits: _Limits) -> Any:
         return _uncommon(value, limits)
     if id(value) in limits.around or len(limits.around) >= _MAXIMUM_DEPTH:
         return _note('nested too deeply, or in itself')
-    if not limits.allow(_ENTRY * len(value)):
+    if not limits.allow(_CONTAINER + _ENTRY * len(value)):
         return _too_large()
     limits.around.append(id(value))
     described = _container(value, limits)
