@@ -167,7 +167,8 @@ def read_password(path: str | os.PathLike[str]) -> str:
 
 def keep_private(path: Path, text: str) -> None:
     """Write a file that only the user may read, all at once."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in reversed([path.parent, *path.parent.parents]):
+        folder.mkdir(exist_ok=True, mode=0o700)  # each of them, or others might put another in its place
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')  # mode 0600
     try:
         with os.fdopen(handle, 'w', encoding='utf-8') as file:
