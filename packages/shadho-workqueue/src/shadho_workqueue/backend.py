@@ -30,6 +30,7 @@ from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
 from shadho.execution.sessions import Reaper
 from shadho.records import Hardware, Result, TrialError, TrialState, Worker, as_integer
+from shadho.result import printable
 from shadho_workqueue import files
 from shadho_workqueue.engine import Engine
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
@@ -355,7 +356,7 @@ class WorkQueue(Backend):
         """Log a warning, once in so many seconds for each subject."""
         if time.monotonic() - self._told.get(subject, -math.inf) >= pause or subject not in self._told:
             self._told[subject] = time.monotonic()
-            log.warning('%s', message)
+            log.warning('%s', printable(message))
 
     def _tell_notices(self) -> None:
         """Say what is wrong with workers that do not get in."""
@@ -382,7 +383,7 @@ class WorkQueue(Backend):
                 )
                 self._warn(f'foreign {foreign[1]}', message, 60.0)
             else:
-                log.info('Work Queue: %s', line)
+                log.info('Work Queue: %s', printable(line))
 
     # --- trials ------------------------------------------------------------------------------
 
@@ -507,7 +508,7 @@ class WorkQueue(Backend):
         own = self._forget(trial)
         now = self.now()
         when = {'started': max(own.submitted, now - outcome['seconds']), 'finished': now, 'seconds': outcome['seconds']}
-        return Result.of(trial, outcome, **when, host=str(outcome.get('worker', host)), output=outcome['output'])
+        return Result.of(trial, outcome, **when, host=printable(outcome.get('worker', host)), output=outcome['output'])
 
     def _without_outcome(self, trial: int, message: Mapping[str, Any]) -> Result:
         """A task that ended without an outcome: something is wrong with its worker, or with an input file."""
@@ -521,7 +522,7 @@ class WorkQueue(Backend):
         words = message['text'].strip()[-500:]
         log.warning(
             'trial %d came back without a result from the worker on %s (result %d of Work Queue): %s',
-            trial, message['host'] or 'an unknown host', message['result'], words or 'it said nothing',
+            trial, printable(message['host'] or 'an unknown host'), message['result'], printable(words or 'it said nothing'),
         )  # fmt: skip
         return self._lost(trial, message['host'])
 
@@ -545,7 +546,7 @@ class WorkQueue(Backend):
 
     def _ended(self, trial: int, state: TrialState, host: str, error: TrialError | None = None) -> Result:
         own = self._forget(trial)
-        return Result(trial, state, error=error, started=own.submitted, finished=self.now(), host=host)
+        return Result(trial, state, error=error, started=own.submitted, finished=self.now(), host=printable(host))
 
 
 _RUNNER = tuple(
