@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import tempfile
+from pathlib import Path
+
 import click
 
 from shadho.cli.common import reporting_errors, storage
@@ -26,10 +30,18 @@ def dashboard(storage: str, host: str, port: int, token: bool | None, opens: boo
     """
     from shadho.dashboard import serve
 
-    def ready(address: str) -> None:
-        click.echo(f'{storage} is shown at {address}  (Ctrl-C ends this)')
-        if opens:
-            click.launch(address)
+    with reporting_errors(), tempfile.TemporaryDirectory(prefix='shadho-') as folder:
 
-    with reporting_errors():
+        def ready(address: str) -> None:
+            click.echo(f'{storage} is shown at {address}  (Ctrl-C ends this)')
+            if opens:
+                click.launch(_doorway(Path(folder), address))
+
         serve(storage, host, port, token=token, ready=ready)
+
+
+def _doorway(folder: Path, address: str) -> str:
+    """Return a page that leads to an address: a token among the arguments of a browser could be read by all users here."""
+    page = folder / 'open.html'
+    page.write_text(f'<meta http-equiv="refresh" content="0; url={html.escape(address)}">', encoding='utf-8')
+    return str(page)
