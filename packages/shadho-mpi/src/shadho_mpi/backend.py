@@ -322,6 +322,6 @@ class MPI(Backend):
 
 def _pack_inputs(command: Command) -> bytes:
     try:
-        return pack(command.inputs, follow=True)
+        return pack(command.inputs)
     except OSError as error:
         raise BackendError(f'the input files cannot be sent to the ranks on other machines: {error}') from error

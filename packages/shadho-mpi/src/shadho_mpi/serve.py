@@ -195,10 +195,10 @@ def without_files(outcome: Outcome, error: Exception) -> Outcome:
     return {**outcome, **shadho_worker.failed('result', message, results=outcome['results'])}
 
 
-def pack(paths: Iterable[Path], *, follow: bool = False) -> bytes:
-    """Return files and folders as an archive; links as what they lead to, where `follow` says so."""
+def pack(paths: Iterable[Path]) -> bytes:
+    """Return files and folders as an archive; links as what they lead to."""
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode='w', dereference=follow) as tar:
+    with tarfile.open(fileobj=archive, mode='w', dereference=True) as tar:
         for path in paths:
             tar.add(path, path.name)
     return archive.getvalue()
@@ -210,20 +210,19 @@ def unpack(archive: bytes, folder: Path) -> None:
     Raises
     ------
     tarfile.TarError
-        When something in it would lead out of the folder.
+        When something in it is no file or folder below that folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        if _HAS_FILTERS:
-            tar.extractall(folder, filter='data')
-        else:
-            tar.extractall(folder, [_checked(member) for member in tar])
+    # Without links, what was wrong with the filter of some releases (such as CVE-2025-4517) cannot matter.
+    safely: Any = {'filter': 'data'} if _HAS_FILTERS else {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode='r:') as tar:
+        tar.extractall(folder, [_checked(member) for member in tar], **safely)
 
 
 def _checked(member: tarfile.TarInfo) -> tarfile.TarInfo:
     path = PurePosixPath(member.name)
-    if path.is_absolute() or '..' in path.parts or not (member.isreg() or member.isdir()):
-        raise tarfile.ExtractError(
-            f'{member.name!r} is no plain file or folder, which this Python cannot unpack safely'
-        )
+    is_plain = (member.isreg() and not member.issparse()) or member.isdir()
+    if path.is_absolute() or '..' in path.parts or not is_plain:
+        raise tarfile.ExtractError(f'{member.name!r} is no plain file or folder of its own')
+    member.mode &= 0o777
     return member

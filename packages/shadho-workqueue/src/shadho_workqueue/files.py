@@ -96,8 +96,10 @@ def take_outputs(folder: Path, target: Path, names: Sequence[str], archives: Col
             problems.append(f'the command left no {name}')
             continue
         try:
-            if not stat.S_ISREG(source.lstat().st_mode):
+            mode = source.lstat().st_mode
+            if not stat.S_ISREG(mode):
                 raise ValueError('its worker sent a folder or a link in its place')
+            source.chmod(mode & 0o777)  # nobody else may run as this user what a worker has sent
             place.parent.mkdir(parents=True, exist_ok=True)
             if number in archives:
                 _unpack(source, place)
@@ -113,7 +115,8 @@ def _unpack(archive: Path, folder: Path) -> None:
     with tarfile.open(archive, 'r:') as file:
         for entry in file:
             name = PurePosixPath(entry.name)
-            if name.is_absolute() or '..' in name.parts or not (entry.isreg() or entry.isdir()):
+            is_plain = (entry.isreg() and not entry.issparse()) or entry.isdir()  # a sparse file may be of any size
+            if name.is_absolute() or '..' in name.parts or not is_plain:
                 raise ValueError(f'its worker sent {entry.name!r} in it, which is no file or folder of its own')
             path, content = folder / name, file.extractfile(entry)
             if content is None:

@@ -96,19 +96,35 @@ class Command:
 
     def _bring_back(self, folder: Path, trial: int) -> list[str]:
         """Move the output files out of the folder; return the names of those that are missing."""
-        missing = []
+        root, missing = folder.resolve(), []
         for name in self.outputs:
-            source = (folder / name).resolve()
-            if folder.resolve() not in source.parents or not source.exists():
+            source = Path(os.path.realpath(root / name))
+            if root not in source.parents or not (source.is_file() or source.is_dir()):
                 missing.append(name)
                 continue
             target = self.output_folder / str(trial) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True, symlinks=True)
+                shutil.copytree(source, target, dirs_exist_ok=True, ignore=_Strangers(root))
+            elif source.stat().st_nlink > 1:  # of which a trial may have left another name elsewhere
+                shutil.copy2(source, target)
             else:
                 shutil.move(source, target)
         return missing
+
+
+@attrs.frozen
+class _Strangers:
+    """Names in a folder of what is no file or folder of the trial, once links are followed; links to folders too."""
+
+    root: Path
+
+    def __call__(self, folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if not self._is_own(Path(folder, name))]
+
+    def _is_own(self, path: Path) -> bool:
+        source = Path(os.path.realpath(path))
+        return self.root in source.parents and (source.is_file() or (source.is_dir() and not path.is_symlink()))
 
 
 Objective = Function | Command
