@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def run(
         echo_json(_facts(result))
     else:
         click.echo(result.summary())
+    if result.stopped == 'interrupted':
+        sys.exit(128 + signal.SIGINT)  # the status that shells give such an end
 
 
 def _run_script(script: str, arguments: tuple[str, ...]) -> None:
