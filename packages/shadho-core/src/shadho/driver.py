@@ -37,7 +37,7 @@ from shadho.options import (
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
-from shadho.result import ClassUse, SearchInfo, SearchResult
+from shadho.result import ClassUse, SearchInfo, SearchResult, printable
 from shadho.resume import resume, warm_up
 from shadho.samplers import Sampler
 from shadho.scheduling import ClassPlan, Policy
@@ -461,14 +461,15 @@ class _Run:
             return []
         if result.state is TrialState.LOST:
             self.attempts[trial.id] = self.attempts.get(trial.id, 0) + 1
-            log.warning('trial %d lost its worker%s; it runs again', trial.id, f' {result.host}' if result.host else '')
+            host = f' {printable(result.host)}' if result.host else ''
+            log.warning('trial %d lost its worker%s; it runs again', trial.id, host)
             self.search.cancel(trial)
             return []
         self.attempts.pop(trial.id, None)
         self.paces.append(result.seconds)
         trial = self.search.record(result)
         if trial.error is not None:
-            log.info('trial %d failed (%s): %s', trial.id, trial.error.kind, trial.error.message)
+            log.info('trial %d failed (%s): %s', trial.id, trial.error.kind, printable(trial.error.message))
         return [trial]
 
     def _announce(self, trials: Sequence[Trial]) -> None:
