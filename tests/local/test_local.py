@@ -384,16 +384,6 @@ THREE = {
 }
 
 
-def test_with_fcfs_any_parallel_run_evaluates_the_same_trials_as_a_serial_one() -> None:
-    for method in ('random', 'sobol', 'grid'):
-        options = {'method': method, 'grid_points': 7 if method == 'grid' else None, 'max_tasks': 12, 'seed': 5}
-        serial = run(lambda params: 1.0, THREE, backend='inline', policy='fcfs', **options)
-        parallel = run(lambda params: 1.0, THREE, backend=Local(3), policy='fcfs', **options)
-        assert sorted(repr((trial.id, trial.params)) for trial in serial) == sorted(
-            repr((trial.id, trial.params)) for trial in parallel
-        )
-
-
 def test_with_the_market_each_tree_of_a_parallel_run_has_the_same_trials_in_the_same_order() -> None:
     for method in ('random', 'sobol', 'grid'):
         options = {'method': method, 'grid_points': 7 if method == 'grid' else None, 'max_tasks': 12, 'seed': 5}
