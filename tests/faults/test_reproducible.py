@@ -159,4 +159,6 @@ def test_with_fcfs_lost_workers_and_unequal_classes_change_no_setting(method: st
     states = Counter(record.state for _, record in SQLite('lossy.db').read() if isinstance(record, Result))
     assert states[TrialState.LOST] >= 5
     assert states[TrialState.FAILED] >= 1
-    print(f'{states[TrialState.LOST]} workers lost their trials, {states[TrialState.FAILED]} crashed: 0 settings differ')
+    print(
+        f'{states[TrialState.LOST]} workers lost their trials, {states[TrialState.FAILED]} crashed: 0 settings differ'
+    )
