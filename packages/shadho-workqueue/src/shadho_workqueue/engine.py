@@ -55,7 +55,7 @@ class Engine:
         self._log = tempfile.TemporaryFile()
         self._read = 0
         self._seen = 0
-        self._received = b''
+        self._received: list[bytes] = []
         self._unsent = bytearray()
         self._news: deque[dict[str, Any]] = deque()
         self._process = subprocess.Popen(
@@ -121,9 +121,16 @@ class Engine:
             received = os.read(stdout.fileno(), _CHUNK)
             if not received:
                 self._fail()
-            *lines, self._received = (self._received + received).split(b'\n')
-            self._news.extend(map(json.loads, lines))
+            self._take(received)
         return bool(readable or writable)
+
+    def _take(self, received: bytes) -> None:
+        """Add to what was received; a message is a line, and may be long."""
+        self._received.append(received)
+        if b'\n' in received:
+            *lines, rest = b''.join(self._received).split(b'\n')
+            self._received = [rest]
+            self._news.extend(map(json.loads, lines))
 
     def _fail(self) -> None:
         status = self._process.wait()

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import select
+import shutil
 import sys
 import time
 from typing import Any
@@ -29,6 +30,8 @@ def load() -> Any:
         import ndcctools.work_queue as work_queue
     except ImportError:
         import work_queue
+    # A folder of theirs that is not needed here, and would stay, as this process ends without its exit handlers.
+    shutil.rmtree(getattr(work_queue, 'staging_directory', ''), ignore_errors=True)
     return work_queue
 
 
@@ -44,7 +47,7 @@ class Manager:
         self.told = 0  # news of tasks, so far
         self.seen = 0  # news that the driver has answered
         self.looked = 0.0
-        self.received = b''
+        self.received: Any = []
         self.queue = self.create(options)
         self.reports = hasattr(self.queue, 'status')
         self.say(say='ready', port=self.queue.port, ssl=self.ssl, reports=self.reports)
@@ -99,7 +102,11 @@ class Manager:
             received = os.read(self.inbox, 2**16)
             if not received:
                 os._exit(0)  # the driver is gone; its workers wait for the next one
-            *lines, self.received = (self.received + received).split(b'\n')
+            self.received.append(received)
+            if b'\n' not in received:
+                continue
+            *lines, rest = b''.join(self.received).split(b'\n')
+            self.received = [rest]
             for line in lines:
                 message = json.loads(line.decode())
                 getattr(self, 'do_' + message.pop('do'))(**message)
