@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,7 +49,7 @@ backend = Simulated([ComputeClass('slow', 3, {'cores': 1}), ComputeClass('fast',
 """,
     'local': 'from shadho_local import Local; backend = Local(2)',
     'mpi': "backend = 'mpi'",
-    'workqueue': 'from shadho_workqueue import WorkQueue; backend = WorkQueue()',
+    'workqueue': 'from shadho_workqueue import WorkQueue; backend = WorkQueue(port=PORT)',
 }
 """Lines that come before the script of a driver, by which it has its `backend`."""
 
@@ -63,6 +64,9 @@ class Drivers:
         self._mpirun, self._crew = mpirun, crew
         self._helpers = (wait_until, processes_in)
         self.launches: list[Any] = []
+        self._is_over = False
+        with socket.create_server(('', 0)) as free:  # a port of its own, as workers come back to no other
+            self._port = free.getsockname()[1]
 
     def start(
         self,
@@ -91,20 +95,29 @@ class Drivers:
         Launch
             See tests/mpi/conftest.py: ``out``, ``err``, ``wait()``, ``send(signal)``, ``processes()``, ``check_gone()``.
         """
-        script = BACKENDS[backend] + '\n' + script
+        script = BACKENDS[backend].replace('PORT', str(self._port)) + '\n' + script
         if backend == 'mpi':
             launch = self._mpirun.start(
                 3, script, environment={'SHADHO_HARDWARE': '{"cores": 1}', **(environment or {})}
             )
         else:
-            if backend == 'workqueue' and not any(hand.is_running for hand in self._crew.hands):
-                for number in range(workers):
-                    self._crew.start('-M', KEY, name=f'worker-{number}')
+            if backend == 'workqueue':
+                self._hire(workers)
             Path('driver.py').write_text(script)
             command = [sys.executable, 'driver.py', *map(str, arguments)]
             launch = _mpi.Launch(command, self._folder / str(len(self.launches)), environment or {}, *self._helpers)
         self.launches.append(launch)
         return launch
+
+    def _hire(self, count: int) -> None:
+        """Start workers where there are none: they end with a search, and wait for the next driver of one that was killed."""
+        if self._is_over:
+            for hand in self._crew.hands:
+                hand.wait()
+        if not any(hand.is_running for hand in self._crew.hands):
+            for number in range(count):
+                self._crew.start('-M', KEY, name=f'worker-{number}')
+        self._is_over = True
 
     def run(self, backend: str, script: str, *arguments: object, timeout: float = 120.0, **options: Any) -> Any:
         """Run a driver to its end, after which nothing of it may run; see `start`."""
@@ -115,13 +128,14 @@ class Drivers:
 
     def kill(self, launch: Any) -> bool:
         """Kill a driver, or a whole job; return whether it still ran. Nothing of it may run afterwards."""
-        if launch.processes() and launch in self._mpirun.launches:
+        if launch in self._mpirun.launches:
             launch.end()
         else:
             launch.send(signal.SIGKILL)
         launch.wait()
         launch.check_gone()
-        return bool(launch.status == -signal.SIGKILL)
+        self._is_over = launch.status != -signal.SIGKILL
+        return not self._is_over
 
     def end(self) -> None:
         for launch in self.launches:
