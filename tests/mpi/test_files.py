@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import time
 from collections.abc import Callable
@@ -86,7 +87,8 @@ def test_output_files_that_cannot_be_packed_fail_their_trial(monkeypatch: pytest
         ended = wait_for(lambda: rank.poll(1.0))
     finally:
         rank.close()
-    ((_, _, _, outcome, files),) = ended
+    ((_, _, _, text, files),) = ended
+    outcome = json.loads(text)
     assert (outcome['state'], outcome['error']['kind'], files) == ('failed', 'result', None)
     assert outcome['error']['message'] == 'the output files could not be brought back: not yours'
 

@@ -20,7 +20,7 @@ from shadho.execution.objective import Command
 from shadho.execution.sandbox import pickle_objective, pickle_params
 from shadho.records import Hardware, Result, TrialState, Worker
 from shadho_mpi.launcher import check, launched_ranks, load
-from shadho_mpi.serve import LONGEST, SHORTEST, Rank, leave, pack, serve, unpack, without_files
+from shadho_mpi.serve import LONGEST, SHORTEST, Rank, from_text, leave, pack, serve, unpack, without_files
 from shadho_mpi.share import Facts
 
 __all__ = ['MPI']
@@ -304,12 +304,11 @@ class MPI(Backend):
             for trial, begun in member.running.items()
         ]
 
-    def _result(
-        self, number: int, run: int, trial: int, age: float, outcome: dict[str, Any], files: bytes | None
-    ) -> Result | None:
+    def _result(self, number: int, run: int, trial: int, age: float, text: bytes, files: bytes | None) -> Result | None:
         member = self._members[number]
         if run != self._run or member.running.pop(trial, None) is None:
             return None  # cancelled, or of an earlier search
+        outcome = from_text(text)
         if files is not None and isinstance(self._job.objective, Command):
             try:
                 unpack(files, self._job.objective.output_folder)

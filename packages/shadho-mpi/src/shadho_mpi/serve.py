@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import json
 import os
 import pickle
 import shutil
@@ -25,7 +26,7 @@ from shadho.execution.sandbox import Pickled, pickle_objective
 from shadho.execution.station import Station
 from shadho_mpi.share import Facts, divide, facts
 
-__all__ = ['LONGEST', 'SHORTEST', 'Rank', 'leave', 'pack', 'serve', 'unpack', 'without_files']
+__all__ = ['LONGEST', 'SHORTEST', 'Rank', 'as_text', 'from_text', 'leave', 'pack', 'serve', 'unpack', 'without_files']
 
 SHORTEST, LONGEST = 2e-5, 5e-3
 """Seconds between two looks for messages: MPI's own waiting would keep a core busy."""
@@ -33,6 +34,7 @@ SHORTEST, LONGEST = 2e-5, 5e-3
 _LEAVING = 5
 """Seconds that a job with lost ranks may take to end."""
 
+_TOO_DEEP = shadho_worker.failed('result', 'the result is nested too deeply')
 _HAS_FILTERS = hasattr(tarfile, 'data_filter')  # Python 3.10.12, 3.11.4 and later
 
 
@@ -101,7 +103,7 @@ class Rank:
         self._station.cancel(trial)
 
     def poll(self, timeout: float) -> list[tuple[Any, ...]]:
-        """Return what has ended: number of the search, trial, seconds ago that it began, outcome, output files."""
+        """Return what has ended: number of the search, trial, seconds ago that it began, outcome (JSON), output files."""
         if self._station is None:
             time.sleep(timeout)
             return []
@@ -114,15 +116,15 @@ class Rank:
             for ended in self._station.poll(timeout)
         ]
 
-    def _with_files(self, trial: int, outcome: Outcome) -> tuple[Outcome, bytes | None]:
+    def _with_files(self, trial: int, outcome: Outcome) -> tuple[bytes, bytes | None]:
         if self._output is None or not (self._output / str(trial)).exists():
-            return outcome, None
+            return as_text(outcome), None
         try:
             packed = pack([self._output / str(trial)])
             shutil.rmtree(self._output / str(trial))
         except (OSError, tarfile.TarError) as error:
-            return without_files(outcome, error), None
-        return outcome, packed
+            return as_text(without_files(outcome, error)), None
+        return as_text(outcome), packed
 
     def close(self) -> None:
         """End all that runs here."""
@@ -185,6 +187,22 @@ def leave(communicator: Any, is_whole: bool) -> None:
         signal.alarm(_LEAVING)
     MPI.Finalize()
     signal.alarm(0)
+
+
+def as_text(outcome: Outcome) -> bytes:
+    """Write the outcome of a trial as it travels to the first rank: nothing that came from a trial is pickled."""
+    try:
+        return json.dumps(outcome).encode()
+    except RecursionError:  # a script may have left anything
+        return json.dumps({**outcome, **_TOO_DEEP}).encode()
+
+
+def from_text(text: bytes) -> Outcome:
+    """Read what `as_text` wrote."""
+    try:
+        return dict(json.loads(text))
+    except RecursionError:
+        return {**_TOO_DEEP, 'seconds': 0.0, 'output': ''}
 
 
 def without_files(outcome: Outcome, error: Exception) -> Outcome:
