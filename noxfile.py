@@ -21,6 +21,9 @@ MPI = './packages/shadho-mpi'
 MPICH = 'mpich>=4.3'
 ON_ALL_CORES = ('-n', 'auto')
 """For tests that wait for nothing; the others share the cores with what they start."""
+EXTRAS = (
+    'sandbox', 'report', 'dashboard', 'mpi', 'cmaes', 'hyperopt', 'mlflow', 'optuna', 'parquet', 'tensorboard', 'sklearn',
+)  # fmt: skip
 GROUPS = nox.project.load_toml('pyproject.toml')['dependency-groups']
 THIS_PYTHON = f'{sys.version_info.major}.{sys.version_info.minor}'
 
@@ -168,33 +171,30 @@ def build(session: nox.Session) -> None:
         session.run(str(programs / 'python'), check, 'inline', 'local', external=True)
 
 
+def resolve(session: nox.Session, resolution: str) -> Path:
+    """Return a file of the versions that the packages and their extras get, such as the 'lowest-direct' ones."""
+    pins = Path(session.create_tmp()) / f'{resolution}.txt'
+    command = ['uv', 'pip', 'compile', '--quiet', '--resolution', resolution, '--python', THIS_PYTHON, '-o', str(pins)]
+    packages = ('shadho-core', 'shadho-local', 'shadho-workqueue', 'shadho-mpi')
+    sources = [f'packages/{package}/pyproject.toml' for package in packages]
+    extras = [part for extra in EXTRAS for part in ('--extra', extra)]
+    session.run(*command, *sources, *extras, *[f'--no-emit-package={package}' for package in packages])
+    return pins
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look up the lowest and the newest versions that users may get in the databases of known weaknesses."""
+    install(session, 'uv', 'pip-audit>=2.7')
+    for resolution in ('lowest-direct', 'highest'):
+        session.run('pip-audit', '--strict', '--no-deps', '--disable-pip', '-r', str(resolve(session, resolution)))
+
+
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests of the packages with the lowest versions that they declare to need."""
     install(session, 'uv')
-    pins = Path(session.create_tmp()) / 'lowest.txt'
-    compile_pins = ['uv', 'pip', 'compile', '--quiet', '--resolution', 'lowest-direct', '--python', THIS_PYTHON]
-    packages = ('shadho-core', 'shadho-local', 'shadho-workqueue', 'shadho-mpi')
-    sources = [f'packages/{package}/pyproject.toml' for package in packages]
-    extras = [
-        part
-        for extra in (
-            'sandbox',
-            'report',
-            'dashboard',
-            'mpi',
-            'cmaes',
-            'hyperopt',
-            'mlflow',
-            'optuna',
-            'parquet',
-            'tensorboard',
-            'sklearn',
-        )
-        for part in ('--extra', extra)
-    ]
-    ours = [f'--no-emit-package={package}' for package in packages]
-    session.run(*compile_pins, '-o', str(pins), *sources, *extras, *ours)
+    pins = resolve(session, 'lowest-direct')
     constrained = ['-c', str(pins), '-r', str(pins), CORE, LOCAL, WORKQUEUE, MPI, *GROUPS['tests']]
     session.run('uv', 'pip', 'install', '--quiet', *constrained)
     provide_engine(session)

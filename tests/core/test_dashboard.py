@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -114,8 +115,34 @@ def test_with_a_token_only_those_who_know_it_see_anything(dashboard: Any) -> Non
         assert answer.url == bare  # the token is out of sight
     [cookie] = jar
     assert cookie.has_nonstandard_attr('HttpOnly')
+    assert cookie.get_nonstandard_attr('SameSite') == 'lax'
     with opener.open(bare + 'data', timeout=60) as answer:
         assert json.load(answer)['title'] == 'live'
+
+
+def test_pages_of_other_sites_cannot_read_it(dashboard: Any) -> None:
+    address = dashboard('--token')
+    bare, token = address.split('?token=')
+    with get(bare, Origin='http://evil.example', Cookie=f'shadho-token={token}') as answer:
+        assert not [name for name in answer.headers if name.lower().startswith('access-control-')]
+        assert answer.headers['Cross-Origin-Resource-Policy'] == 'same-origin'
+
+
+def test_the_browser_that_is_started_gets_no_token_as_an_argument(
+    dashboard: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Any
+) -> None:
+    opener = tmp_path / 'xdg-open'
+    opener.write_text(
+        f'#!/bin/sh\ncp "$1" {tmp_path}/page; echo "$@" > {tmp_path}/said; mv {tmp_path}/said {tmp_path}/opened\n'
+    )
+    opener.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    address = dashboard('--token', '--open')
+    wait_until((tmp_path / 'opened').exists, 'the start of the browser')
+    [page] = (tmp_path / 'opened').read_text().split()
+    assert address.partition('=')[2] not in page
+    assert Path(page).parent.stat().st_mode & 0o077 == 0
+    assert address in (tmp_path / 'page').read_text()
 
 
 def test_other_machines_need_a_token(tmp_path: Path) -> None:
