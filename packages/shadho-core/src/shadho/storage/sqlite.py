@@ -83,7 +83,7 @@ class SQLite(FileStorage):
         if not os.access(target, os.W_OK) or not os.access(folder, os.W_OK):
             raise StorageError(
                 f'{self.path} cannot be written: no permission to write {target}. Give a storage elsewhere, '
-                'such as storage="/tmp/search.db", or storage=None to keep nothing'
+                'such as storage="/scratch/you/search.db", or storage=None to keep nothing'
             )
 
     def _prepare(self) -> sqlite3.Connection:
