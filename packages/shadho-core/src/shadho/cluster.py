@@ -17,6 +17,9 @@ from shadho_worker import jsonable
 
 __all__ = ['Cluster', 'ClusterNotes', 'plain']
 
+_LATEST = 1e11
+"""Seconds since the epoch: the year 5138."""
+
 _EVERY = 1.0
 """Seconds between two looks at the workers,"""
 
@@ -117,14 +120,16 @@ class Cluster:
             return cls(
                 [ComputeClass(**revive(own)) for own in metadata.get('classes', [])],
                 [_worker({**own, 'running': running.get(own['name'], ())}) for own in workers],
-                float(clock['began']),
-                float(clock['time']),
-                float(clock['seconds']),
+                *(_seconds(clock[name]) for name in ('began', 'time', 'seconds')),
             )
-        except (ConfigurationError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ConfigurationError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise StorageError(
                 f'the notes about the cluster cannot be read ({type(error).__name__}: {error})'
             ) from error
+
+    def start(self) -> float:
+        """Return when the search would have begun, had it not paused, in seconds since the epoch; 0 when not known."""
+        return self._time - self._seconds
 
     def seconds(self) -> float:
         """Return the second of active search that it is now, if the search that noted this runs."""
@@ -143,4 +148,12 @@ def _serialize(_: Any, field: Any, value: Any) -> Any:
 
 
 def _worker(facts: Mapping[str, Any]) -> Worker:
-    return Worker(**{**facts, 'hardware': Hardware(**facts['hardware'])})
+    """Read a worker; its hardware as that of a class, which is checked."""
+    own = ComputeClass(facts['compute_class'], facts['slots'], Hardware(**facts['hardware']))
+    return Worker(str(facts['name']), str(facts['host']), own.name, own.hardware, own.slots, map(int, facts['running']))
+
+
+def _seconds(value: Any) -> float:
+    if not 0 <= value < _LATEST:
+        raise ValueError(f'{value!r} is no moment')
+    return float(value)

@@ -14,7 +14,7 @@ from shadho.forest import Forest
 from shadho.history import History
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
-from shadho.storage import Storage
+from shadho.storage import Storage, consistent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -280,7 +280,7 @@ class SearchResult:
 def finished_trials(storage: Storage) -> Iterator[Trial]:
     """Yield finished trials from a log, in the order of completion; also while it is written."""
     running: dict[int, Trial] = {}
-    for _, record in storage.read():
+    for record in consistent(storage):
         if isinstance(record, Trial):
             running[record.id] = record
         elif isinstance(record, Result) and record.state in (TrialState.DONE, TrialState.FAILED):

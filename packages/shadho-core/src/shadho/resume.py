@@ -3,22 +3,66 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from importlib.metadata import version
 from typing import Any
 
-from shadho.errors import SpaceError, StorageError
+from shadho.errors import ShadhoError, SpaceError, StorageError
 from shadho.records import Result, Trial
 from shadho.result import finished_trials
 from shadho.search import Search
 from shadho.spaces import spec
-from shadho.storage import Storage
+from shadho.storage import Metadata, Storage, consistent
 
-__all__ = ['resume', 'warm_up']
+__all__ = ['identity_of', 'resume', 'warm_up']
 
 log = logging.getLogger('shadho')
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_IDENTITY: Mapping[str, Callable[[Any], bool]] = {
+    'exp_key': _is_text,
+    'outline': _is_text,
+    'direction': lambda value: value in ('minimize', 'maximize'),
+    'seed': lambda value: type(value) is int and value >= 0,
+}
+_OTHERS: Mapping[str, Callable[[Any], bool]] = {
+    'space': _is_text,
+    'fingerprint': _is_text,
+    'stopped': _is_text,
+    'elapsed': lambda value: isinstance(value, (int, float)) and 0 <= value < math.inf,
+    'uses': lambda value: isinstance(value, dict) and all(map(_is_use, value.values())),
+}
+
+
+def _is_use(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, (int, float)) for part in value)
+
+
+def identity_of(storage: Storage) -> Metadata:
+    """Return the metadata of a storage.
+
+    Raises
+    ------
+    StorageError
+        When it holds no search, or its metadata are not those that a search writes.
+    """
+    known = storage.metadata()
+    if not _IDENTITY.keys() <= known.keys():
+        raise StorageError(f'{storage} holds no search; give the file of one that has run, such as svm.db')
+    for name, is_right in {**_IDENTITY, **_OTHERS}.items():
+        if name in known and not is_right(known[name]):
+            raise StorageError(f'{storage} is corrupt: its {name} is {known[name]!r:.80}')
+    if known.get('fingerprint', '') != spec.fingerprint_of(known['outline']):
+        raise StorageError(f'{storage} is corrupt: its space is not the one that it was recorded with')
+    return known
 
 
 def resume(
@@ -55,7 +99,6 @@ def resume(
     StorageError
         When the storage belongs to another search, or holds one and may not.
     """
-    known = storage.metadata()
     if next(storage.read(), None) is None:
         search = new_search(seed)
         storage.update(**identity, seed=search.seed, version=version('shadho-core'), elapsed=0.0, **_this_run())
@@ -65,6 +108,7 @@ def resume(
             f'{storage} already holds a search, and resume=False: nothing is overwritten. Give another exp_key or '
             'storage, remove the file, or let the search go on with resume=True'
         )
+    known = identity_of(storage)
     _check_same(storage, known, identity)
     search = new_search(known['seed'] if seed is None else seed)
     if search.seed != known['seed']:
@@ -76,13 +120,22 @@ def resume(
         )  # fmt: skip
     elapsed = float(known.get('elapsed', 0.0))
 
-    def records() -> Iterator[Trial | Result]:
+    def records() -> Generator[Trial | Result, None, None]:
         nonlocal elapsed  # a driver that was killed did not note how long it ran
-        for _, record in storage.read():
+        for record in consistent(storage):
             elapsed = max(elapsed, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
             yield record
 
-    search.restore(records())
+    try:
+        with closing(records()) as recorded:
+            search.restore(recorded)
+    except ShadhoError:
+        raise
+    except Exception as error:  # of a sampler or a policy: what it noted with its trials may have been changed
+        raise StorageError(
+            f'{storage} cannot be gone on with: {type(error).__name__}: {error}. Was it edited, or written by another release? '
+            'Give another exp_key to begin anew'
+        ) from error
     storage.update(**_this_run())
     return search, elapsed
 
@@ -100,7 +153,7 @@ def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> No
     StorageError
         When losses of the two cannot be compared, or none of the earlier results lies in the space.
     """
-    known = storage.metadata()
+    known = identity_of(storage)
     for name in ('direction', 'loss_key'):
         if known.get(name) != identity[name]:
             raise StorageError(
@@ -124,7 +177,9 @@ def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> No
 def _check_same(storage: Storage, known: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     if known.get('fingerprint') != own['fingerprint']:
         # As people read a space; in full where that leaves the difference out.
-        difference = spec.difference(known['space'], own['space']) or spec.difference(known['outline'], own['outline'])
+        difference = spec.difference(known.get('space', ''), own['space']) or spec.difference(
+            known['outline'], own['outline']
+        )
         raise StorageError(
             f'{storage} belongs to another search space. Give this search another exp_key or storage, or the space '
             f'that is recorded:\n{difference}'

@@ -28,7 +28,7 @@ from shadho.samplers import Sampler, Suggestion
 from shadho.samplers.grid import combination
 from shadho.scheduling import Policy
 
-__all__ = ['Search', 'minimised']
+__all__ = ['Search', 'check_tree', 'minimised']
 
 _MOST_REJECTED = 100
 
@@ -384,7 +384,7 @@ class Search:
         for record in records:
             if isinstance(record, Trial):
                 if record.id not in running:
-                    self._check_tree(record)
+                    check_tree(self.forest, record)
                     tree = self.forest.tree(record.tree)
                     is_serial = is_serial and not running
                     if is_serial:
@@ -415,10 +415,6 @@ class Search:
         """Return a trial of the log with its parameters as objects, of which the log may have texts only."""
         return attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
 
-    def _check_tree(self, trial: Trial) -> None:
-        if not (0 <= trial.tree < self.forest.count) or len(trial.point) != len(self.forest.tree(trial.tree)):
-            raise ShadhoError(f'trial {trial.id} of the log belongs to another search space')
-
     def _suggestion(self, trial: Trial) -> Suggestion:
         return Suggestion(trial.sample, self.forest.tree(trial.tree), np.array(trial.point), trial.meta)
 
@@ -427,6 +423,12 @@ class Search:
         self.sampler.adopt(suggestion)
         self.pending[trial.id] = trial
         self._suggestions[trial.id] = suggestion
+
+
+def check_tree(forest: Forest, trial: Trial) -> None:
+    """Refuse a trial of a log that is of another space; ShadhoError."""
+    if not (0 <= trial.tree < forest.count) or len(trial.point) != len(forest.tree(trial.tree)):
+        raise ShadhoError(f'trial {trial.id} of the log belongs to another search space')
 
 
 def _computed(tree: Tree, point: Sequence[float]) -> tuple[Any, TrialError | None]:

@@ -12,13 +12,22 @@ import socket
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
+from attrs.validators import and_, ge, instance_of, lt
 
 from shadho.errors import BackendError
 from shadho_workqueue.roster import fetch
 
 __all__ = ['Meeting', 'keep_private', 'meeting_file', 'new_password', 'read_password', 'state_folder']
+
+
+_text = instance_of(str)
+
+
+def _below(limit: int) -> Any:
+    return and_(instance_of(int), ge(0), lt(limit))
 
 
 @attrs.frozen
@@ -42,14 +51,14 @@ class Meeting:
         Of the engine's programs beside the manager; may be empty.
     """
 
-    exp_key: str
-    host: str
-    port: int
-    password: str = attrs.field(repr=False)
-    pid: int
-    machine: str = attrs.field(factory=socket.gethostname)
-    ssl: bool = False
-    version: str = ''
+    exp_key: str = attrs.field(validator=_text)
+    host: str = attrs.field(validator=_text)
+    port: int = attrs.field(validator=_below(2**16))
+    password: str = attrs.field(repr=False, validator=_text)
+    pid: int = attrs.field(validator=_below(2**31))
+    machine: str = attrs.field(factory=socket.gethostname, validator=_text)
+    ssl: bool = attrs.field(default=False, validator=instance_of(bool))
+    version: str = attrs.field(default='', validator=_text)
 
     @property
     def is_here(self) -> bool:
@@ -98,13 +107,12 @@ def read(exp_key: str) -> Meeting | None:
     """Return where the manager of a search is; None when nobody has said so."""
     path = meeting_file(exp_key)
     try:
-        text = path.read_text(encoding='utf-8')
+        return Meeting(**json.loads(path.read_text(encoding='utf-8')))
     except FileNotFoundError:
         return None
-    try:
-        return Meeting(**json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise BackendError(f'{path} is damaged ({error}); remove it and start the driver again') from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        reason = str(error).partition('\n')[0][:200]
+        raise BackendError(f'{path} is damaged ({reason}); remove it and start the driver again') from None
 
 
 def wait_for(exp_key: str, timeout: float) -> Meeting:

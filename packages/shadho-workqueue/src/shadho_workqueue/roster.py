@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -29,6 +29,11 @@ _LONGEST = 5.0
 """unless that would be more seconds than this: workers that come and go change the plan."""
 
 _MARK = 'SHADHO_TRIAL'
+
+_MOST = 10**5
+"""Cores, GPUs or GiB of a machine: whatever a worker says, each core may become a slot that is to be filled."""
+
+_LONGEST_REPORT = 2**28
 
 
 def trial_mark(trial: int) -> str:
@@ -71,9 +76,10 @@ class Card:
         try:
             data = json.loads(base64.urlsafe_b64decode(text[len('shadho:') :]))
             hardware = ComputeClass(hardware=data['hardware']).hardware
-            return cls(str(data['name']), hardware, str(data['python']))
+            own = cls(str(data['name']), hardware, str(data['python']))
         except (ValueError, KeyError, TypeError, RecursionError, ConfigurationError):
             return None
+        return own if _makes_sense(hardware) else None
 
 
 @attrs.frozen
@@ -107,23 +113,34 @@ class Connected:
         return self.card.name if self.card is not None else self.host
 
 
-def read_workers(status: Sequence[Mapping[str, Any]]) -> list[Connected]:
-    """Turn the manager's own report on its workers into records; what is not ready yet is left out."""
-    found = []
-    for entry in status:
-        card = Card.decode(str(entry.get('arch', '')))
-        cores, memory = int(entry.get('cores_total', 0)), int(entry.get('memory_total', 0))
-        if cores < 1:
-            continue  # it has not said yet what it has
-        plain = Hardware(cores, memory, ('gpu',) * int(entry.get('gpus_total', 0)))
-        commands = [str(entry[key]) for key in entry if key.startswith('current_task_') and key.endswith('_command')]
-        marks = (re.search(rf'\b{_MARK}=(\d+)', command) for command in commands)
-        running = tuple(int(mark[1]) for mark in marks if mark)
-        hardware = plain if card is None else card.hardware
-        address, host = str(entry.get('address_port', '')), str(entry.get('hostname', ''))
-        disk = int(entry.get('disk_total', 0))
-        found.append(Connected(address, host, card, hardware, memory, disk, running))
+def _makes_sense(hardware: Hardware) -> bool:
+    """Whether there may be such a machine: its cores are slots, and each of its GPUs has a name."""
+    names = all(isinstance(name, str) for name in (*hardware.gpus, hardware.cpu, *hardware.features))
+    return names and max(hardware.cores, len(hardware.gpus), hardware.memory / 1024) < _MOST
+
+
+def read_workers(status: Any) -> list[Connected]:
+    """Turn the manager's own report on its workers into records; one that makes no sense, or not yet, is left out."""
+    entries = [entry for entry in status if isinstance(entry, Mapping)] if isinstance(status, list) else []
+    found = [worker for worker in map(_read_worker, entries) if worker is not None]
     return sorted(found, key=lambda worker: worker.address)
+
+
+def _read_worker(entry: Mapping[str, Any]) -> Connected | None:
+    try:
+        cores, memory, disk, gpus = (int(entry.get(f'{name}_total', 0)) for name in ('cores', 'memory', 'disk', 'gpus'))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not 1 <= cores < _MOST or not 0 <= gpus < _MOST or min(memory, disk) < 0:
+        return None  # it has not said yet what it has
+    plain = Hardware(cores, memory, ('gpu',) * gpus)
+    card = Card.decode(str(entry.get('arch', '')))
+    commands = [str(entry[key]) for key in entry if key.startswith('current_task_') and key.endswith('_command')]
+    marks = (re.search(rf'\b{_MARK}=(\d{{1,18}})\b', command) for command in commands)
+    running = tuple(int(mark[1]) for mark in marks if mark)
+    hardware = plain if card is None else card.hardware
+    address, host = str(entry.get('address_port', '')), str(entry.get('hostname', ''))
+    return Connected(address, host, card, hardware, memory, disk, running) if _makes_sense(hardware) else None
 
 
 def fetch(host: str, port: int, password: str, question: str, timeout: float = 10.0) -> bytes:
@@ -153,7 +170,7 @@ def fetch(host: str, port: int, password: str, question: str, timeout: float = 1
         if hear() != 'ok':
             raise OSError('the manager refused the password')
         say(question)
-        return file.read()
+        return file.read(_LONGEST_REPORT)
 
 
 def ask(port: int, password: str, question: str = 'worker_status', timeout: float = 10.0) -> Any:
@@ -175,7 +192,7 @@ def ask(port: int, password: str, question: str = 'worker_status', timeout: floa
     """
     try:
         return read_report(fetch('127.0.0.1', port, password, question, timeout))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise OSError('the manager sent no report') from None
 
 

@@ -115,15 +115,17 @@ def resume(storage: str, arguments: tuple[str, ...], yes: bool) -> None:
     STORAGE is its file, such as svm.db, which holds that command; it is shown before it runs, as the file may be anybody's.
     ARGUMENTs are added to the command: shadho resume svm.db --max-tasks 200.
     """
-    from shadho.report.recorded import known_search, open_recorded
+    from shadho.report.recorded import open_recorded
+    from shadho.resume import identity_of
 
     with reporting_errors():
         found = open_recorded(storage)
-        known, writer = known_search(found), found.writer()
-        command, folder = known.get('command'), known.get('folder')
+        known, writer = identity_of(found), found.writer()
+        command: Any = known.get('command')
+        folder: Any = known.get('folder')
         if writer is not None:
             raise ConfigurationError(f'{storage} is being searched already, by {writer}')
-        if not (isinstance(command, list) and command and isinstance(folder, str)):
+        if not (isinstance(command, list) and command and all(map(_is_path, [*command, folder]))):
             raise ConfigurationError(f'{storage} does not say how its search was started; start it as you did')
         if 'ipykernel_launcher' in command or len(command) == 1 or command[1] == '-c':
             raise ConfigurationError(
@@ -134,12 +136,16 @@ def resume(storage: str, arguments: tuple[str, ...], yes: bool) -> None:
             raise ConfigurationError(
                 f'{storage} was started by {printable(command[0])} in {printable(folder)}, which is not there; start it as you did'
             )
-    command = [str(part) for part in [*command, *arguments]]
+    command = [*command, *arguments]
     click.echo(f'in {printable(folder)}: {printable(shlex.join(command))}', err=True)
     if not yes:
         click.confirm('run this?', abort=True, err=True)
     os.chdir(folder)
     _become(command)
+
+
+def _is_path(text: object) -> bool:
+    return isinstance(text, str) and '\0' not in text
 
 
 def _is_place(text: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from shadho.cluster import Cluster
 from shadho.errors import ConfigurationError, ShadhoError
 from shadho.forest.tree import Path as Place
 from shadho.forest.tree import show_path
@@ -209,8 +210,7 @@ def _optuna_trials(result: SearchResult) -> Iterator[optuna.trial.FrozenTrial]:
 
 def _began(metadata: Mapping[str, Any]) -> datetime.datetime:
     """Return the moment from which seconds of the latest run count; earlier runs were sooner than that, by pauses."""
-    clock = metadata.get('clock') or {}
-    return datetime.datetime.fromtimestamp(float(clock.get('time', 0.0)) - float(clock.get('seconds', 0.0)))
+    return datetime.datetime.fromtimestamp(Cluster.of(metadata).start())
 
 
 class _Described:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 import attrs
@@ -13,12 +14,13 @@ import numpy.typing as npt
 from shadho.errors import ConfigurationError, StorageError
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Result, Trial
-from shadho.report.recorded import columns, known_search
+from shadho.report.recorded import columns
 from shadho.result import format_price, printable
+from shadho.resume import identity_of
 from shadho.scheduling.market import Forecast, Market
 from shadho.search import Search
 from shadho.spaces import spec
-from shadho.storage import Storage
+from shadho.storage import Storage, consistent
 
 __all__ = ['ClusterPlan', 'parse_cluster', 'plan_cluster']
 
@@ -165,19 +167,20 @@ def plan_cluster(storage: Storage, classes: Sequence[ComputeClass], **options: A
     StorageError
         When nothing is recorded.
     """
-    known = known_search(storage)
+    known = identity_of(storage)
     search = Search(
         Forest(spec.from_outline(known['outline'])), policy='market', seed=known['seed'], direction=known['direction'],
         policy_options=options,
     )  # fmt: skip
     times = [0.0]
 
-    def records() -> Iterator[Trial | Result]:
-        for _, record in storage.read():
+    def records() -> Generator[Trial | Result, None, None]:
+        for record in consistent(storage):
             times.append(max(record.started or 0.0, getattr(record, 'finished', None) or 0.0))
             yield record
 
-    search.restore(records(), only_learn=True)
+    with closing(records()) as log:
+        search.restore(log, only_learn=True)
     if not len(search.history):
         raise StorageError(f'{storage} has no finished trial yet; there is nothing to plan from')
     assert isinstance(search.policy, Market)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from shadho.cluster import Cluster
@@ -12,11 +13,12 @@ from shadho.forest import Forest
 from shadho.options import find_storage
 from shadho.records import Result, Trial
 from shadho.result import ClassUse, SearchResult
+from shadho.resume import identity_of
 from shadho.search import Search
 from shadho.spaces import spec
-from shadho.storage import Metadata, Storage
+from shadho.storage import Storage, consistent
 
-__all__ = ['columns', 'known_search', 'load_result', 'open_recorded']
+__all__ = ['columns', 'load_result', 'open_recorded']
 
 
 def open_recorded(path: str | os.PathLike[str]) -> Storage:
@@ -64,18 +66,19 @@ def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
     0.0133
     """
     found = storage if isinstance(storage, Storage) else open_recorded(storage)
-    known = known_search(found)
+    known = identity_of(found)
     forest = Forest(spec.from_outline(known['outline']))
     search = Search(forest, method='random', policy='fcfs', seed=known['seed'], direction=known['direction'])
     elapsed = float(known.get('elapsed', 0.0))
 
-    def records() -> Iterator[Trial | Result]:
+    def records() -> Generator[Trial | Result, None, None]:
         nonlocal elapsed
-        for _, record in found.read():
+        for record in consistent(found):
             elapsed = max(elapsed, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
             yield record
 
-    search.restore(records(), only_learn=True)
+    with closing(records()) as log:
+        search.restore(log, only_learn=True)
     stopped = 'running' if found.writer() is not None else str(known.get('stopped') or 'killed')
     uses = known.get('uses', {}) if stopped not in ('running', 'killed') else {}
     classes = [ClassUse(own, *uses[own.name]) for own in Cluster.of(known).classes if own.name in uses]
@@ -83,20 +86,6 @@ def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
         str(known['exp_key']), search.best, stopped, elapsed, found, forest, search.history, search.direction,
         search.seed, classes,
     )  # fmt: skip
-
-
-def known_search(storage: Storage) -> Metadata:
-    """Return the metadata of a storage.
-
-    Raises
-    ------
-    StorageError
-        When it holds no search.
-    """
-    known = storage.metadata()
-    if not {'outline', 'seed', 'direction', 'exp_key'} <= set(known):
-        raise StorageError(f'{storage} holds no search; give the file of one that has run, such as svm.db')
-    return known
 
 
 def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:

@@ -11,10 +11,12 @@ import attrs
 from shadho.cluster import Cluster, plain
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Trial, TrialState, Worker
-from shadho.report.recorded import columns, known_search
+from shadho.report.recorded import columns
 from shadho.result import format_best, format_counts, format_seconds, printable, shorten
+from shadho.resume import identity_of
+from shadho.search import check_tree
 from shadho.spaces import spec
-from shadho.storage import Storage
+from shadho.storage import Storage, consistent
 from shadho_worker import jsonable
 
 __all__ = ['Status', 'look_at']
@@ -178,7 +180,8 @@ def look_at(storage: Storage) -> Status:
         When it holds no search, or cannot be read.
     """
     writer = storage.writer()
-    known = known_search(storage)
+    known = identity_of(storage)
+    forest = Forest(spec.from_outline(known['outline']))
     cluster = Cluster.of(known)
     sign = -1 if known['direction'] == 'maximize' else 1
     running: dict[int, Trial] = {}
@@ -186,9 +189,10 @@ def look_at(storage: Storage) -> Status:
     states: Counter[TrialState] = Counter()
     best: Trial | None = None
     seconds = float(known.get('elapsed', 0.0))
-    for _, record in storage.read():
+    for record in consistent(storage):
         seconds = max(seconds, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
         if isinstance(record, Trial):
+            check_tree(forest, record)
             waiting.pop(record.id, None)
             running[record.id] = record
         elif (trial := running.pop(record.trial, None)) is None:
@@ -213,7 +217,7 @@ def look_at(storage: Storage) -> Status:
         workers=[] if writer is None else cluster.workers,
         running=list(running.values()),
         waiting=list(waiting.values()),
-        forest=Forest(spec.from_outline(known['outline'])),
+        forest=forest,
     )
 
 

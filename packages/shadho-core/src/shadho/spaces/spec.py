@@ -26,6 +26,7 @@ __all__ = [
     'describe',
     'difference',
     'fingerprint',
+    'fingerprint_of',
     'from_json',
     'listed',
     'outline',
@@ -250,7 +251,12 @@ def outline(space: Any) -> str:
 
 def fingerprint(space: Any) -> str:
     """Return a hash that is the same for two spaces of the same structure."""
-    return hashlib.sha256(outline(space).encode()).hexdigest()
+    return fingerprint_of(outline(space))
+
+
+def fingerprint_of(outline: str) -> str:
+    """Return the fingerprint of a space from its outline."""
+    return hashlib.sha256(outline.encode()).hexdigest()
 
 
 def difference(recorded: str, given: str, limit: int = 40) -> str:
@@ -395,7 +401,7 @@ def _read(text: str, reader: _Reader) -> Any:
             raise SpaceError(f'the text of the space is not JSON: {error}') from None
         try:
             return reader.node(data)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise SpaceError(
                 f'the JSON of the space is incomplete or misshapen: {type(error).__name__}: {error}'
             ) from None

@@ -1,5 +1,5 @@
 """Storage: an append-only log of trials and results."""
 
-from shadho.storage.base import Metadata, Record, Storage
+from shadho.storage.base import Metadata, Record, Storage, consistent
 
-__all__ = ['Metadata', 'Record', 'Storage']
+__all__ = ['Metadata', 'Record', 'Storage', 'consistent']

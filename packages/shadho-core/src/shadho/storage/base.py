@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 from typing_extensions import Self
@@ -17,10 +18,16 @@ from shadho.errors import ConfigurationError, StorageError
 from shadho.records import Result, Trial, TrialError, TrialState, from_json, to_json
 from shadho.storage.lock import WriterLock
 
-__all__ = ['FileStorage', 'Metadata', 'Record', 'Storage', 'result_row', 'row_result', 'row_trial', 'trial_row']
+__all__ = [
+    'FileStorage', 'Metadata', 'Record', 'Storage', 'consistent', 'reading', 'result_row', 'row_result', 'row_trial',
+    'trial_row',
+]  # fmt: skip
 
 Record = Trial | Result
 Metadata = dict[str, Any]
+
+_Row = TypeVar('_Row')
+_Record = TypeVar('_Record')
 
 
 class Storage(ABC):
@@ -135,18 +142,35 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     }
 
 
+_LATEST = 1e10
+"""Seconds: some centuries of active search."""
+
+
+def reading(function: Callable[[_Row], _Record]) -> Callable[[_Row], _Record]:
+    """Let a function that reads what a file holds raise a ValueError only, whatever the file holds."""
+
+    def read(row: _Row) -> _Record:
+        try:
+            return function(row)
+        except Exception as error:  # of NumPy, of the interpreter's limits: texts may ask for anything
+            raise ValueError(f'{type(error).__name__}: {error}') from error
+
+    return read
+
+
+@reading
 def row_trial(row: dict[str, Any]) -> Trial:
-    """Read what `trial_row` wrote."""
+    """Read what `trial_row` wrote; ValueError when it is anything else."""
     return Trial(
-        id=row['trial'],
+        id=_number(row, 'trial'),
         tree=int(row['tree']),
-        sample=row['sample'],
-        point=tuple(from_json(row['point'])),
+        sample=_number(row, 'sample'),
+        point=_coordinates(row['point']),
         params=from_json(row['params']),
-        compute_class=row['compute_class'],
-        resources=from_json(row['resources']),
-        meta=from_json(row['meta']),
-        started=row['started'],
+        compute_class=_text(row, 'compute_class'),
+        resources=_mapping(row, 'resources'),
+        meta=_mapping(row, 'meta'),
+        started=_seconds(row, 'started'),
     )
 
 
@@ -166,18 +190,116 @@ def result_row(result: Result) -> dict[str, Any]:
     }
 
 
+@reading
 def row_result(row: dict[str, Any]) -> Result:
-    """Read what `result_row` wrote."""
-    error = row['error']
+    """Read what `result_row` wrote; ValueError when it is anything else."""
+    state, error = TrialState(row['state']), row['error']
     return Result(
-        trial=row['trial'],
-        state=TrialState(row['state']),
-        loss=row['loss'],
-        results=from_json(row['results']),
-        error=None if error is None else TrialError(**from_json(error)),
-        started=row['started'],
-        finished=row['finished'],
-        seconds=row['seconds'],
-        host=row['host'],
-        output=row['output'],
+        trial=_number(row, 'trial'),
+        state=state,
+        loss=_loss(row, state),
+        results=_mapping(row, 'results'),
+        error=None if error is None else _error(from_json(error)),
+        started=_seconds(row, 'started') or 0.0,
+        finished=_seconds(row, 'finished') or 0.0,
+        seconds=_seconds(row, 'seconds') or 0.0,
+        host=_text(row, 'host'),
+        output=_text(row, 'output'),
+    )
+
+
+def _number(row: Mapping[str, Any], name: str) -> int:
+    value = row[name]
+    if type(value) is not int or not -1 <= value <= 2**40:
+        raise ValueError(f'{name} is {value!r:.80}')
+    return value
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row[name]
+    if not isinstance(value, str):
+        raise ValueError(f'{name} is no text: {value!r:.80}')
+    return value
+
+
+def _mapping(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = from_json(row[name])
+    if not isinstance(value, dict):
+        raise ValueError(f'{name} is no object: {value!r:.80}')
+    return value
+
+
+def _seconds(row: Mapping[str, Any], name: str) -> float | None:
+    value = row[name]
+    if value is not None and (not isinstance(value, (int, float)) or not abs(value) < _LATEST):
+        raise ValueError(f'{name} is no number of seconds: {value!r:.80}')
+    return value
+
+
+def _coordinates(text: str) -> tuple[float, ...]:
+    point = tuple(json.loads(text))
+    if not all(type(u) in (int, float) and 0 <= u <= 1 for u in point):
+        raise ValueError(f'point is not made of numbers from 0 to 1: {text:.80}')
+    return point
+
+
+def _loss(row: Mapping[str, Any], state: TrialState) -> float | None:
+    value = row['loss']
+    if value is None and state is not TrialState.DONE:
+        return None
+    if type(value) not in (int, float) or math.isnan(value):
+        raise ValueError(f'the loss of a trial that is {state} is {value!r:.80}')
+    return float(value)
+
+
+def _error(facts: Mapping[str, Any]) -> TrialError:
+    return TrialError(*(_text(facts, name) for name in ('kind', 'message', 'traceback')))
+
+
+def consistent(storage: Storage) -> Generator[Record, None, None]:
+    """Yield the records of a search, in order, as long as they make sense together.
+
+    Trials are numbered from 0 in the order in which they are first handed out. Each may be handed out again as it was,
+    until it is finished, and it is finished once.
+
+    Raises
+    ------
+    StorageError
+        Where the log contradicts itself.
+    """
+    known: dict[int, Trial] = {}  # those that are not finished
+    asked = 0
+    log = storage.read()
+    try:
+        for position, record in log:
+            number = record.id if isinstance(record, Trial) else record.trial
+            own = known.get(number)
+            if isinstance(record, Trial):
+                _check_trial(storage, position, record, own, asked)
+                known[number] = record
+                asked = max(asked, number + 1)
+            elif record.state in (TrialState.DONE, TrialState.FAILED):
+                if own is None:
+                    when = 'was finished before' if 0 <= number < asked else 'was never handed out'
+                    raise _contradiction(storage, position, f'is a result of trial {number}, which {when}')
+                if record.state is TrialState.FAILED and record.loss is not None:
+                    raise _contradiction(storage, position, f'says that trial {number} failed, with a loss')
+                del known[number]
+            yield record
+    finally:  # not only when the traceback of an error is forgotten: nobody could write until then
+        if isinstance(log, Generator):
+            log.close()
+
+
+def _check_trial(storage: Storage, position: int, trial: Trial, own: Trial | None, asked: int) -> None:
+    if own is None and trial.id != asked:
+        cause = 'which was finished before' if 0 <= trial.id < asked else f'and there is no trial {asked} before'
+        raise _contradiction(storage, position, f'is trial {trial.id}, {cause}')
+    if own is not None and (own.tree, own.point) != (trial.tree, trial.point):
+        raise _contradiction(storage, position, f'is trial {trial.id}, which was another one before')
+
+
+def _contradiction(storage: Storage, position: int, text: str) -> StorageError:
+    return StorageError(
+        f'{storage} contradicts itself: record {position} {text}. Was it edited, or damaged? Give another exp_key to begin anew'
     )
