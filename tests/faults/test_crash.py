@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-BACKENDS = ['inline', 'simulated', 'local', 'mpi', 'workqueue']
+AT_ONCE = {'inline': 1, 'simulated': 4, 'local': 4, 'mpi': 4, 'workqueue': 4}
+"""Trials that are handed out at once: slots, twice where short trials wait beside the running ones."""
 
 SEARCH = """
 import os, time
@@ -59,17 +60,18 @@ class Kept:
     ----------
     recorded : callable
         The fixture.
+    backend : str
     path : str
         Of the storage.
     trials : int
         Of each search.
     """
 
-    def __init__(self, recorded: Any, path: str, trials: int) -> None:
+    def __init__(self, recorded: Any, backend: str, path: str, trials: int) -> None:
         self._recorded, self.path, self.trials = recorded, path, trials
+        self._at_once = AT_ONCE[backend]
         self.seed = 0
         self.results = 0
-        self._whole: dict[int, Any] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -86,11 +88,13 @@ class Kept:
         return path.read_text().splitlines() if path.exists() else []
 
     def check(self) -> None:
-        """After a kill: nothing recorded may be missing, and nothing that was recorded before was evaluated again."""
+        """After a kill: what was evaluated was recorded when it was handed out, and not again once it had a result."""
         before, lines = self.now, self.evaluated
         self.now = self._recorded(self.path, before.records)
-        done = {repr(next(iter(before.trials[number].params.values()))['x']) for number in before.final}
-        assert not done & set(lines[self._evaluated :]), 'evaluated again'
+        values = {number: repr(next(iter(own.params.values()))['x']) for number, own in self.now.trials.items()}
+        assert set(lines) <= set(values.values()), 'handed out before it was recorded'
+        assert len(values) - len(self.now.final) <= self._at_once, 'a result was not recorded before the next trial'
+        assert not {values[number] for number in before.final} & set(lines[self._evaluated :]), 'evaluated again'
         self._evaluated = len(lines)
 
     def check_end(self) -> None:
@@ -119,7 +123,7 @@ def whole(seed: int, trials: int) -> dict[int, Any]:
 def test_a_driver_that_is_killed_at_random_moments_loses_nothing(
     drivers: Any, recorded: Any, rounds: Any, backend: str, path: str, on_network: bool, few: int, many: int
 ) -> None:
-    kept, chance = Kept(recorded, path, 60), random.Random(f'{backend} {path} {on_network}')
+    kept, chance = Kept(recorded, backend, path, 60), random.Random(f'{backend} {path} {on_network}')
     search = SEARCH.replace('PAUSE', '0.002').replace('TRIALS', str(kept.trials))
     kills, longest = 0, 1.0
 
@@ -178,6 +182,7 @@ class Moments:
         sys.setprofile(self.profile)
 
 run(0, None)  # everything is imported
+os.unlink('evaluated.txt')
 for line in sys.stdin:
     seed, path, on_network, last = line.split()
     child = os.fork()
@@ -243,7 +248,7 @@ def test_a_driver_that_is_killed_at_any_step_of_its_storage_loses_nothing(
     forge: Any, recorded: Any, rounds: Any, backend: str, path: str, on_network: bool, few: int, many: int
 ) -> None:
     """Drivers of MPI and of Work Queue take the same steps, in processes that cannot be forked; see above for these."""
-    kept, chance = Kept(recorded, path, 10), random.Random(f'{backend} {path} {on_network}')
+    kept, chance = Kept(recorded, backend, path, 10), random.Random(f'{backend} {path} {on_network}')
     run = forge(backend, kept.trials)
     assert run(kept.seed, path, on_network, 0) == 0
     kept.check_end()
