@@ -237,11 +237,11 @@ LOCAL = 'from shadho_local import Local; backend = Local(1)'
 @pytest.mark.parametrize(
     ('backend', 'path', 'on_network', 'few', 'many'),
     [
-        ('inline', 'faults.db', False, 60, 5000),
-        ('inline', 'faults.jsonl', False, 60, 5000),
-        ('inline', 'faults.db', True, 30, 2000),
-        ('simulated', 'faults.db', False, 30, 2000),
-        ('local', 'faults.db', False, 4, 500),
+        ('inline', 'faults.db', False, 60, 2000),
+        ('inline', 'faults.jsonl', False, 60, 2000),
+        ('inline', 'faults.db', True, 30, 1000),
+        ('simulated', 'faults.db', False, 30, 1000),
+        ('local', 'faults.db', False, 4, 200),
     ],
 )
 def test_a_driver_that_is_killed_at_any_step_of_its_storage_loses_nothing(

@@ -121,7 +121,7 @@ def tail_of(chance: random.Random, log: str) -> bytes:
 @pytest.mark.parametrize('name', STORAGES)
 def test_a_power_cut_at_any_byte_loses_nothing_that_had_reached_the_disk(rounds: Any, recorded: Any, name: str) -> None:
     cut, chance = Cut(name), random.Random(name)
-    count = rounds(20, 2000)
+    count = rounds(20, 1000)
     kept = set()
     for _ in range(count):
         size = chance.randrange(len(cut.files[cut.log]) + 1)
