@@ -407,6 +407,34 @@ def test_results_of_many_megabytes_come_back_whole() -> None:
     assert [len(trial.results['blob']) for trial in trials] == [30_000_000] * 3
 
 
+def test_a_process_that_sends_without_end_cannot_fill_the_memory_of_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('shadho.execution.sandbox._LONGEST', 2**20)
+
+    def is_socket(number: int) -> bool:
+        import os
+        import stat
+
+        try:
+            return stat.S_ISSOCK(os.fstat(number).st_mode)
+        except OSError:
+            return False
+
+    def objective(params: dict[str, Any]) -> float:
+        import os
+
+        if params['kind'] == 'endless':
+            [number] = [own for own in range(3, 100) if is_socket(own)]
+            while True:
+                os.write(number, b'x' * 2**16)
+        return 0.0
+
+    result = outcomes(run(objective, kinds('endless', 'harmless')))
+    error = result['endless'].error
+    assert error is not None
+    assert (error.kind, 'far more than a result may be' in error.message) == ('result', True)
+    assert result['harmless'].loss == 0.0
+
+
 def test_short_trials_wait_beside_the_running_one_and_each_is_told_apart() -> None:
     def objective(params: dict[str, float]) -> float:
         import os

@@ -53,7 +53,11 @@ main(*setup['files'], setup['cpus'])
 _CHUNK = 2**16
 LOADING_SECONDS = 60.0
 """How long the objective may take to load where trials have a time limit (or that limit, if longer)."""
+_LONGEST = 2**29
+"""Bytes of a message above which it is no outcome: those of the largest results, however they are written, are fewer."""
 _AHEAD_LIMIT = 2**15  # bytes that a socket takes in at once, though nobody reads
+_UNREADABLE = 'the process of the trial sent something unreadable: did it write to a file that is not its own?'
+_ENDLESS = 'the process of the trial sent far more than a result may be: did it write to a file that is not its own?'
 
 # What the thread pools of numerical libraries read when they are loaded.
 _THREAD_VARIABLES = (
@@ -194,6 +198,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
             )  # fmt: skip
         self._received: list[bytes] = []
+        self._unread = 0
         self._begun = time.monotonic()
         self._exit_file: int | None
         try:
@@ -267,10 +272,11 @@ class Sandbox:
     def _take(self, received: bytes) -> list[Ended]:
         """Add to what was received; each message is a line, and the first one is empty."""
         self._received.append(received)
+        self._unread += len(received)
         if b'\n' not in received:
-            return []
+            return [] if self._unread <= _LONGEST else self._ended_by('result', _ENDLESS)
         *lines, rest = b''.join(self._received).split(b'\n')
-        self._received = [rest]
+        self._received, self._unread = [rest], len(rest)
         if lines and not self._is_ready:
             del lines[0]
             self._is_ready = True
@@ -278,10 +284,7 @@ class Sandbox:
         ended: list[Ended] = []
         for outcome in map(_read, lines):
             if outcome is None:  # nor can anything be read that follows
-                return ended + self._ended_by(
-                    'result',
-                    'the process of the trial sent something unreadable: did it write to a file that is not its own?',
-                )
+                return ended + self._ended_by('result', _UNREADABLE)
             if (
                 self._sent and outcome['trial'] == self._tasks[0].trial
             ):  # else it is of a process that a trial has forked
