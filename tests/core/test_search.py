@@ -247,7 +247,7 @@ def test_a_finished_grid_is_finished_after_restoring() -> None:
         ({'repeats': 0}, 'repeats must be an integer of 1 or more; got 0'),
         ({'grid_points': 3}, "method='tpe' has no option 'grid_points'"),
         ({'options': {'depth': 3}}, "method='tpe' has no option 'depth'"),
-        ({'method': 'grid', 'grid_points': 0}, 'grid_points must be 1 or more; got 0'),
+        ({'method': 'grid', 'grid_points': 0}, 'grid_points must be an integer from 1 to 1,000,000; got 0'),
     ],
 )
 def test_bad_options_are_refused_with_the_reason(arguments: dict[str, object], message: str) -> None:

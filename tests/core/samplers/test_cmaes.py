@@ -111,5 +111,5 @@ def test_without_the_library_it_says_what_to_install(monkeypatch, library):
 
 
 def test_a_generation_has_at_least_four_points():
-    with pytest.raises(ConfigurationError, match='4 points or more; got population=3'):
+    with pytest.raises(ConfigurationError, match='population must be an integer from 4 to 1,000,000; got 3'):
         Search({'x': unit}, method='cmaes', options={'population': 3})

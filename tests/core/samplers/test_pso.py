@@ -102,5 +102,5 @@ def test_failed_trials_draw_nobody():
 
 
 def test_one_particle_is_no_swarm():
-    with pytest.raises(ConfigurationError, match='2 particles or more; got particles=1'):
+    with pytest.raises(ConfigurationError, match='particles must be an integer from 2 to 1,000,000; got 1'):
         Search({'x': unit}, method='pso', options={'particles': 1})

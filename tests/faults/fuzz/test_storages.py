@@ -136,7 +136,7 @@ def check_result(result: SearchResult) -> None:
         assert (trial.loss is None) == (trial.state == 'failed')
         assert trial.loss is None or not math.isnan(trial.loss)
         assert len(trial.point) == len(result.forest.tree(trial.tree))
-        assert all(0 <= u <= 1 for u in trial.point)
+        assert trial.loss is None or all(0 <= u <= 1 for u in trial.point)
     losses = [trial.loss for trial in trials if trial.loss is not None]
     assert losses == [] or (
         result.best is not None

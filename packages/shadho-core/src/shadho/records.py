@@ -17,6 +17,7 @@ from shadho.errors import ConfigurationError
 
 __all__ = [
     'DEFAULT_CLASS',
+    'LATEST',
     'ComputeClass',
     'Hardware',
     'Result',
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 DEFAULT_CLASS = 'default'
+
+LATEST = 1e15
+"""Seconds beyond which no time of a search is a time."""
 
 
 class TrialState(str, enum.Enum):
@@ -271,6 +275,9 @@ class Result:
         """Build a Result from an outcome of `shadho_worker` (plain JSON data)."""
         error = outcome.get('error')
         try:
+            if not 0 <= when.get('seconds', 0.0) < LATEST:
+                when['seconds'] = 0.0
+                raise ValueError('it took an impossible time')
             loss = None if outcome['loss'] is None else float(outcome['loss'])
             results = revive(outcome['results'])
         except Exception as unreadable:  # a script may have written anything

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -12,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from shadho.errors import ShadhoError, SpaceError, StorageError
-from shadho.records import Result, Trial
+from shadho.records import LATEST, Result, Trial
 from shadho.result import finished_trials
 from shadho.search import Search
 from shadho.spaces import spec
@@ -37,7 +36,7 @@ _OTHERS: Mapping[str, Callable[[Any], bool]] = {
     'space': _is_text,
     'fingerprint': _is_text,
     'stopped': _is_text,
-    'elapsed': lambda value: isinstance(value, (int, float)) and 0 <= value < math.inf,
+    'elapsed': lambda value: isinstance(value, (int, float)) and 0 <= value < LATEST,
     'uses': lambda value: isinstance(value, dict) and all(map(_is_use, value.values())),
 }
 

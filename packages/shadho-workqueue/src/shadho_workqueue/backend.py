@@ -134,8 +134,15 @@ class WorkQueue(Backend):
         debug_log: str | os.PathLike[str] | None = None,
     ) -> None:
         self.port = _check_port(port)
-        if catalog is not None and not re.fullmatch(r'[^:\s]+(:\d+)?', catalog):
+        if catalog is not None and not (isinstance(catalog, str) and re.fullmatch(r'[^:\s]+(:\d+)?', catalog)):
             raise ConfigurationError(f"WorkQueue(): catalog must be 'host' or 'host:port'; got {catalog!r}")
+        if host is not None and not (isinstance(host, str) and re.fullmatch(r'\S+', host)):
+            raise ConfigurationError(f'WorkQueue(): host must be the name or address of this machine; got {host!r}')
+        for name, path in (('password_file', password_file), ('debug_log', debug_log)):
+            if path is not None and not isinstance(path, (str, os.PathLike)):
+                raise ConfigurationError(f'WorkQueue(): {name} must be a path; got {path!r} ({type(path).__name__})')
+        if not isinstance(keep_workers, bool):
+            raise ConfigurationError(f'WorkQueue(): keep_workers must be True or False; got {keep_workers!r}')
         self.password_file = password_file
         self.host = host or socket.gethostname()
         self.catalog = catalog
@@ -561,7 +568,7 @@ _RUNNER = tuple(
 
 def _check_port(port: Any) -> int | tuple[int, int]:
     numbers = [as_integer(number) for number in (port if isinstance(port, (tuple, list)) else (port,))]
-    if len(numbers) > 2 or any(number is None or not 0 <= number < 2**16 for number in numbers):
+    if len(numbers) not in (1, 2) or any(number is None or not 0 <= number < 2**16 for number in numbers):
         raise ConfigurationError(
             f'WorkQueue(): port must be a number below 65536, the two ends of a range, or 0 for any; got {port!r}'
         )

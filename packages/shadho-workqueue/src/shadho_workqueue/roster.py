@@ -30,7 +30,7 @@ _LONGEST = 5.0
 
 _MARK = 'SHADHO_TRIAL'
 
-_MOST = 10**5
+_MOST = 10**6
 """Cores, GPUs or GiB of a machine: whatever a worker says, each core may become a slot that is to be filled."""
 
 _LONGEST_REPORT = 2**28
@@ -116,7 +116,7 @@ class Connected:
 def _makes_sense(hardware: Hardware) -> bool:
     """Whether there may be such a machine: its cores are slots, and each of its GPUs has a name."""
     names = all(isinstance(name, str) for name in (*hardware.gpus, hardware.cpu, *hardware.features))
-    return names and max(hardware.cores, len(hardware.gpus), hardware.memory / 1024) < _MOST
+    return names and max(hardware.cores, len(hardware.gpus), hardware.memory / 1024) <= _MOST
 
 
 def read_workers(status: Any) -> list[Connected]:
@@ -131,7 +131,7 @@ def _read_worker(entry: Mapping[str, Any]) -> Connected | None:
         cores, memory, disk, gpus = (int(entry.get(f'{name}_total', 0)) for name in ('cores', 'memory', 'disk', 'gpus'))
     except (TypeError, ValueError, OverflowError):
         return None
-    if not 1 <= cores < _MOST or not 0 <= gpus < _MOST or min(memory, disk) < 0:
+    if not 1 <= cores <= _MOST or not 0 <= gpus <= _MOST or min(memory, disk) < 0:
         return None  # it has not said yet what it has
     plain = Hardware(cores, memory, ('gpu',) * gpus)
     card = Card.decode(str(entry.get('arch', '')))

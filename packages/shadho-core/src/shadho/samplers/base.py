@@ -11,9 +11,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from shadho.errors import ConfigurationError
 from shadho.forest import Forest, Tree
+from shadho.records import as_integer
 
-__all__ = ['CountingSampler', 'Sampler', 'Suggestion']
+__all__ = ['CountingSampler', 'Sampler', 'Suggestion', 'whole_number']
 
 
 @attrs.frozen
@@ -98,6 +100,14 @@ class Sampler(ABC):
     def promise(self, trees: Sequence[Tree]) -> npt.NDArray[np.float64] | None:
         """Return the expected improvement of the next suggestion in each tree, or None."""
         return None
+
+
+def whole_number(option: str, value: Any, least: int, most: int = 10**6) -> int:
+    """Return an option of a sampler that is a whole number; ConfigurationError when it is none, or out of bounds."""
+    number = as_integer(value)
+    if number is None or not least <= number <= most:
+        raise ConfigurationError(f'{option} must be an integer from {least} to {most:,}; got {value!r}')
+    return number
 
 
 class CountingSampler(Sampler):

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest
+from shadho.samplers.base import whole_number
 from shadho.samplers.box import Box, BoxSampler
 
 __all__ = ['CMAES']
@@ -74,9 +75,9 @@ class CMAES(BoxSampler):
             raise ConfigurationError(
                 "method='cmaes' needs release 0.12 or later of the library cmaes: pip install 'shadho-core[cmaes]'"
             ) from error
-        if population is not None and population < _FEWEST:
-            raise ConfigurationError(f'a generation needs {_FEWEST} points or more; got population={population!r}')
-        self.population = population
+        self.population = (
+            None if population is None else whole_number("method='cmaes': population", population, _FEWEST)
+        )
 
     def make(self, dimensions: Sequence[Dimension], seed: Sequence[int]) -> Box:
         return _Generations(dimensions, seed, self.population)

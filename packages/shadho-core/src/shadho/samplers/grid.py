@@ -11,7 +11,7 @@ import numpy.typing as npt
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest, Path, Tree
 from shadho.forest.tree import show_path
-from shadho.samplers.base import CountingSampler
+from shadho.samplers.base import CountingSampler, whole_number
 
 __all__ = ['Grid', 'combination']
 
@@ -71,9 +71,7 @@ class Grid(CountingSampler):
 
     def __init__(self, forest: Forest, *, seed: int, grid_points: int | None = None, repeats: int = 1) -> None:
         super().__init__(forest, seed=seed)
-        if grid_points is not None and grid_points < 1:
-            raise ConfigurationError(f'grid_points must be 1 or more; got {grid_points!r}')
-        self.grid_points = grid_points
+        self.grid_points = None if grid_points is None else whole_number('grid_points', grid_points, 1)
         self.repeats = repeats
         for leaf in forest.leaves:
             self._size(leaf.domain.size, leaf.path)

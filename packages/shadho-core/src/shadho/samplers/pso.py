@@ -18,8 +18,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest
+from shadho.samplers.base import whole_number
 from shadho.samplers.box import Box, BoxSampler
 
 __all__ = ['ParticleSwarm']
@@ -69,9 +69,7 @@ class ParticleSwarm(BoxSampler):
 
     def __init__(self, forest: Forest, *, seed: int, particles: int = 8) -> None:
         super().__init__(forest, seed=seed)
-        if particles < 2:
-            raise ConfigurationError(f'a swarm needs 2 particles or more; got particles={particles!r}')
-        self.particles = particles
+        self.particles = whole_number("method='pso': particles", particles, 2)
 
     def make(self, dimensions: Sequence[Dimension], seed: Sequence[int]) -> Box:
         return _Swarm(dimensions, seed, self.particles)

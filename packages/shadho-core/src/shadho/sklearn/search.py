@@ -22,8 +22,8 @@ from typing_extensions import Self
 from shadho import plugins
 from shadho.backends import Backend
 from shadho.driver import Shadho
-from shadho.errors import ConfigurationError, StorageError
-from shadho.options import find_storage, objective_name
+from shadho.errors import ConfigurationError, StorageError, nearest
+from shadho.options import check_plugins, find_storage, objective_name
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import Trial
 from shadho.result import SearchResult
@@ -34,6 +34,12 @@ from shadho.sklearn.settings import Settings, first_of
 from shadho.storage import Storage
 
 __all__ = ['ShadhoSearchCV']
+
+_FURTHER = (
+    'trials_per_tree', 'trial_timeout', 'max_retries', 'resume', 'grid_points', 'repeats', 'warm_start', 'durability',
+    'plugins', 'options', 'policy_options',
+)  # fmt: skip
+"""Options of `Shadho` that `search_options` may hold: those that are no parameters here, nor settled."""
 
 
 class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
@@ -258,11 +264,24 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         name = ' '.join(f'{self.estimator!r}, scoring={scoring}'.split())
         return name if self.storage is None else f'{name}, data {joblib.hash(data)}'
 
+    def _options(self) -> dict[str, Any]:
+        """Return the further options of `Shadho`, refusing what it does not have and what is given otherwise."""
+        options = self.search_options or {}
+        if not isinstance(options, Mapping):
+            raise ConfigurationError(f'search_options must be a dict of options of Shadho by name; got {options!r}')
+        for name in options:
+            if name not in _FURTHER:
+                raise ConfigurationError(
+                    f'search_options: {name!r} is no option that can be given there; {nearest(str(name), _FURTHER)}. Others are '
+                    'parameters of ShadhoSearchCV, such as n_trials and timeout'
+                )
+        return dict(options)
+
     def _run_search(self, objective: CrossValidation) -> SearchResult:
         """Run the search that `fit` has prepared."""
         error = _Error(raises_all=self.error_score == 'raise')
-        options = dict(self.search_options or {})
-        options['plugins'] = [*options.get('plugins', ()), error]
+        options = self._options()
+        options['plugins'] = [*check_plugins(options.get('plugins', ())), error]
         key = type(first_of(self.estimator)).__name__ if self.exp_key is None else self.exp_key
         search = Shadho(
             key, objective, objective.settings.space, self.method, self.timeout, self.n_trials, self._seed(),

@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 import shadho_worker
 from shadho.errors import ConfigurationError, StorageError
-from shadho.records import Result, Trial, TrialError, TrialState, from_json, to_json
+from shadho.records import LATEST, Result, Trial, TrialError, TrialState, from_json, to_json
 from shadho.storage.lock import WriterLock
 
 __all__ = [
@@ -142,10 +142,6 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     }
 
 
-_LATEST = 1e10
-"""Seconds: some centuries of active search."""
-
-
 def reading(function: Callable[[_Row], _Record]) -> Callable[[_Row], _Record]:
     """Let a function that reads what a file holds raise a ValueError only, whatever the file holds."""
 
@@ -210,7 +206,7 @@ def row_result(row: dict[str, Any]) -> Result:
 
 def _number(row: Mapping[str, Any], name: str) -> int:
     value = row[name]
-    if type(value) is not int or not -1 <= value <= 2**40:
+    if type(value) is not int or not -1 <= value < 2**63:
         raise ValueError(f'{name} is {value!r:.80}')
     return value
 
@@ -231,15 +227,15 @@ def _mapping(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _seconds(row: Mapping[str, Any], name: str) -> float | None:
     value = row[name]
-    if value is not None and (not isinstance(value, (int, float)) or not abs(value) < _LATEST):
+    if value is not None and (not isinstance(value, (int, float)) or not abs(value) < LATEST):
         raise ValueError(f'{name} is no number of seconds: {value!r:.80}')
     return value
 
 
 def _coordinates(text: str) -> tuple[float, ...]:
     point = tuple(json.loads(text))
-    if not all(type(u) in (int, float) and 0 <= u <= 1 for u in point):
-        raise ValueError(f'point is not made of numbers from 0 to 1: {text:.80}')
+    if not all(type(u) in (int, float) for u in point):
+        raise ValueError(f'point is not made of numbers: {text:.80}')
     return point
 
 
@@ -284,6 +280,8 @@ def consistent(storage: Storage) -> Generator[Record, None, None]:
                     raise _contradiction(storage, position, f'is a result of trial {number}, which {when}')
                 if record.state is TrialState.FAILED and record.loss is not None:
                     raise _contradiction(storage, position, f'says that trial {number} failed, with a loss')
+                if record.state is TrialState.DONE and not all(0 <= u <= 1 for u in own.point):
+                    raise _contradiction(storage, position, f'is a result of trial {number}, which could not be run')
                 del known[number]
             yield record
     finally:  # not only when the traceback of an error is forgotten: nobody could write until then
