@@ -149,7 +149,9 @@ def _guard(token: str | None, hosts: Collection[str]) -> Callable[[Request, _Pro
             answer = await proceed(request)
         elif _same(token, given):  # from now on in a cookie, out of sight
             answer = RedirectResponse(request.url.path)
-            answer.set_cookie(_COOKIE, token, httponly=True, samesite='lax')  # 'strict' is not sent where a link led here
+            answer.set_cookie(
+                _COOKIE, token, httponly=True, samesite='lax'
+            )  # 'strict' is not sent where a link led here
         else:
             answer = PlainTextResponse('This dashboard needs its token: open the address that was printed.\n', 403)
         answer.headers.update(_HEADERS)
