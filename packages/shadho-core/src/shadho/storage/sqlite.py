@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,9 @@ class SQLite(FileStorage):
         return connection
 
     def _check_identity(self, connection: sqlite3.Connection) -> None:
-        tables = {row[0] for row in connection.execute('SELECT name FROM sqlite_master WHERE type = "table"')}
+        tables = {
+            row[0] for row in connection.execute('SELECT name FROM sqlite_master WHERE type = "table"').fetchall()
+        }
         if tables and not {'metadata', 'trials', 'results'} <= tables:
             raise StorageError(
                 f'{self.path} is an SQLite file of something else (its tables: {", ".join(sorted(tables))}); '
@@ -145,7 +147,9 @@ class SQLite(FileStorage):
             rows.clear()
 
     def metadata(self) -> Metadata:
-        return self._query(lambda db: {key: json.loads(value) for key, value in db.execute('SELECT * FROM metadata')})
+        return self._query(
+            lambda db: {key: json.loads(value) for key, value in db.execute('SELECT * FROM metadata').fetchall()}
+        )
 
     def update(self, **values: Any) -> None:
         rows = [(key, json.dumps(value)) for key, value in values.items()]
@@ -166,8 +170,9 @@ class SQLite(FileStorage):
 
     def _records(self, connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Record]]:
         reads: dict[str, Callable[[dict[str, Any]], Record]] = {'trials': row_trial, 'results': row_result}
-        with self._errors():
-            streams = [_rows(connection, table, after, reads[table]) for table in reads]
+        with self._errors(), contextlib.ExitStack() as stack:
+            # A cursor that is left open keeps the file locked, even when its connection is closed.
+            streams = [stack.enter_context(closing(_rows(connection, table, after, reads[table]))) for table in reads]
             yield from heapq.merge(*streams, key=lambda item: item[0])
 
     def _query(self, query: Callable[[sqlite3.Connection], Metadata]) -> Metadata:
@@ -256,11 +261,11 @@ class _Errors:
 
 def _rows(
     connection: sqlite3.Connection, table: str, after: int, read: Callable[[dict[str, Any]], Record]
-) -> Iterator[tuple[int, Record]]:
-    cursor = connection.cursor()
-    cursor.row_factory = sqlite3.Row
-    for row in cursor.execute(f'SELECT * FROM {table} WHERE position > ? ORDER BY position', (after,)):
-        yield row['position'], read(dict(row))
+) -> Generator[tuple[int, Record], None, None]:
+    with closing(connection.cursor()) as cursor:
+        cursor.row_factory = sqlite3.Row
+        for row in cursor.execute(f'SELECT * FROM {table} WHERE position > ? ORDER BY position', (after,)):
+            yield row['position'], read(dict(row))
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:
