@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
 
 
 @pytest.fixture
@@ -29,7 +31,9 @@ def fuzz(rounds: Callable[[int, int], int]) -> Callable[..., None]:
             max_examples=rounds(few, 50 * few), deadline=None, derandomize=True, database=None,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
-        often(given(**strategies)(tried))()
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', HypothesisWarning)  # of long inputs, in the place of what they have shown
+            often(given(**strategies)(tried))()
         print(f'{count:,} inputs tried, 0 lost: each was understood or refused')
 
     return run

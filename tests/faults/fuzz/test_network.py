@@ -436,7 +436,8 @@ def test_the_dashboard_answers_or_hangs_up_on_any_bytes_and_stays(fuzz: Any, das
     def tried(request: bytes) -> None:
         with socket.create_connection(('127.0.0.1', port), 10) as link, contextlib.suppress(ConnectionError):
             link.sendall(request)
-            link.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # it has hung up already
+                link.shutdown(socket.SHUT_WR)
             answer = link.recv(4096)
             assert not answer or answer.startswith(b'HTTP/1.1 ')
             assert not answer.startswith((b'HTTP/1.1 200', b'HTTP/1.1 5')), answer[:200]
