@@ -36,6 +36,9 @@ _LARGE = 20_000
 _EXPLORED = 0.02
 """The share of every class's time in which all trees run there, whatever the market says."""
 
+_ALONE = 20
+"""Results after which a plan is made anew where there is one tree, with which nothing has to share."""
+
 _MOST_WITH_QUOTA = 4000
 """Trees that are weighed at once when every tree is to have the same number of trials."""
 
@@ -236,7 +239,8 @@ class Market(Policy):
         self._lay_out(self._active.trees, [own.name for own in self._classes])
         np.clip(self._credits, -1.0, 1.0, out=self._credits)  # what an earlier plan owed is not owed by this one
         self._is_due, self._results, self._excluded = False, 0, 0
-        self._interval = max(min(len(self.history) // 50, 100), wanted // 20, self._mix.size // 2000, 1)
+        least = 1 if len(self._trees) > 1 or self._quota is not None else _ALONE
+        self._interval = max(min(len(self.history) // 50, 100), wanted // 20, self._mix.size // 2000, least)
         self.placement = ()
         if not self._mix.size:
             return
