@@ -361,6 +361,8 @@ class Search:
 
     def _to_run_again(self, compute_class: str) -> deque[Trial]:
         """Return the trials that are to be run again in a class: its own, as they may not fit elsewhere, or orphans."""
+        if not self._again:
+            return deque()
         orphaned = [name for name in self._again if name not in self.classes or not self.classes[name].slots]
         for name in (compute_class, *orphaned):
             if self._again.get(name):

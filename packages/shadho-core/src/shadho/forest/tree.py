@@ -108,8 +108,8 @@ class Tree:
         SpaceError
             When `point` does not lie in the cube, or a callback of a dependent value raises.
         """
-        coordinates = [float(u) for u in point]
-        if len(coordinates) != len(self) or not all(0.0 <= u <= 1.0 for u in coordinates):
+        coordinates = list(map(float, point))
+        if len(coordinates) != self._root.size or not all([0.0 <= u <= 1.0 for u in coordinates]):
             raise SpaceError(f'a point in {self!r} is made of {len(self)} numbers from 0 to 1; got {point!r}')
         return self._root.value(_Setting(self._root, coordinates), 0, ())
 
@@ -264,8 +264,12 @@ class Group(Part):
     def value(self, setting: _Setting, offset: int, path: Path) -> Any:
         values = {}
         for key, part in self.parts.items():
-            values[key] = part.value(setting, offset, (*path, key))
-            offset += part.size
+            if type(part) is Drawn:  # most are, and a call less of each is felt
+                values[key] = part.domain.decode(setting.point[offset])
+                offset += 1
+            else:
+                values[key] = part.value(setting, offset, (*path, key))
+                offset += part.size
         if self.shape == 'dict':
             return values
         return list(values.values()) if self.shape == 'list' else tuple(values.values())

@@ -37,7 +37,7 @@ _EXPLORED = 0.02
 """The share of every class's time in which all trees run there, whatever the market says."""
 
 _ALONE = 20
-"""Results after which a plan is made anew where there is one tree, with which nothing has to share."""
+"""Results after which a plan is made anew where there is one tree."""
 
 _MOST_WITH_QUOTA = 4000
 """Trees that are weighed at once when every tree is to have the same number of trials."""
@@ -122,7 +122,7 @@ class Market(Policy):
         self._results = 0  # finished trials since the last plan
         self._excluded = 0  # trees that were excluded since
         self._is_due = True
-        self._interval = 1
+        self._interval: float = 1
         self._trees: list[Tree] = []
         self._places: dict[int, int] = {}
         self._columns: dict[str, int] = {}
@@ -143,6 +143,8 @@ class Market(Policy):
         column = self._columns.get(compute_class)
         if column is None or not self._trees:
             return None
+        if len(self._trees) == 1 and self._quota is None and not self._has_failures:
+            return self._trees[0]
         may_run = self._may_run(column, now)
         if not may_run.any():
             if self.history.running or not self._outstanding.any():
@@ -171,7 +173,7 @@ class Market(Policy):
     def _may_run(self, column: int, now: float) -> npt.NDArray[np.bool_]:
         """Return which trees a class may run now."""
         may_run: npt.NDArray[np.bool_] = self._mix[column] > 0
-        if self._is_doubtful[column] or self._failures.any():
+        if self._is_doubtful[column] or self._has_failures:
             free = may_run & ~self._blocked(column)
             may_run = free if free.any() or len(self._classes) > 1 else may_run  # a single class never stays idle
         if self._quota is not None:
@@ -196,6 +198,7 @@ class Market(Policy):
             self._outstanding[column, place] = max(self._outstanding[column, place] - 1, 0)
             if trial.error is not None and trial.error.kind in UNFIT:
                 self._failures[column, place] += 1
+                self._has_failures = True
                 if not self._is_proven[column, place]:
                     self._is_due |= self._failures[column, place] == 1 or self._failures[column, place] >= INFEASIBLE
             elif trial.error is None or trial.error.kind != 'lost':
@@ -239,8 +242,9 @@ class Market(Policy):
         self._lay_out(self._active.trees, [own.name for own in self._classes])
         np.clip(self._credits, -1.0, 1.0, out=self._credits)  # what an earlier plan owed is not owed by this one
         self._is_due, self._results, self._excluded = False, 0, 0
-        least = 1 if len(self._trees) > 1 or self._quota is not None else _ALONE
-        self._interval = max(min(len(self.history) // 50, 100), wanted // 20, self._mix.size // 2000, least)
+        self._interval = max(min(len(self.history) // 50, 100), wanted // 20, self._mix.size // 2000, 1)
+        if len(self._trees) == 1 and self._quota is None:  # which shares with nothing: only prices of classes may change
+            self._interval = max(self._interval, _ALONE) if len(self._classes) > 1 else math.inf
         self.placement = ()
         if not self._mix.size:
             return
@@ -288,8 +292,9 @@ class Market(Policy):
         self._is_doubtful = _have_less(self._classes) & (len(self._trees) > 1)  # a single tree has nothing to wait for
         self._is_proven = self.runtime.is_proven(indices, names).T
         self._failures = self.runtime.failures(indices, names).T
+        self._has_failures = bool(self._failures.any())
         self._outstanding = np.zeros(self._mix.shape)
-        if not (self._is_doubtful.any() or self._failures.any()):
+        if not (self._is_doubtful.any() or self._has_failures):
             return  # nobody will ask
         for trial in self.history.running.values():
             place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)

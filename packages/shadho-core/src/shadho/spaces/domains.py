@@ -125,6 +125,12 @@ class Continuous(Domain):
         return u
 
 
+def _clamped(value: float, low: float, high: float) -> float:
+    if low <= value <= high:  # nearly always, but for rounding
+        return value
+    return min(max(value, low), high)
+
+
 def _power(base: float | None, exponent: float) -> float:
     if base is None:
         return exponent
@@ -176,8 +182,8 @@ class Uniform(Continuous):
         return self.real or (self.low, self.high)
 
     def decode(self, u: float) -> float:
-        value = _power(self.base, min(max(self.low + u * (self.high - self.low), self.low), self.high))
-        return value if self.real is None else min(max(value, self.real[0]), self.real[1])
+        value = _power(self.base, _clamped(self.low + u * (self.high - self.low), self.low, self.high))
+        return value if self.real is None else _clamped(value, *self.real)
 
     def _quantile(self, value: float) -> float:
         return (_log(self.base, value) - self.low) / (self.high - self.low)
