@@ -6,8 +6,9 @@ One command, a table::
     python benchmarks/endurance.py --trials 50000    # half a minute
 
 The trials do nothing, in this process; they are suggested by random search, placed by the market among three trees,
-and recorded in an SQLite file. Each row is measured in a window of trials around it, the last one up to the end. Then
-other processes look at the file as users do, and go on with the search.
+and recorded in an SQLite file. Each row is measured in a window of trials around it, the last one up to the end; a loop
+that is always the same is timed between them, as the speed of a shared machine varies: the floor. Then other
+processes look at the file as users do, and go on with the search.
 
 Needs ``pip install psutil`` besides shadho-core.
 """
@@ -42,6 +43,9 @@ LEAST_RATIO = 0.9
 MOST_BYTES = 300
 """Of the driver's memory that a trial may cost."""
 
+FLOOR_EVERY = 20
+"""Trials between two timings of the floor, in windows."""
+
 C = spaces.log10_uniform(-3, 3)
 SPACE = {
     'exclusive': True,
@@ -69,6 +73,8 @@ class Row:
         Trials per second of the window.
     cpu : float
         CPU seconds of a trial there.
+    floor : float
+        CPU seconds of the floor there, on average.
     memory, peak : int
         Bytes of the driver at the end of the window, and at most until then.
     disk : int
@@ -78,6 +84,7 @@ class Row:
     trial: int
     rate: float
     cpu: float
+    floor: float
     memory: int
     peak: int
     disk: int
@@ -97,25 +104,44 @@ class Watch:
     storage: Path
     rows: list[Row] = attrs.Factory(list)
     begun: tuple[int, float, float] = (0, 0.0, 0.0)
+    floors: list[float] = attrs.Factory(list)
     count: int = 0
 
     @hookimpl
     def shadho_trial_finished(self, trial: Trial) -> None:
         self.count += 1
         if self.count in self.ends:
+            self.floors.clear()
             self.begun = self.count, time.perf_counter(), time.process_time()
         elif self.count == self.ends.get(self.begun[0]):
             self._measure()
+        elif self.count < self.ends.get(self.begun[0], 0) and self.count % FLOOR_EVERY == 0:
+            self.floors.append(floor())
 
     def _measure(self) -> None:
         import psutil
 
         first, wall, cpu = self.begun
-        trials, seconds, worked = self.count - first, time.perf_counter() - wall, time.process_time() - cpu
+        aside = sum(self.floors)
+        trials, seconds, worked = (
+            self.count - first,
+            time.perf_counter() - wall - aside,
+            time.process_time() - cpu - aside,
+        )
         gc.collect()
         memory = psutil.Process().memory_info().rss
         disk = sum(file.stat().st_size for file in self.storage.parent.glob(f'{self.storage.name}*'))
-        self.rows.append(Row(self.count, trials / seconds, worked / trials, memory, _peak(), disk))
+        self.rows.append(
+            Row(self.count, trials / seconds, worked / trials, aside / len(self.floors), memory, _peak(), disk)
+        )
+
+
+def floor() -> float:
+    """Return the CPU seconds of a loop that makes objects and looks them up, as a trial does."""
+    begun = time.process_time()
+    kept = {number: (number, str(number)) for number in range(200)}
+    assert sum(kept[number][0] for number in range(200)) == 19_900
+    return time.process_time() - begun
 
 
 def _peak() -> int:
@@ -128,7 +154,7 @@ def _peak() -> int:
 def windows(trials: int) -> dict[int, int]:
     """Return the windows of a search of so many trials: around 10,000, 100,000, ..., and at its end."""
     width = EARLY if trials >= 5 * EARLY else trials // 5
-    middles = [EARLY * 10**power for power in range(8) if width < EARLY * 10**power <= trials / 2] or [width]
+    middles = [EARLY * 10**power for power in range(8) if width <= EARLY * 10**power <= trials / 2] or [width]
     return {middle - width // 2: middle + width // 2 for middle in middles} | {trials - width: trials}
 
 
@@ -172,19 +198,25 @@ def command(*arguments: str) -> tuple[float, int]:
 
 def show(rows: list[Row]) -> None:
     """Print the rows, and what the last one has cost beyond the first."""
-    print(f'{"trials":>10}{"trials/s":>10}{"CPU us":>8}{"memory":>10}{"at most":>10}{"on disk":>11}{"a trial":>9}')
+    print(
+        f'{"trials":>10}{"trials/s":>10}{"CPU us":>8}{"floors":>8}{"memory":>10}{"at most":>10}{"on disk":>11}{"a trial":>9}'
+    )
     for row in rows:
         sizes = f'{row.memory / MIB:>6.1f} MiB{row.peak / MIB:>6.1f} MiB{row.disk / MIB:>7.1f} MiB'
-        print(f'{row.trial:>10,}{row.rate:>10,.0f}{1e6 * row.cpu:>8.0f}{sizes}{row.disk / row.trial:>7.0f} B')
+        print(
+            f'{row.trial:>10,}{row.rate:>10,.0f}{1e6 * row.cpu:>8.0f}{row.cpu / row.floor:>8.2f}{sizes}{row.disk / row.trial:>7.0f} B'
+        )
 
 
 def judge(first: Row, last: Row) -> None:
     """Print whether the search has stayed as fast, and small."""
     ratio = last.rate / first.rate
+    steady = (first.cpu / first.floor) / (last.cpu / last.floor)
     grown = (last.memory - first.memory) / (last.trial - first.trial)
     for what, value, aim, holds in (
         ('rate at the end / early', f'{ratio:.2f}', f'>= {LEAST_RATIO}', ratio >= LEAST_RATIO),
         ('the same, of CPU time', f'{first.cpu / last.cpu:.2f}', f'>= {LEAST_RATIO}', first.cpu / last.cpu >= LEAST_RATIO),
+        ('the same, in floors', f'{steady:.2f}', f'>= {LEAST_RATIO}', steady >= LEAST_RATIO),
         ('driver: bytes a trial', f'{grown:.0f}', f'<= {MOST_BYTES}', grown <= MOST_BYTES),
     ):  # fmt: skip
         print(f'{what:<28}{value:>8}   {aim:<10}{"holds" if holds else "DOES NOT HOLD"}')

@@ -526,6 +526,35 @@ def test_a_search_with_quotas_ends_nearly_as_soon_as_can_be(least_makespan):
     assert min(ratios['fcfs']) > 1.3
 
 
+def test_with_quotas_the_longest_trials_come_first_once_each_tree_has_some():
+    lengths = {'tree0': 1.0, 'tree1': 4.0, 'tree2': 16.0}
+    result = search(trees(3), [ONLY], lambda params, own: lengths[chosen(params)[0]], trials_per_tree=40)
+    begun = [trial.tree for trial in sorted(result, key=lambda trial: trial.id)]
+    assert min(Counter(begun[:30]).values()) >= 3
+    assert set(begun[-30:]) == {0}
+    mean_place = {index: np.mean([place for place, tree in enumerate(begun) if tree == index]) for index in range(3)}
+    assert mean_place[2] < 45 < 75 < mean_place[0]
+
+
+@pytest.mark.parametrize('policy', ['market', 'fcfs'])
+def test_with_quotas_short_trials_fill_the_end(policy):
+    lengths = {'tree0': 4.0, 'tree1': 12.0, 'tree2': 36.0, 'tree3': 108.0}
+    classes = [ComputeClass(name, number, {'cores': 4}) for name, number in (('a', 4), ('b', 5), ('c', 10))]
+    slower = {'a': 1, 'b': 2, 'c': 3}
+
+    def seconds(params, own):  # an eightfold range within each tree
+        name, x = chosen(params)
+        return lengths[name] * slower[own.name] * 8**x * math.log(8) / 7
+
+    work = 100 * sum(lengths.values())
+    speed = 4 / 1 + 5 / 2 + 10 / 3
+    found = [
+        search(trees(4), classes, seconds, trials_per_tree=100, seed=seed, policy=policy).elapsed / (work / speed)
+        for seed in range(3)
+    ]
+    assert (np.mean(found) < 1.1) == (policy == 'market')
+
+
 # --- large forests, and what it costs ------------------------------------------------------------
 
 

@@ -329,3 +329,12 @@ def test_many_trees_and_classes_may_come_in_any_order():
     seconds = model.predict(trees, [f'class{own}' for own in range(9)])
     assert seconds.shape == (300, 9)
     assert seconds == pytest.approx(np.repeat([[2.0 ** (tree % 5)] for tree in range(300)], 9, axis=1), rel=0.4)
+
+
+def test_how_unlucky_a_trial_may_be_is_learned_from_how_far_trials_of_a_pair_lie_apart():
+    steady, wild = Model(), Model()
+    for z in np.random.default_rng(0).normal(size=300):
+        steady.learn(0, seconds=10 * math.exp(0.05 * z))
+        wild.learn(0, seconds=10 * math.exp(0.8 * z))
+    assert 1.0 < steady.unlucky() < 1.15
+    assert wild.unlucky() == pytest.approx(math.exp(1.2816 * 0.8 - 0.32), rel=0.1)

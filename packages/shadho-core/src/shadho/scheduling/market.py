@@ -39,6 +39,12 @@ _EXPLORED = 0.02
 _ALONE = 20
 """Results after which a plan is made anew where there is one tree."""
 
+_LONGEST_FIRST = 5.0
+"""With a quota: the power of a tree's seconds with which it goes before others."""
+
+_BEGUN = 3
+"""With a quota: trials of a tree that are begun early, so that it is known what they take, and whether they work."""
+
 _MOST_WITH_QUOTA = 4000
 """Trees that are weighed at once when every tree is to have the same number of trials."""
 
@@ -177,7 +183,7 @@ class Market(Policy):
             free = may_run & ~self._blocked(column)
             may_run = free if free.any() or len(self._classes) > 1 else may_run  # a single class never stays idle
         if self._quota is not None:
-            may_run &= self._seconds[column] <= max(self._end - now, 0.0) + self._shortest
+            may_run &= self._seconds[column] <= max(self._end - now, 0.0) / self._unlucky + self._shortest
         return may_run
 
     def _credit(self, column: int, may_run: npt.NDArray[np.bool_]) -> None:
@@ -243,7 +249,9 @@ class Market(Policy):
         np.clip(self._credits, -1.0, 1.0, out=self._credits)  # what an earlier plan owed is not owed by this one
         self._is_due, self._results, self._excluded = False, 0, 0
         self._interval = max(min(len(self.history) // 50, 100), wanted // 20, self._mix.size // 2000, 1)
-        if len(self._trees) == 1 and self._quota is None:  # which shares with nothing: only prices of classes may change
+        if (
+            len(self._trees) == 1 and self._quota is None
+        ):  # which shares with nothing: only prices of classes may change
             self._interval = max(self._interval, _ALONE) if len(self._classes) > 1 else math.inf
         self.placement = ()
         if not self._mix.size:
@@ -256,11 +264,14 @@ class Market(Policy):
             tolerance=1e-3 if seconds.size > _LARGE else 1e-4,
         )  # fmt: skip
         starts = (_with_trials(market, seconds, slots) / seconds).T
+        if self._quota is not None:
+            starts *= self._longest_first(seconds)
         totals = starts.sum(axis=1, keepdims=True)
         self._mix = starts / np.where(totals > 0, totals, 1.0)
         self._market, self._bids = market, market.bids
         self._seconds, self._shortest = seconds.T, seconds.min(axis=1)
         if remaining is not None:
+            self._unlucky = self.runtime.unlucky()
             self._end = now + float((remaining / np.where(market.rates > 0, market.rates, np.inf)).max())
         self.placement = self._describe(market, slots)
 
@@ -315,6 +326,16 @@ class Market(Policy):
         if self._quota is None:
             return None
         return np.array([max(self._quota - self.history.asked_in(index), 0) for index in self._places], dtype=float)
+
+    def _longest_first(self, seconds: Floats) -> Floats:
+        """Return by how much each tree goes before others in every class: short trials are left to fill the end with.
+
+        R. L. Graham, *Bounds on multiprocessing timing anomalies* (1969). Trees of which little was begun come first.
+        """
+        shortest = seconds.min(axis=1)
+        shortest = np.where(np.isfinite(shortest), shortest, 0.0)
+        is_new = np.array([self.history.asked_in(index) < _BEGUN for index in self._places])
+        return np.where(is_new, 1.0, (shortest / shortest.max()) ** _LONGEST_FIRST)
 
     def _budgets(self, seconds: Floats, slots: Floats, remaining: Floats | None) -> Floats:
         """Return what each tree can pay: its priority times its seconds to the power of `fairness`."""

@@ -39,6 +39,9 @@ _USUAL = 3
 _SMEARED = 3.0
 """Trials that the prior of a smearing factor is worth."""
 
+_NINTH_DECILE = 1.2816
+"""Of the standard normal distribution."""
+
 _ROUNDS = 10
 """Rounds of backfitting."""
 
@@ -193,6 +196,11 @@ class RuntimeModel:
         rows = [self._rows[own.tree] for own in running]
         columns = [self._columns[own.compute_class] for own in running]
         return rows, columns, [0.0 if own.started is None else now - own.started - _SLACK for own in running]
+
+    def unlucky(self) -> float:
+        """Return how many times its mean a trial may well take: the ninth decile, were seconds lognormal."""
+        spread = self._spread()
+        return math.exp(_NINTH_DECILE * math.sqrt(spread) - spread / 2)
 
     def _spread(self) -> float:
         """Return the variance of log seconds within pairs, drawn to a prior worth three trials."""
