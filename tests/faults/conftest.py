@@ -110,10 +110,10 @@ class Drivers:
         return launch
 
     def _hire(self, count: int) -> None:
-        """Start workers where there are none: they end with a search, and wait for the next driver of one that was killed."""
+        """Start workers where there are none: they end with a search, or wait for the next driver of one that was killed."""
         if self._is_over:
             for hand in self._crew.hands:
-                hand.wait()
+                hand.end()  # one may have missed the end of a search that found nothing left to do, and waits for the next
         if not any(hand.is_running for hand in self._crew.hands):
             for number in range(count):
                 self._crew.start('-M', KEY, name=f'worker-{number}')

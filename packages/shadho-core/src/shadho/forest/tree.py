@@ -109,7 +109,7 @@ class Tree:
             When `point` does not lie in the cube, or a callback of a dependent value raises.
         """
         coordinates = list(map(float, point))
-        if len(coordinates) != self._root.size or not all([0.0 <= u <= 1.0 for u in coordinates]):
+        if len(coordinates) != self._root.size or not all(0.0 <= u <= 1.0 for u in coordinates):
             raise SpaceError(f'a point in {self!r} is made of {len(self)} numbers from 0 to 1; got {point!r}')
         return self._root.value(_Setting(self._root, coordinates), 0, ())
 

@@ -34,7 +34,10 @@ _LARGE = 20_000
 """Pairs of trees and classes above which a plan need not be as exact, as it takes milliseconds."""
 
 _EXPLORED = 0.02
-"""The share of every class's time in which all trees run there, whatever the market says."""
+"""The share of every class's time in which all trees run there at least, whatever the market says."""
+
+_FEW = 10
+"""Results of a tree after which half of what it has shown is believed; where it has fewer slots, so many."""
 
 _ALONE = 20
 """Results after which a plan is made anew where there is one tree."""
@@ -259,11 +262,13 @@ class Market(Policy):
         self._count_trials()
         seconds = self._predict(now, is_known=not (repeats and wanted == 1))
         remaining = self._remaining()
+        known = self._known(wanted)
         market = equilibrium(
-            self._budgets(seconds, slots, remaining), seconds, slots, bids=self._bids, remaining=remaining,
+            self._budgets(seconds, slots, known, remaining), seconds, slots, bids=self._bids, remaining=remaining,
             tolerance=1e-3 if seconds.size > _LARGE else 1e-4,
         )  # fmt: skip
-        starts = (_with_trials(market, seconds, slots) / seconds).T
+        explored = np.maximum(1 - known, _EXPLORED)
+        starts = (_with_trials(market, seconds, slots, explored[:, None]) / seconds).T
         if self._quota is not None:
             starts *= self._longest_first(seconds)
         totals = starts.sum(axis=1, keepdims=True)
@@ -327,6 +332,17 @@ class Market(Policy):
             return None
         return np.array([max(self._quota - self.history.asked_in(index), 0) for index in self._places], dtype=float)
 
+    def _known(self, slots: int) -> Floats:
+        """Return how far what each tree has shown is to be believed, from 0 to 1.
+
+        Where many trials run at once, those that return first are short ones, of cheap trees and on fast slots. Until about
+        as many have returned as run at once, a tree gets what it would get of first come, first served.
+        """
+        if slots == 1 or self._quota is not None:
+            return np.ones(len(self._places))
+        counts = np.array([self.history.count(index) for index in self._places], dtype=float)
+        return counts / (counts + min(slots / len(counts), _FEW))
+
     def _longest_first(self, seconds: Floats) -> Floats:
         """Return by how much each tree goes before others in every class: short trials are left to fill the end with.
 
@@ -337,14 +353,15 @@ class Market(Policy):
         is_new = np.array([self.history.asked_in(index) < _BEGUN for index in self._places])
         return np.where(is_new, 1.0, (shortest / shortest.max()) ** _LONGEST_FIRST)
 
-    def _budgets(self, seconds: Floats, slots: Floats, remaining: Floats | None) -> Floats:
-        """Return what each tree can pay: its priority times its seconds to the power of `fairness`."""
+    def _budgets(self, seconds: Floats, slots: Floats, known: Floats, remaining: Floats | None) -> Floats:
+        """Return what each tree can pay: its priority times its seconds to the power of `fairness`, as far as they are known."""
         weights = np.where(np.isfinite(seconds), slots, 0.0)
         total = np.maximum(weights.sum(axis=1), 1.0)
         mean: Floats = (np.where(np.isfinite(seconds), seconds, 0.0) * weights).sum(axis=1) / total
         if remaining is not None:
             return np.maximum(remaining, 1e-9) * mean
-        wanted = self._priorities() * mean**self.fairness
+        usual = math.exp(np.log(mean[mean > 0]).mean())
+        wanted = self._priorities() ** known * (mean / usual) ** (1 - (1 - self.fairness) * known)
         budgets: Floats = (1 - self.floor) * wanted / wanted.sum() + self.floor / len(wanted)
         return budgets
 
@@ -389,12 +406,12 @@ def _have_less(classes: Sequence[ComputeClass]) -> npt.NDArray[np.bool_]:
     return lacking
 
 
-def _with_trials(market: Equilibrium, seconds: Floats, slots: Floats) -> Floats:
-    """Set some slots apart to run every tree in every class: what one unlucky trial there said may be wrong."""
+def _with_trials(market: Equilibrium, seconds: Floats, slots: Floats, explored: Floats) -> Floats:
+    """Set a share of slots apart to run every tree in every class: what one unlucky trial there said may be wrong."""
     budgets = market.bids.sum(axis=1, keepdims=True) * np.isfinite(seconds)
     sums = budgets.sum(axis=0)
     spread = budgets / np.where(sums > 0, sums, 1.0) * slots
-    shares: Floats = (1 - _EXPLORED) * market.slots + _EXPLORED * spread
+    shares: Floats = (1 - explored) * market.slots + explored * spread
     return shares
 
 
