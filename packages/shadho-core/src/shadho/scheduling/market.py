@@ -136,6 +136,7 @@ class Market(Policy):
         self._places: dict[int, int] = {}
         self._columns: dict[str, int] = {}
         self._credits = self._mix = np.zeros((0, 0))
+        self._outstanding: Floats = np.zeros((0, 0))
         self._market: Equilibrium | None = None
         self._bids: Floats | None = None
         self._seconds = np.zeros((0, 0))
