@@ -459,6 +459,43 @@ def test_a_plan_is_replaced_only_when_it_is_made_anew():
     assert policy.placement is not before
 
 
+# --- what the first results say -----------------------------------------------------------------
+
+
+class Begun:
+    """An observer that notes what begins after the first wave."""
+
+    def __init__(self):
+        self.trials = []
+
+    @hookimpl
+    def shadho_trial_dispatched(self, trial):
+        if trial.started > 0:
+            self.trials.append(trial)
+
+
+def test_a_dear_tree_keeps_its_share_of_fast_slots_though_cheap_ones_return_first():
+    lengths = {'tree0': 4.0, 'tree1': 12.0, 'tree2': 36.0, 'tree3': 108.0}
+    slower = {'a': 1, 'b': 2, 'c': 3}
+    classes = [ComputeClass(name, number, {'cores': 4}) for name, number in (('a', 20), ('b', 25), ('c', 50))]
+
+    def seconds(params, own):
+        name, x = chosen(params)
+        return lengths[name] * slower[own.name] * 8**x * math.log(8) / 7
+
+    def begun(policy):
+        """Return how many trials of the dearest tree began on the fastest class before any of that tree had ended."""
+        own = Begun()
+        for seed in range(4):
+            search(
+                trees(4), classes, seconds, lambda params: chosen(params)[1],
+                timeout=100, seed=seed, policy=policy, plugins=[own],
+            )  # fmt: skip
+        return sum(trial.tree == 3 and trial.compute_class == 'a' for trial in own.trials)
+
+    assert begun('market') > 0.55 * begun('fcfs')
+
+
 # --- quotas --------------------------------------------------------------------------------------
 
 
