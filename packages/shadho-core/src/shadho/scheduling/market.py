@@ -253,9 +253,7 @@ class Market(Policy):
         np.clip(self._credits, -1.0, 1.0, out=self._credits)  # what an earlier plan owed is not owed by this one
         self._is_due, self._results, self._excluded = False, 0, 0
         self._interval = max(min(len(self.history) // 50, 100), wanted // 20, self._mix.size // 2000, 1)
-        if (
-            len(self._trees) == 1 and self._quota is None
-        ):  # which shares with nothing: only prices of classes may change
+        if len(self._trees) == 1 and self._quota is None:  # one that shares with none: at most prices may change
             self._interval = max(self._interval, _ALONE) if len(self._classes) > 1 else math.inf
         self.placement = ()
         if not self._mix.size:
@@ -342,7 +340,8 @@ class Market(Policy):
         if slots == 1 or self._quota is not None:
             return np.ones(len(self._places))
         counts = np.array([self.history.count(index) for index in self._places], dtype=float)
-        return counts / (counts + min(slots / len(counts), _FEW))
+        few = min(slots / len(counts), _FEW)
+        return 1 - min(few, 1.0) * few / (counts + few)  # of many trees hardly any has more than one trial in a wave
 
     def _longest_first(self, seconds: Floats) -> Floats:
         """Return by how much each tree goes before others in every class: short trials are left to fill the end with.
