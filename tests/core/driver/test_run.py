@@ -381,6 +381,8 @@ def test_a_callback_that_always_raises_ends_at_the_limits_of_the_search() -> Non
         ({'backend': 'inlin'}, "backend='inlin': no such backend; did you mean 'inline'"),
         ({'method': 'tpee'}, "method='tpee': no such sampler"),
         ({'storage': 'results.csv'}, "storage='results.csv': no storage has this name or file ending"),
+        ({'storage': 'x' * 300 + '.db'}, "storage: 'xxxxxxxxxxxxxxxxxxxx'... is 303 bytes long"),
+        ({'storage': 'folder\0/search.db'}, 'no file can have a null character in its name'),
         ({'durability': 'some'}, "durability must be 'normal' or 'full'"),
         ({'direction': 'up'}, 'direction must be'),
         ({'resources': {'tpus': 1}}, "unknown resource 'tpus'; known: cores, gpus, memory"),

@@ -63,6 +63,8 @@ def test_a_search_that_goes_on_has_not_stopped(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_or_holds_no_search_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match='there is no file'):
         shadho.load_result(tmp_path / 'none.db')
+    with pytest.raises(StorageError, match='there is no file'):
+        shadho.load_result(tmp_path / ('x' * 5000))
     (tmp_path / 'empty.db').touch()
     with pytest.raises(StorageError):
         shadho.load_result(tmp_path / 'empty.db')

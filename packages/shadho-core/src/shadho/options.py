@@ -27,6 +27,7 @@ __all__ = [
     'find_backend',
     'find_earlier',
     'find_storage',
+    'is_file',
     'objective_name',
     'warn_of_launcher',
 ]
@@ -35,6 +36,7 @@ log = logging.getLogger('shadho')
 
 
 _LONGEST_KEY = 200
+_LONGEST_NAME = 240  # of 255 bytes that file systems allow; files beside it have longer names
 """Bytes of a search's name; those of a file may be 255, and endings are added to it."""
 
 
@@ -193,6 +195,7 @@ def find_storage(registry: Registry, storage: Any, exp_key: str, durability: str
         found = cls(exp_key + cls.suffixes[0], durability=durability) if cls.suffixes else cls()
         return found
     path = Path(os.fspath(name))
+    _check_name(path)
     for cls in classes.values():
         if path.suffix in cls.suffixes:
             found = cls(path, durability=durability)
@@ -204,11 +207,33 @@ def find_storage(registry: Registry, storage: Any, exp_key: str, durability: str
     )
 
 
+def _check_name(path: Path) -> None:
+    """Refuse what can be no file's name; as every error of the system says that differently."""
+    longest = max(path.parts, key=lambda part: len(os.fsencode(part)), default='')
+    if len(os.fsencode(longest)) > _LONGEST_NAME:
+        raise ConfigurationError(
+            f'storage: {longest[:20]!r}... is {len(os.fsencode(longest))} bytes long, which no file system takes; '
+            f'use at most {_LONGEST_NAME}, such as svm.db'
+        )
+    if '\0' in os.fspath(path):
+        raise ConfigurationError(
+            f'storage={os.fspath(path)!r}: no file can have a null character in its name; leave it out'
+        )
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is such a file: none has a name that is too long, which `Path.is_file` raises for."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
 def find_earlier(registry: Registry, warm_start: Any) -> Storage:
     """Return the storage of an earlier search, which is only read."""
     if isinstance(warm_start, Storage):
         return warm_start
-    if not isinstance(warm_start, (str, os.PathLike)) or not Path(warm_start).is_file():
+    if not isinstance(warm_start, (str, os.PathLike)) or not is_file(warm_start):
         raise ConfigurationError(
             f"warm_start must be the file of an earlier search, such as 'other.db', or a Storage; got {warm_start!r}, "
             'which is no file'

@@ -15,6 +15,7 @@ import click
 from shadho.cli.common import as_json, echo_json, reporting_errors, storage, suggests
 from shadho.driver import Shadho
 from shadho.errors import ConfigurationError
+from shadho.options import is_file
 from shadho.result import SearchResult, printable
 from shadho_worker import jsonable
 
@@ -86,7 +87,7 @@ def _run_script(script: str, arguments: tuple[str, ...]) -> None:
         raise click.UsageError(
             '--space is needed: module:NAME or file.py:NAME of the search space (only a script, such as driver.py, has its own)'
         )
-    if not Path(script).is_file():
+    if not is_file(script):
         raise click.UsageError(f'there is no file {script!r} in {os.getcwd()}')
     given = click.get_current_context()
     ours = [name for name in given.params if given.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
@@ -163,7 +164,7 @@ def _found(argument: str, text: str) -> Any:
         )
     path = Path(place)
     if path.suffix == '.py':
-        if not path.is_file():
+        if not is_file(path):
             raise ConfigurationError(f'{argument} {text!r}: there is no file {place!r} in {os.getcwd()}')
         folder, module = str(path.parent.resolve()), path.stem
     else:

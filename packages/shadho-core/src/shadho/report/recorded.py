@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Generator, Sequence
 from contextlib import closing
-from pathlib import Path
 
 from shadho.cluster import Cluster
 from shadho.errors import StorageError
 from shadho.forest import Forest
-from shadho.options import find_storage
+from shadho.options import find_storage, is_file
 from shadho.records import Result, Trial
 from shadho.result import ClassUse, SearchResult
 from shadho.resume import identity_of
@@ -31,7 +30,7 @@ def open_recorded(path: str | os.PathLike[str]) -> Storage:
     """
     from shadho import plugins
 
-    if not Path(path).is_file():
+    if not is_file(path):
         raise StorageError(
             f'there is no file {os.fspath(path)!r}; a search writes <exp_key>.db into its working folder'
         )
