@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -113,7 +114,11 @@ class Drivers:
         """Start workers where there are none: they end with a search, or wait for the next driver of one that was killed."""
         if self._is_over:
             for hand in self._crew.hands:
-                hand.end()  # one may have missed the end of a search that found nothing left to do, and waits for the next
+                try:
+                    hand.wait()
+                except subprocess.TimeoutExpired:  # it missed the end of a search that found nothing left to do
+                    assert "couldn't connect" in hand.said.splitlines()[-1], hand.said
+                    hand.end()
         if not any(hand.is_running for hand in self._crew.hands):
             for number in range(count):
                 self._crew.start('-M', KEY, name=f'worker-{number}')

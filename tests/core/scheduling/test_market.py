@@ -474,21 +474,27 @@ class Begun:
             self.trials.append(trial)
 
 
+LENGTHS = {'tree0': 4.0, 'tree1': 12.0, 'tree2': 36.0, 'tree3': 108.0}
+SLOWER = {'a': 1, 'b': 2, 'c': 3}
+
+
+def costly(params, own):
+    """Return seconds of trees that cost 27 : 9 : 3 : 1, on uniformly slower classes, with an eightfold range in each tree."""
+    name, x = chosen(params)
+    return LENGTHS[name] * SLOWER[own.name] * 8**x * math.log(8) / 7
+
+
+def sized(*slots):
+    return [ComputeClass(name, number, {'cores': 4}) for name, number in zip(SLOWER, slots)]
+
+
 def test_a_dear_tree_keeps_its_share_of_fast_slots_though_cheap_ones_return_first():
-    lengths = {'tree0': 4.0, 'tree1': 12.0, 'tree2': 36.0, 'tree3': 108.0}
-    slower = {'a': 1, 'b': 2, 'c': 3}
-    classes = [ComputeClass(name, number, {'cores': 4}) for name, number in (('a', 20), ('b', 25), ('c', 50))]
-
-    def seconds(params, own):
-        name, x = chosen(params)
-        return lengths[name] * slower[own.name] * 8**x * math.log(8) / 7
-
     def begun(policy):
-        """Return how many trials of the dearest tree began on the fastest class before any of that tree had ended."""
+        """Return how many trials of the dearest tree began on the fastest class in 100 seconds, after the first wave."""
         own = Begun()
         for seed in range(4):
             search(
-                trees(4), classes, seconds, lambda params: chosen(params)[1],
+                trees(4), sized(20, 25, 50), costly, lambda params: chosen(params)[1],
                 timeout=100, seed=seed, policy=policy, plugins=[own],
             )  # fmt: skip
         return sum(trial.tree == 3 and trial.compute_class == 'a' for trial in own.trials)
@@ -575,18 +581,10 @@ def test_with_quotas_the_longest_trials_come_first_once_each_tree_has_some():
 
 @pytest.mark.parametrize('policy', ['market', 'fcfs'])
 def test_with_quotas_short_trials_fill_the_end(policy):
-    lengths = {'tree0': 4.0, 'tree1': 12.0, 'tree2': 36.0, 'tree3': 108.0}
-    classes = [ComputeClass(name, number, {'cores': 4}) for name, number in (('a', 4), ('b', 5), ('c', 10))]
-    slower = {'a': 1, 'b': 2, 'c': 3}
-
-    def seconds(params, own):  # an eightfold range within each tree
-        name, x = chosen(params)
-        return lengths[name] * slower[own.name] * 8**x * math.log(8) / 7
-
-    work = 100 * sum(lengths.values())
-    speed = 4 / 1 + 5 / 2 + 10 / 3
+    work, speed = 100 * sum(LENGTHS.values()), 4 / 1 + 5 / 2 + 10 / 3
     found = [
-        search(trees(4), classes, seconds, trials_per_tree=100, seed=seed, policy=policy).elapsed / (work / speed)
+        search(trees(4), sized(4, 5, 10), costly, trials_per_tree=100, seed=seed, policy=policy).elapsed
+        / (work / speed)
         for seed in range(3)
     ]
     assert (np.mean(found) < 1.1) == (policy == 'market')

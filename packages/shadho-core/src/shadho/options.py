@@ -36,8 +36,10 @@ log = logging.getLogger('shadho')
 
 
 _LONGEST_KEY = 200
-_LONGEST_NAME = 240  # of 255 bytes that file systems allow; files beside it have longer names
 """Bytes of a search's name; those of a file may be 255, and endings are added to it."""
+
+_LONGEST_NAME = 240
+"""Bytes of a storage's file name, to which endings are added too."""
 
 
 def check_key(exp_key: str) -> str:
@@ -208,17 +210,21 @@ def find_storage(registry: Registry, storage: Any, exp_key: str, durability: str
 
 
 def _check_name(path: Path) -> None:
-    """Refuse what can be no file's name; as every error of the system says that differently."""
-    longest = max(path.parts, key=lambda part: len(os.fsencode(part)), default='')
-    if len(os.fsencode(longest)) > _LONGEST_NAME:
+    """Refuse what can be no file's name."""
+    name = os.fspath(path)
+    try:
+        longest = max(len(os.fsencode(part)) for part in (*path.parts, ''))
+    except UnicodeEncodeError:
         raise ConfigurationError(
-            f'storage: {longest[:20]!r}... is {len(os.fsencode(longest))} bytes long, which no file system takes; '
+            f'storage={name!r}: no file can have this name, as it holds half a character'
+        ) from None
+    if longest > _LONGEST_NAME:
+        raise ConfigurationError(
+            f'storage: a part of {name[:20]!r}... is {longest} bytes long, which no file system takes; '
             f'use at most {_LONGEST_NAME}, such as svm.db'
         )
-    if '\0' in os.fspath(path):
-        raise ConfigurationError(
-            f'storage={os.fspath(path)!r}: no file can have a null character in its name; leave it out'
-        )
+    if '\0' in name:
+        raise ConfigurationError(f'storage={name!r}: no file can have a null character in its name; leave it out')
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
