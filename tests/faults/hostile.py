@@ -504,7 +504,16 @@ def closes_input_and_output() -> float:
 
 
 @case(None)
+def puts_files_of_its_own_in_their_place() -> float:
+    os.closerange(0, 3)
+    for _ in range(3):
+        os.open('/', os.O_RDONLY)
+    return 1.0
+
+
+@case(None)
 def closes_its_streams() -> float:
+    sys.stdin.close()
     sys.stdout.close()
     sys.stderr.close()
     return 1.0

@@ -185,6 +185,33 @@ def test_nothing_that_a_trial_started_outlives_its_end(end: str, kind: str) -> N
         wait_until(lambda pid=pid: is_gone(int(pid)))
 
 
+@pytest.mark.parametrize('harm', ['close', 'replace', 'streams'])
+def test_input_and_output_that_a_trial_closed_are_mended_before_the_next_one(harm: str) -> None:
+    def objective(params: dict[str, int]) -> float:
+        import os
+        import sys
+
+        print('trial', params['turn'])
+        if params['turn'] == 0:
+            if harm == 'streams':
+                sys.stdin.close()
+                sys.stdout.close()
+            else:
+                os.closerange(0, 3)
+            if harm == 'replace':
+                for _ in range(3):
+                    os.open('/', os.O_RDONLY)
+            return 0.0
+        os.system('echo from a child')
+        return float(input() or 0)
+
+    first, second = run(objective, {'turn': spaces.grid([0, 1])}, method='grid', backend=Local(1))
+    assert first.loss == 0.0
+    assert second.error.kind == 'exception'
+    assert 'EOFError' in second.error.message
+    assert second.output.split('\n')[:2] == ['trial 1', 'from a child']
+
+
 def test_temporary_files_go_with_the_process_of_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     Path('temporary').mkdir()
     monkeypatch.setenv('TMPDIR', str(Path('temporary').absolute()))

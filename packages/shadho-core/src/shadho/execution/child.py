@@ -106,11 +106,13 @@ def _load(file: int) -> tuple[Any, Outcome | None]:
 
 
 class _Output:
-    """Standard output and error of the process: a file that each trial begins anew."""
+    """Standard output and error of the process, a file that each trial begins anew, and its empty input."""
 
     def __init__(self) -> None:
         self.file = os.dup(1)
+        self.empty = os.dup(0)
         self.is_empty = False
+        self.input = sys.stdin
         self.streams = {'stdout': sys.stdout, 'stderr': sys.stderr}
 
     def begin(self) -> None:
@@ -122,12 +124,22 @@ class _Output:
         for number, name in ((1, 'stdout'), (2, 'stderr')):
             with contextlib.suppress(Exception):
                 getattr(sys, name).flush()
-            try:
-                self.streams[name].flush()
-                os.fstat(number)
-            except (OSError, ValueError):
+            if not _is_as_it_was(self.streams[name], number, self.file):
                 os.dup2(self.file, number)
                 self.streams[name] = open(number, 'w', buffering=1, errors='backslashreplace', closefd=False)
             setattr(sys, name, self.streams[name])
+        if not _is_as_it_was(self.input, 0, self.empty):
+            os.dup2(self.empty, 0)
+            self.input = open(0, closefd=False)
+        sys.stdin = self.input
         self.is_empty = not os.fstat(self.file).st_size
         return '' if self.is_empty else tail(self.file)
+
+
+def _is_as_it_was(stream: IO[str], number: int, file: int) -> bool:
+    """Return whether a stream is open, and its number stands for its file: one that was closed is soon another's."""
+    try:
+        stream.flush()
+        return os.path.sameopenfile(number, file)
+    except (OSError, ValueError):
+        return False
