@@ -243,7 +243,9 @@ def test_a_finished_grid_is_finished_after_restoring() -> None:
         ({'policy': 'fcs'}, "did you mean 'fcfs'"),
         ({'seed': -1}, 'seed must be an integer of 0 or more'),
         ({'seed': 'one'}, 'seed must be an integer'),
+        ({'seed': np.array([1, 2])}, r'seed must be an integer of 0 or more, or None; got array\(\[1, 2\]\)'),
         ({'direction': 'up'}, "direction must be 'minimize' or 'maximize'; got 'up'"),
+        ({'direction': np.array([1, 2])}, r"direction must be 'minimize' or 'maximize'; got array\(\[1, 2\]\)"),
         ({'repeats': 0}, 'repeats must be an integer of 1 or more; got 0'),
         ({'grid_points': 3}, "method='tpe' has no option 'grid_points'"),
         ({'options': {'depth': 3}}, "method='tpe' has no option 'depth'"),
@@ -253,6 +255,12 @@ def test_a_finished_grid_is_finished_after_restoring() -> None:
 def test_bad_options_are_refused_with_the_reason(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Search(X, **arguments)
+
+
+def test_more_trials_per_tree_than_a_float_can_hold_are_as_good_as_no_limit() -> None:
+    search = Search(X, seed=0, trials_per_tree=10**400)
+    assert search.tell(search.ask(), 1.0).loss == 1.0
+    assert not search.finished
 
 
 def test_asking_from_a_forest_of_a_trillion_trees_takes_no_listing() -> None:

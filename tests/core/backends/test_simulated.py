@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shadho import ComputeClass, Shadho, Trial, TrialState, hookimpl, spaces
@@ -620,6 +621,8 @@ def test_what_a_function_raises_ends_the_search_as_it_is() -> None:
     [
         ({'classes': []}, 'at least one class'),
         ({'classes': SMALL}, 'brackets'),
+        ({'classes': np.array(1)}, r'got array\(1\) \(ndarray\)'),
+        ({'overhead': 10**400}, 'overhead must be a number of 0 or more; got 1000'),
         ({'classes': ['small']}, 'must be a ComputeClass'),
         ({'classes': [SMALL, SMALL]}, 'different names'),
         ({'seconds': 3.0}, r'seconds must be a function seconds\(params, compute_class\)'),

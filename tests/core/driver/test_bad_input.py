@@ -76,6 +76,8 @@ def search(objective: Any = abs, **options: Any) -> Shadho:
         ('plugins', 5, r'plugins must be a list of modules or objects with hooks; got 5 \(int\)'),
         ('plugins', None, 'plugins must be a list of modules or objects with hooks; got None'),
         ('plugins', 'abc', r"got 'abc' \(str\)"),
+        ('durability', np.array([1, 2]), r"durability must be 'normal' or 'full'; got array\(\[1, 2\]\)"),
+        ('plugins', np.array(1), r'got array\(1\) \(ndarray\)'),
         ('plugins', Observer, r'got .*Observer.* A single one needs brackets too'),
         ('plugins', Observer(), r'got .*Observer.* A single one needs brackets too'),
         ('exp_key', 'k' * 300, 'exp_key is 300 bytes long .*at most 200'),

@@ -106,6 +106,7 @@ def test_values_that_no_float_can_hold_are_refused(build: Callable[[], Any], mes
     [
         ([], 'empty list'),
         (np.array([]), 'empty list'),
+        (range(0), 'empty list'),
         ('abc', 'a list of values is needed'),
         (5, 'a list of values is needed'),
         (None, 'a list of values is needed'),
@@ -124,6 +125,11 @@ def test_values_that_no_float_can_hold_are_refused(build: Callable[[], Any], mes
 def test_a_choice_needs_a_list_of_plain_values(function: Callable[..., Any], values: Any, message: str) -> None:
     with pytest.raises(SpaceError, match=rf'(?s){function.__name__}\(\): .*{message}'):
         function(values)
+
+
+def test_an_empty_range_in_a_space_is_called_what_it_is() -> None:
+    with pytest.raises(SpaceError, match=r'choice\(\): an empty list leaves nothing to choose from'):
+        Forest({'x': range(3, 0)})
 
 
 def test_a_continuous_domain_has_no_grid() -> None:

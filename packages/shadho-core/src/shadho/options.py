@@ -6,15 +6,15 @@ import logging
 import math
 import numbers
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from shadho.backends import Backend, Job
 from shadho.errors import ConfigurationError
 from shadho.plugins import Registry
-from shadho.records import as_integer
+from shadho.records import as_integer, as_list
 from shadho.storage import Storage
+from shadho.storage.base import check_durability
 
 __all__ = [
     'check_count',
@@ -127,13 +127,14 @@ def check_path(method: str, path: Any) -> str:
 
 def check_plugins(plugins: Any) -> list[Any]:
     """Return the plugins that a user gave beside the installed ones."""
-    if isinstance(plugins, (str, bytes, Mapping, type)) or not isinstance(plugins, Iterable):
+    own = as_list(plugins)
+    if own is None:
         name = getattr(plugins, '__name__', type(plugins).__name__)
         raise ConfigurationError(
             f'plugins must be a list of modules or objects with hooks; got {plugins!r} ({name}). A single one needs '
             'brackets too, as in plugins=[MyObserver()]; installed plugins are found by themselves'
         )
-    return list(plugins)
+    return own
 
 
 def find_backend(registry: Registry, name: Any, job: Job) -> Backend:
@@ -184,8 +185,7 @@ def _check_storage(storage: Any) -> None:
 
 def find_storage(registry: Registry, storage: Any, exp_key: str, durability: str) -> Storage:
     """Return the storage that a name, a path, None or 'auto' means."""
-    if durability not in ('normal', 'full'):
-        raise ConfigurationError(f"durability must be 'normal' or 'full'; got {durability!r}")
+    check_durability(durability)
     if isinstance(storage, Storage):
         return storage
     _check_storage(storage)

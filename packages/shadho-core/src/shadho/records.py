@@ -26,6 +26,7 @@ __all__ = [
     'TrialState',
     'Worker',
     'as_integer',
+    'as_list',
     'from_json',
     'revive',
     'to_json',
@@ -129,6 +130,17 @@ def as_integer(value: Any) -> int | None:
         return operator.index(value)
     except TypeError:
         return None
+
+
+def as_list(value: Any) -> list[Any] | None:
+    """Return what stands in a sequence, a set or any other iterator; None for texts, mappings, classes, and all else."""
+    if isinstance(value, (str, bytes, Mapping, type)):
+        return None
+    try:
+        items = iter(value)  # which some have that cannot be, such as arrays without a dimension
+    except TypeError:
+        return None
+    return list(items)
 
 
 def _name(value: str) -> str:
@@ -271,26 +283,23 @@ class Result:
     output: str = ''
 
     @classmethod
-    def of(cls, trial: int, outcome: Mapping[str, Any], **when: Any) -> Result:
+    def of(
+        cls, trial: int, outcome: Mapping[str, Any], *, started: float = 0.0, finished: float = 0.0, seconds: float = 0.0,
+        host: str = '', output: str = '',
+    ) -> Result:  # fmt: skip
         """Build a Result from an outcome of `shadho_worker` (plain JSON data)."""
-        error = outcome.get('error')
+        taken = 0.0
         try:
-            if not 0 <= when.get('seconds', 0.0) < LATEST:
-                when['seconds'] = 0.0
+            if not 0 <= seconds < LATEST:
                 raise ValueError('it took an impossible time')
-            loss = None if outcome['loss'] is None else float(outcome['loss'])
-            results = revive(outcome['results'])
+            taken = seconds
+            state, loss, results = TrialState(outcome['state']), outcome['loss'], revive(outcome['results'])
+            loss = None if loss is None else float(loss)
+            error = None if outcome.get('error') is None else TrialError(**outcome['error'])
         except Exception as unreadable:  # a script may have written anything
             message = f'the result cannot be read: {type(unreadable).__name__}: {unreadable}'
-            return cls(trial, TrialState.FAILED, error=TrialError('result', message), **when)
-        return cls(
-            trial=trial,
-            state=TrialState(outcome['state']),
-            loss=loss,
-            results=results,
-            error=None if error is None else TrialError(**error),
-            **when,
-        )
+            state, loss, results, error = TrialState.FAILED, None, {}, TrialError('result', message)
+        return cls(trial, state, loss, results, error, started, finished, taken, host, output)
 
     def shifted(self, seconds: float) -> Result:
         """Return this result on a clock that is so many seconds ahead."""

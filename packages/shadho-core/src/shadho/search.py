@@ -208,14 +208,14 @@ class Search:
         tree, point = suggestion.tree, tuple(suggestion.point.tolist())
         params, error = _computed(tree, point)
         trial = Trial(
-            id=self.history.asked,
-            tree=tree.index,
-            sample=suggestion.id,
-            point=point,
-            params=params,
-            compute_class=compute_class,
-            resources=resources,
-            meta=suggestion.meta,
+            self.history.asked,
+            tree.index,
+            suggestion.id,
+            point,
+            params,
+            compute_class,
+            resources,
+            suggestion.meta,
             started=now,
         )
         self.history.ask(tree.index)
@@ -448,7 +448,7 @@ def minimised(loss: float, direction: str) -> float:
 
 def _check_direction(direction: str) -> str:
     """Return a valid direction."""
-    if direction not in ('minimize', 'maximize'):
+    if not isinstance(direction, str) or direction not in ('minimize', 'maximize'):
         raise ConfigurationError(f"direction must be 'minimize' or 'maximize'; got {direction!r}")
     return direction
 
@@ -477,9 +477,10 @@ def _check_grid_points(grid_points: int | None) -> int | None:
 def _check_seed(seed: int | None) -> int:
     if seed is None:
         return secrets.randbits(32)
-    if isinstance(seed, bool) or not hasattr(seed, '__index__') or int(seed) < 0:
+    number = as_integer(seed)
+    if number is None or number < 0:
         raise ConfigurationError(f'seed must be an integer of 0 or more, or None; got {seed!r}')
-    return int(seed)
+    return number
 
 
 def _check_repeats(repeats: int) -> int:
@@ -493,7 +494,7 @@ def _check_trials_per_tree(trials: int | None) -> int | None:
     number = None if trials is None else as_integer(trials)
     if trials is not None and (number is None or number < 1):
         raise ConfigurationError(f'trials_per_tree must be an integer of 1 or more, or None; got {trials!r}')
-    return number
+    return None if number is None else min(number, 2**53)  # which a float can hold, and no tree has
 
 
 def _check_options(argument: str, options: Mapping[str, Any] | None) -> Mapping[str, Any]:

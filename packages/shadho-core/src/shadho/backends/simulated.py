@@ -6,6 +6,7 @@ import heapq
 import math
 import numbers
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
@@ -16,7 +17,7 @@ import attrs
 from shadho.backends.base import Backend, Job
 from shadho.errors import BackendError, ConfigurationError, nearest
 from shadho.execution.classes import check_classes, form_classes, slots
-from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState, as_integer
+from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState, as_integer, as_list
 
 __all__ = ['Simulated']
 
@@ -371,7 +372,7 @@ def _check_callable(argument: str, given: Any) -> Any:
 def _check_number(argument: str, given: Any, *, least: float = 0.0, most: float = math.inf) -> float:
     """Return a finite number within limits."""
     is_number = isinstance(given, numbers.Real) and not isinstance(given, bool)
-    if not is_number or not least <= given <= most or math.isinf(given):
+    if not is_number or not least <= given <= min(most, sys.float_info.max):
         upper = '' if most == math.inf else f' to {most:g}'
         raise ConfigurationError(
             f'Simulated(): {argument} must be a number of {least:g}{upper or " or more"}; got {given!r}'
@@ -405,13 +406,14 @@ def _check_slowdown(given: Any, classes: Sequence[ComputeClass]) -> dict[str, fl
 
 def _check_changes(given: Any, classes: Sequence[ComputeClass]) -> deque[tuple[float, int, int]]:
     """Return when which class, by its number, has how many workers: in order of time."""
-    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
+    listed = as_list(given)
+    if listed is None:
         raise ConfigurationError(
             f"Simulated(): changes must be a list such as [(1800, '{classes[0].name}', 10)]; got {given!r}"
         )
     names = [own.name for own in classes]
     changes = []
-    for change in given:
+    for change in listed:
         if isinstance(change, str) or not isinstance(change, Sequence) or len(change) != 3:
             raise ConfigurationError(
                 f"Simulated(): each of changes must be (seconds, name of a class, slots), such as (1800, '{names[0]}', "

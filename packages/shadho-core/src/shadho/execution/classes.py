@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from shadho.errors import ConfigurationError
-from shadho.records import ComputeClass, Hardware, as_integer
+from shadho.records import ComputeClass, Hardware, as_integer, as_list
 
 __all__ = ['DeclaredClass', 'check_classes', 'check_resources', 'class_name', 'form_classes', 'slots']
 
@@ -72,12 +72,12 @@ class DeclaredClass:
 
 def check_classes(backend: str, classes: Any) -> list[ComputeClass]:
     """Return classes that a backend was given, refusing what is none or cannot be told apart."""
-    if isinstance(classes, (str, Mapping)) or not isinstance(classes, Iterable):
+    own = as_list(classes)
+    if own is None:
         raise ConfigurationError(
             f'{backend}(): classes must be a list of ComputeClass; got {classes!r} ({type(classes).__name__}). A single '
             'one needs brackets too'
         )
-    own = list(classes)
     for item in own:
         if not isinstance(item, ComputeClass):
             raise ConfigurationError(

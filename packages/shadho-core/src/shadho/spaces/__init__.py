@@ -197,7 +197,7 @@ def exhaustive(values: Iterable[Any] | Discrete) -> Discrete:
 
 
 def _grid(name: str, values: Any) -> Discrete:
-    if isinstance(values, range):
+    if isinstance(values, range) and values:
         values = spec.as_node(values)
     if isinstance(values, Discrete):
         domain: Discrete = attrs.evolve(values, grid=True)  # type: ignore[misc]  # its subclasses are attrs classes

@@ -91,7 +91,7 @@ def _from_plain(value: Any) -> Any:
         check_flags(value)
         return Scope(value)
     _check_called(value)
-    if isinstance(value, list):
+    if isinstance(value, list) or (isinstance(value, range) and not value):
         return make_choice('choice', value)
     if isinstance(value, tuple):
         return Sequence(tuple(as_node(part) for part in value))

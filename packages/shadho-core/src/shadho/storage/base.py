@@ -19,8 +19,8 @@ from shadho.records import LATEST, Result, Trial, TrialError, TrialState, from_j
 from shadho.storage.lock import WriterLock
 
 __all__ = [
-    'FileStorage', 'Metadata', 'Record', 'Storage', 'consistent', 'reading', 'result_row', 'row_result', 'row_trial',
-    'trial_row',
+    'FileStorage', 'Metadata', 'Record', 'Storage', 'check_durability', 'consistent', 'reading', 'result_row', 'row_result',
+    'row_trial', 'trial_row',
 ]  # fmt: skip
 
 Record = Trial | Result
@@ -115,16 +115,21 @@ class FileStorage(Storage):
     """
 
     def __init__(self, path: str | Path, *, durability: str = 'normal') -> None:
-        if durability not in ('normal', 'full'):
-            raise ConfigurationError(f"durability must be 'normal' or 'full'; got {durability!r}")
         self.path = Path(path)
-        self.durability = durability
+        self.durability = check_durability(durability)
 
     def writer(self) -> str | None:
         return WriterLock(self.path).holder()
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {str(self.path)!r}>'
+
+
+def check_durability(durability: Any) -> str:
+    """Return a valid durability."""
+    if not isinstance(durability, str) or durability not in ('normal', 'full'):
+        raise ConfigurationError(f"durability must be 'normal' or 'full'; got {durability!r}")
+    return durability
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
