@@ -151,8 +151,8 @@ def test_options_of_backends_and_classes_are_used_or_refused(fuzz: Any) -> None:
             )
             try:
                 refused(opt.run)
-            except TypeError as error:  # what a function of the user raises is passed on as it is
-                assert 'argument' in str(error) or 'ComputeClass' in str(error)
+            except TypeError:  # what a function of the user raises is passed on as it is
+                assert any(map(callable, given.values()))
 
     fuzz(tried, 400, maker=st.sampled_from(MAKERS), data=st.data())
 
