@@ -90,6 +90,9 @@ def test_a_search_that_runs_is_not_started_again(shadho: Any, tmp_path: Path) ->
         ({'command': [sys.executable, '-m', 'ipykernel_launcher', '-f', 'x.json']}, 'started in a notebook'),
         ({'command': [sys.executable, '-c', 'print(1)']}, 'started in a notebook or by hand'),
         ({'command': [sys.executable, 'x.py'], 'folder': '/no/such/folder'}, 'which is not there'),
+        ({'command': [sys.executable, 'x.py'], 'folder': 'x' * 300}, 'which is not there'),
+        ({'command': [sys.executable, 'x.py'], 'folder': ''}, 'which is not there'),
+        ({'command': [sys.executable, 'x.py'], 'folder': '\ud800'}, 'does not say how its search was started'),
     ],
 )
 def test_what_cannot_be_started_again_is_told_of(

@@ -127,6 +127,18 @@ def test_a_choice_needs_a_list_of_plain_values(function: Callable[..., Any], val
         function(values)
 
 
+@pytest.mark.parametrize(
+    'wrong', [spaces.choice, spaces.sequential, spaces.dependent, lambda part: spaces.repeat(1, part)]
+)
+def test_what_holds_itself_over_and_over_is_refused_without_being_shown_whole(wrong: Callable[[Any], Any]) -> None:
+    part: Any = 'a'
+    for _ in range(60):
+        part = {'a': part, 'b': part}
+    with pytest.raises(SpaceError) as refused:
+        wrong(part)
+    assert len(str(refused.value)) < 2000
+
+
 def test_an_empty_range_in_a_space_is_called_what_it_is() -> None:
     with pytest.raises(SpaceError, match=r'choice\(\): an empty list leaves nothing to choose from'):
         Forest({'x': range(3, 0)})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     'BackendError',
@@ -12,6 +14,7 @@ __all__ = [
     'ShadhoError',
     'SpaceError',
     'StorageError',
+    'brief',
     'nearest',
 ]
 
@@ -38,6 +41,21 @@ class BackendError(ShadhoError):
 
 class PluginError(ShadhoError):
     """Two plugins claim one name, or a plugin registers something unusable."""
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 200
+
+
+def brief(value: Any) -> str:
+    """Return the repr of a value, or the beginning of it: one whose parts hold each other many times over has no end.
+
+    Examples
+    --------
+    >>> brief({'layers': list(range(100))})
+    "{'layers': [0, 1, 2, 3, 4, 5, ...]}"
+    """
+    return _BRIEF.repr(value)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

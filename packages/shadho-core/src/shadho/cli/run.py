@@ -133,7 +133,7 @@ def resume(storage: str, arguments: tuple[str, ...], yes: bool) -> None:
                 f'the search in {storage} was started in a notebook or by hand; call run() there again, or load it by '
                 f'shadho.load_result({storage!r})'
             )
-        if not os.access(command[0], os.X_OK) or not Path(folder).is_dir():
+        if not (os.access(command[0], os.X_OK) and folder and os.access(f'{folder}/', os.X_OK)):
             raise ConfigurationError(
                 f'{storage} was started by {printable(command[0])} in {printable(folder)}, which is not there; start it as you did'
             )
@@ -146,7 +146,10 @@ def resume(storage: str, arguments: tuple[str, ...], yes: bool) -> None:
 
 
 def _is_path(text: object) -> bool:
-    return isinstance(text, str) and '\0' not in text
+    try:
+        return isinstance(text, str) and b'\0' not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_place(text: str) -> bool:

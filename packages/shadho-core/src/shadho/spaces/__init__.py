@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from shadho.errors import SpaceError, nearest
+from shadho.errors import SpaceError, brief, nearest
 from shadho.spaces import spec
 from shadho.spaces.domains import (
     Choice,
@@ -227,7 +227,7 @@ def dependent(domain: Any, callback: Callable[..., Any] | None = None) -> Depend
     for target in targets:
         if not isinstance(target, (Domain, Scope, Repeat, Sequence, Dependent)):
             raise SpaceError(
-                f'dependent(): {target!r} ({type(target).__name__}) is no part of a space that can be referred to. Name the '
+                f'dependent(): {brief(target)} ({type(target).__name__}) is no part of a space that can be referred to. Name the '
                 'domain first, as in kernel = choice([1, 3, 5]), use it in the space, and pass the same object here'
             )
     if not targets:
@@ -266,7 +266,7 @@ def repeat(domain: Any, n: int, split: bool = True) -> Repeat:
     """
     length = _whole('repeat', 'n', n)
     if length < 1:
-        raise SpaceError(f'repeat(): n must be 1 or more; got {n!r}')
+        raise SpaceError(f'repeat(): n must be 1 or more; got {brief(n)}')
     _check_flag('repeat', 'split', split)
     return Repeat(spec.as_node(domain), length, split)
 
@@ -274,7 +274,7 @@ def repeat(domain: Any, n: int, split: bool = True) -> Repeat:
 def sequential(domains: Iterable[Any]) -> Sequence:
     """Draw several parts in order, as a tuple."""
     if isinstance(domains, (set, frozenset)):
-        raise SpaceError(f'sequential(): a list of parts is needed; got {domains!r}')
+        raise SpaceError(f'sequential(): a list of parts is needed; got {brief(domains)}')
     return Sequence(tuple(map(spec.as_node, spec.listed('sequential', 'parts', domains))))
 
 
@@ -294,19 +294,19 @@ if not TYPE_CHECKING:  # a type checker would take every name for a known one
 
 def _real(function: str, argument: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise SpaceError(f'{function}(): {argument} must be a number; got {value!r} ({type(value).__name__})')
+        raise SpaceError(f'{function}(): {argument} must be a number; got {brief(value)} ({type(value).__name__})')
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise SpaceError(f'{function}(): {argument} must be finite, as a float; got {value!r}')
+        raise SpaceError(f'{function}(): {argument} must be finite, as a float; got {brief(value)}')
     return number
 
 
 def _check_flag(function: str, argument: str, value: Any) -> None:
     if not isinstance(value, bool):
-        raise SpaceError(f'{function}(): {argument} must be True or False; got {value!r}')
+        raise SpaceError(f'{function}(): {argument} must be True or False; got {brief(value)}')
 
 
 def _whole(function: str, argument: str, value: Any) -> int:
@@ -316,5 +316,5 @@ def _whole(function: str, argument: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise SpaceError(
-            f'{function}(): {argument} must be an integer; got {value!r} ({type(value).__name__})'
+            f'{function}(): {argument} must be an integer; got {brief(value)} ({type(value).__name__})'
         ) from None

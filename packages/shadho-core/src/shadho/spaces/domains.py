@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from shadho.errors import SpaceError
+from shadho.errors import SpaceError, brief
 
 __all__ = [
     'Continuous',
@@ -95,7 +95,7 @@ class Continuous(Domain):
 
     def encode(self, value: Any) -> float:
         if not isinstance(value, Real):
-            raise SpaceError(f'{value!r} ({type(value).__name__}) is not a value of {self!r}: a number is needed')
+            raise SpaceError(f'{brief(value)} ({type(value).__name__}) is not a value of {self!r}: a number is needed')
         try:
             number = float(value)
             u: float = self._settle(min(max(self._quantile(number), 0.0), 1.0), number)
@@ -249,7 +249,7 @@ class Distribution(Continuous):
         if not usable or hasattr(frozen, 'freeze'):
             raise SpaceError(
                 'distribution(): a frozen scipy.stats distribution is needed, such as scipy.stats.beta(2, 5); '
-                f'got {frozen!r}'
+                f'got {brief(frozen)}'
             )
         middle = frozen.ppf(0.5)
         if getattr(middle, 'shape', ()) != () or not math.isfinite(middle):
@@ -295,7 +295,7 @@ class Discrete(Domain):
     def encode(self, value: Any) -> float:
         index = self._index(value)
         if index is None:
-            raise SpaceError(f'{value!r} is not a value of {self!r}')
+            raise SpaceError(f'{brief(value)} is not a value of {self!r}')
         return self.coordinate(index)
 
     def coordinate(self, index: int) -> float:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import shadho_worker
-from shadho.errors import SpaceError, nearest
+from shadho.errors import SpaceError, brief, nearest
 from shadho.records import revive
 from shadho.spaces.domains import GRIDS, Choice, Distribution, Domain, IntegerRange
 from shadho.spaces.structure import FLAGS, Constant, Dependent, Repeat, Scope, Sequence
@@ -100,7 +100,7 @@ def _from_plain(value: Any) -> Any:
             value = value[::-1]
         return IntegerRange(value.start, value.stop, value.step)
     if isinstance(value, (set, frozenset)):
-        raise SpaceError(f'the set {value!r} has no order, so no seed could repeat its draws; use a list')
+        raise SpaceError(f'the set {brief(value)} has no order, so no seed could repeat its draws; use a list')
     if hasattr(value, 'dtype') and getattr(value, 'ndim', 0) == 1:
         return make_choice('choice', value)
     if callable(getattr(value, 'ppf', None)) and callable(getattr(value, 'cdf', None)):
@@ -147,10 +147,10 @@ def listed(name: str, what: str, values: Any) -> tuple[Any, ...]:
     """Return the items of a list, or of what is as good as one."""
     is_list = hasattr(values, '__iter__') and getattr(values, 'ndim', 1) > 0
     if not is_list or isinstance(values, (str, bytes, Mapping, *_NODES)):
-        raise SpaceError(f'{name}(): a list of {what} is needed; got {values!r}')
+        raise SpaceError(f'{name}(): a list of {what} is needed; got {brief(values)}')
     own = tuple(itertools.islice(values, _MOST_VALUES + 1))
     if len(own) > _MOST_VALUES:
-        raise SpaceError(f'{name}(): {values!r} has more than {_MOST_VALUES:,} {what}, or no end')
+        raise SpaceError(f'{name}(): {brief(values)} has more than {_MOST_VALUES:,} {what}, or no end')
     return own
 
 
@@ -159,12 +159,12 @@ def _check_values(name: str, values: tuple[Any, ...]) -> None:
         _check_called(value)
         if _holds(_NODES, value):
             raise SpaceError(
-                f'{name}(): the value {value!r} holds a domain, but a list is a choice of plain values. To choose '
+                f'{name}(): the value {brief(value)} holds a domain, but a list is a choice of plain values. To choose '
                 "between parts that vary themselves, use a dict with 'exclusive': True, or a tuple for a sequence"
             )
         if _holds((set, frozenset), value):
             raise SpaceError(
-                f'{name}(): the value {value!r} holds a set, whose order, and so its text, changes from run to run; '
+                f'{name}(): the value {brief(value)} holds a set, whose order, and so its text, changes from run to run; '
                 'use a sorted list or tuple'
             )
 
@@ -322,7 +322,7 @@ class _Writer:
         if '{"$repr": ' in json.dumps(data):
             if self.exact:
                 raise SpaceError(
-                    f'the value {value!r} ({type(value).__name__}) cannot be written as JSON; choose between '
+                    f'the value {brief(value)} ({type(value).__name__}) cannot be written as JSON; choose between '
                     'names instead, and look the object up in the objective'
                 )
             return json.loads(_without_address(json.dumps(data)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from shadho.errors import SpaceError, nearest
+from shadho.errors import SpaceError, brief, nearest
 
 __all__ = ['FLAGS', 'Constant', 'Dependent', 'Repeat', 'Scope', 'Sequence']
 
@@ -59,7 +59,7 @@ class Scope:
             return
         part = as_node(value)
         if key in FLAGS and isinstance(part, Constant):
-            raise SpaceError(f'the flag {key!r} of a scope must be True or False; got {value!r}')
+            raise SpaceError(f'the flag {key!r} of a scope must be True or False; got {brief(value)}')
         self._parts[key] = part
 
     def __delitem__(self, key: str) -> None:
@@ -159,7 +159,7 @@ class Dependent:
 
     def __attrs_post_init__(self) -> None:
         if self.callback is not None and not callable(self.callback):
-            raise SpaceError(f'dependent(): callback must be callable; got {self.callback!r}')
+            raise SpaceError(f'dependent(): callback must be callable; got {brief(self.callback)}')
 
     def compute(self, values: tuple[Any, ...]) -> Any:
         """Apply the callback; without one, the single value itself, or the tuple of them."""
