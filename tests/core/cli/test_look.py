@@ -100,6 +100,8 @@ def test_numbers_of_trials_show_them_in_full_with_their_tracebacks(shadho: Any, 
         (('best', 'none.db'), 'there is no file'),
         (('trials', 'none.db'), 'there is no file'),
         (('export', 'none.db', 'a.csv'), 'there is no file'),
+        (('report', ''), "there is no file ''"),
+        (('report', '/'), "there is no file '/'"),
     ],
 )
 def test_a_missing_file_is_told_of_without_a_traceback(shadho: Any, arguments: tuple[str, ...], message: str) -> None:

@@ -52,7 +52,8 @@ def _target(storage: str, output: str | None) -> Path:
     ConfigurationError
         When it would be.
     """
-    target = Path(storage).with_suffix('.html') if output is None else Path(output)
-    if target.resolve() == Path(storage).resolve():
+    own = Path(storage)
+    target = own.parent / f'{own.stem}.html' if output is None else Path(output)
+    if target.resolve() == own.resolve():
         raise ConfigurationError(f'--output {str(target)!r} is the file of the search itself; give another name')
     return target
