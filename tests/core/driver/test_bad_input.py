@@ -63,7 +63,7 @@ def search(objective: Any = abs, **options: Any) -> Shadho:
         ('backend', None, r"backend must be 'auto', the name of a backend or a Backend, .*got None \(NoneType\)"),
         ('backend', 5, r'backend must be .*got 5 \(int\)'),
         ('backend', Inline, r'backend=Inline is a class; did you mean Inline\(\)\?'),
-        ('grid_points', '3', r"grid_points must be an integer of 1 or more, or None; got '3' \(str\)"),
+        ('grid_points', '3', r"grid_points must be an integer of 1 or more; got '3' \(str\)"),
         ('grid_points', 2.5, r'grid_points must be an integer.*got 2.5 \(float\)'),
         ('grid_points', True, r'grid_points must be an integer.*got True \(bool\)'),
         ('options', [1], r'options must be a dict of options by name.*got \[1\] \(list\)'),

@@ -6,6 +6,7 @@ import logging
 import math
 import numbers
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from shadho.storage.base import check_durability
 
 __all__ = [
     'check_count',
+    'check_direction',
     'check_flag',
     'check_key',
+    'check_loss_key',
     'check_objective',
+    'check_options',
     'check_path',
     'check_plugins',
     'check_seconds',
+    'check_whole',
     'find_backend',
     'find_earlier',
     'find_storage',
@@ -97,14 +102,35 @@ def check_seconds(name: str, value: float | None) -> float | None:
     return None if math.isinf(seconds) else seconds
 
 
+def check_whole(name: str, value: Any, least: int) -> int:
+    """Return a whole number."""
+    number = as_integer(value)
+    if number is None or number < least:
+        raise ConfigurationError(
+            f'{name} must be an integer of {least} or more; got {value!r} ({type(value).__name__})'
+        )
+    return number
+
+
 def check_count(name: str, value: int | None, least: int) -> int | None:
     """Return a whole number, or None."""
-    if value is None:
-        return None
-    count = as_integer(value)
-    if count is None or count < least:
-        raise ConfigurationError(f'{name} must be an integer of {least} or more; got {value!r}')
-    return count
+    return None if value is None else check_whole(name, value, least)
+
+
+def check_direction(direction: str) -> str:
+    """Return a valid direction."""
+    if not isinstance(direction, str) or direction not in ('minimize', 'maximize'):
+        raise ConfigurationError(f"direction must be 'minimize' or 'maximize'; got {direction!r}")
+    return direction
+
+
+def check_loss_key(loss_key: str) -> str:
+    """Return a key of an objective's dict."""
+    if not isinstance(loss_key, str) or not loss_key:
+        raise ConfigurationError(
+            f"loss_key must be the key of the loss in what the objective returns, such as 'loss'; got {loss_key!r}"
+        )
+    return loss_key
 
 
 def check_flag(name: str, value: Any, *others: Any) -> Any:
@@ -113,6 +139,19 @@ def check_flag(name: str, value: Any, *others: Any) -> Any:
         known = ', '.join(['True', *map(repr, others)])
         raise ConfigurationError(f'{name} must be {known} or False; got {value!r} ({type(value).__name__})')
     return value
+
+
+def check_options(argument: str, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return options by name; none when they are left out."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        example = "{'scramble': False}" if argument == 'options' else "{'fairness': 1.0}"
+        raise ConfigurationError(
+            f'{argument} must be a dict of options by name, such as {example}; got {options!r} '
+            f'({type(options).__name__})'
+        )
+    return options
 
 
 def check_path(method: str, path: Any) -> str:

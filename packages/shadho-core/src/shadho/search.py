@@ -22,6 +22,7 @@ from shadho import plugins
 from shadho.errors import ConfigurationError, ShadhoError, SpaceError
 from shadho.forest import Forest, Tree
 from shadho.history import History
+from shadho.options import check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.plugins import Registry
 from shadho.records import DEFAULT_CLASS, ComputeClass, Result, Trial, TrialError, TrialState, as_integer
 from shadho.samplers import Sampler, Suggestion
@@ -31,6 +32,9 @@ from shadho.scheduling import Policy
 __all__ = ['Search', 'check_tree', 'minimised']
 
 _MOST_REJECTED = 100
+
+_LARGEST_QUOTA = 2**53
+"""Trials that no tree will ever have, and a float can hold."""
 
 
 class Search:
@@ -99,10 +103,10 @@ class Search:
         registry: Registry | None = None,
     ) -> None:
         registry = registry or plugins.load()
-        self.seed = _check_seed(seed)
-        self.direction = _check_direction(direction)
-        self.loss_key = _check_loss_key(loss_key)
-        self.repeats = _check_repeats(repeats)
+        self.seed = secrets.randbits(32) if seed is None else check_whole('seed', seed, 0)
+        self.direction = check_direction(direction)
+        self.loss_key = check_loss_key(loss_key)
+        self.repeats = check_whole('repeats', repeats, 1)
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.history = History()
         self.best: Trial | None = None
@@ -110,19 +114,20 @@ class Search:
         self._again: dict[str, deque[Trial]] = {}  # trials to be run again, by their classes
         self._suggestions: dict[int, Suggestion] = {}
         self._exhausted: set[int] = set()
-        self.grid_points = _check_grid_points(grid_points)
-        self.trials_per_tree = _check_trials_per_tree(trials_per_tree)
+        self.grid_points = check_count('grid_points', grid_points, 1)
+        quota = check_count('trials_per_tree', trials_per_tree, 1)
+        self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
         given: dict[str, Any] = {'repeats': self.repeats if self.repeats != 1 else None}
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
         _check_class('method', sampler_class, Sampler, 1)
-        options = _check_options('options', options)
+        options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
         self.sampler: Sampler = _make('method', sampler_class, (self.forest,), self.seed, given, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         _check_class('policy', policy_class, Policy, 2)
         given = {'sampler': self.sampler, 'trials_per_tree': self.trials_per_tree}
-        chosen = _with_heuristics(_check_options('policy_options', policy_options), registry)
+        chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
         self.policy: Policy = _make('policy', policy_class, (self.forest, self.history), self.seed, given, chosen)
         self.plan([ComputeClass()], 0.0)
 
@@ -444,69 +449,6 @@ def _computed(tree: Tree, point: Sequence[float]) -> tuple[Any, TrialError | Non
 def minimised(loss: float, direction: str) -> float:
     """Return a loss in the direction that is minimised."""
     return -loss if direction == 'maximize' else loss
-
-
-def _check_direction(direction: str) -> str:
-    """Return a valid direction."""
-    if not isinstance(direction, str) or direction not in ('minimize', 'maximize'):
-        raise ConfigurationError(f"direction must be 'minimize' or 'maximize'; got {direction!r}")
-    return direction
-
-
-def _check_loss_key(loss_key: str) -> str:
-    """Return a key of an objective's dict."""
-    if not isinstance(loss_key, str) or not loss_key:
-        raise ConfigurationError(
-            f"loss_key must be the key of the loss in what the objective returns, such as 'loss'; got {loss_key!r}"
-        )
-    return loss_key
-
-
-def _check_grid_points(grid_points: int | None) -> int | None:
-    """Return a whole number of quantiles, or None; how many there may be is the sampler's to say."""
-    if grid_points is None:
-        return None
-    number = as_integer(grid_points)
-    if number is None:
-        raise ConfigurationError(
-            f'grid_points must be an integer of 1 or more, or None; got {grid_points!r} ({type(grid_points).__name__})'
-        )
-    return number
-
-
-def _check_seed(seed: int | None) -> int:
-    if seed is None:
-        return secrets.randbits(32)
-    number = as_integer(seed)
-    if number is None or number < 0:
-        raise ConfigurationError(f'seed must be an integer of 0 or more, or None; got {seed!r}')
-    return number
-
-
-def _check_repeats(repeats: int) -> int:
-    number = as_integer(repeats)
-    if number is None or number < 1:
-        raise ConfigurationError(f'repeats must be an integer of 1 or more; got {repeats!r}')
-    return number
-
-
-def _check_trials_per_tree(trials: int | None) -> int | None:
-    number = None if trials is None else as_integer(trials)
-    if trials is not None and (number is None or number < 1):
-        raise ConfigurationError(f'trials_per_tree must be an integer of 1 or more, or None; got {trials!r}')
-    return None if number is None else min(number, 2**53)  # which a float can hold, and no tree has
-
-
-def _check_options(argument: str, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if options is None:
-        return {}
-    if not isinstance(options, Mapping):
-        example = "{'scramble': False}" if argument == 'options' else "{'fairness': 1.0}"
-        raise ConfigurationError(
-            f'{argument} must be a dict of options by name, such as {example}; got {options!r} '
-            f'({type(options).__name__})'
-        )
-    return options
 
 
 def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
