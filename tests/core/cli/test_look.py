@@ -102,9 +102,12 @@ def test_numbers_of_trials_show_them_in_full_with_their_tracebacks(shadho: Any, 
         (('export', 'none.db', 'a.csv'), 'there is no file'),
         (('report', ''), "there is no file ''"),
         (('report', '/'), "there is no file '/'"),
+        (('report', 'loop.db'), "there is no file 'loop.db'"),
     ],
 )
 def test_a_missing_file_is_told_of_without_a_traceback(shadho: Any, arguments: tuple[str, ...], message: str) -> None:
+    Path('loop.db').unlink(missing_ok=True)
+    Path('loop.db').symlink_to('loop.db')
     answer = shadho(*arguments)
     assert answer.exit_code == 1
     assert message in answer.output

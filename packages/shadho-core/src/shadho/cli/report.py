@@ -8,6 +8,7 @@ import click
 
 from shadho.cli.common import as_json, echo_json, reporting_errors, storage
 from shadho.errors import ConfigurationError
+from shadho.options import is_file
 
 __all__ = ['report']
 
@@ -54,6 +55,6 @@ def _target(storage: str, output: str | None) -> Path:
     """
     own = Path(storage)
     target = own.parent / f'{own.stem}.html' if output is None else Path(output)
-    if target.resolve() == own.resolve():
+    if is_file(target) and is_file(own) and target.samefile(own):
         raise ConfigurationError(f'--output {str(target)!r} is the file of the search itself; give another name')
     return target

@@ -16,7 +16,7 @@ from shadho.cli.common import as_json, echo_json, reporting_errors, storage, sug
 from shadho.driver import Shadho
 from shadho.errors import ConfigurationError
 from shadho.options import is_file
-from shadho.result import SearchResult, printable
+from shadho.result import SearchResult, printable, shorten
 from shadho_worker import jsonable
 
 __all__ = ['resume', 'run']
@@ -135,7 +135,7 @@ def resume(storage: str, arguments: tuple[str, ...], yes: bool) -> None:
             )
         if not (os.access(command[0], os.X_OK) and folder and os.access(f'{folder}/', os.X_OK)):
             raise ConfigurationError(
-                f'{storage} was started by {printable(command[0])} in {printable(folder)}, which is not there; start it as you did'
+                f'{storage} was started by {_shown(command[0])} in {_shown(folder)}, which is not there; start it as you did'
             )
     command = [*command, *arguments]
     click.echo(f'in {printable(folder)}: {printable(shlex.join(command))}', err=True)
@@ -143,6 +143,10 @@ def resume(storage: str, arguments: tuple[str, ...], yes: bool) -> None:
         click.confirm('run this?', abort=True, err=True)
     os.chdir(folder)
     _become(command)
+
+
+def _shown(path: str) -> str:
+    return shorten(printable(path), 200)
 
 
 def _is_path(text: object) -> bool:
