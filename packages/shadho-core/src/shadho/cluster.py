@@ -155,5 +155,5 @@ def _worker(facts: Mapping[str, Any]) -> Worker:
 
 def _seconds(value: Any) -> float:
     if not 0 <= value < _LATEST:
-        raise ValueError(f'{value!r} is no moment')
+        raise ValueError(f'{value!r:.100} is no moment')
     return float(value)

@@ -10,7 +10,7 @@ from contextlib import closing
 from importlib.metadata import version
 from typing import Any
 
-from shadho.errors import ShadhoError, SpaceError, StorageError
+from shadho.errors import ShadhoError, SpaceError, StorageError, brief
 from shadho.records import LATEST, Result, Trial
 from shadho.result import finished_trials
 from shadho.search import Search
@@ -156,7 +156,7 @@ def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> No
     for name in ('direction', 'loss_key'):
         if known.get(name) != identity[name]:
             raise StorageError(
-                f'warm_start: {storage} was recorded with {name}={known.get(name)!r}, and this search has '
+                f'warm_start: {storage} was recorded with {name}={brief(known.get(name))}, and this search has '
                 f'{name}={identity[name]!r}: their losses cannot be compared'
             )
     count = taken = 0
@@ -189,6 +189,6 @@ def _check_same(storage: Storage, known: Mapping[str, Any], own: Mapping[str, An
     for name, reason in reasons.items():
         if known.get(name) != own[name]:
             raise StorageError(
-                f'{storage} was recorded with {name}={known.get(name)!r}, and now {name}={own[name]!r}: {reason}. Give '
+                f'{storage} was recorded with {name}={brief(known.get(name))}, and now {name}={own[name]!r}: {reason}. Give '
                 'this search another exp_key or storage'
             )

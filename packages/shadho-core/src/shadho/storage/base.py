@@ -154,7 +154,7 @@ def reading(function: Callable[[_Row], _Record]) -> Callable[[_Row], _Record]:
         try:
             return function(row)
         except Exception as error:  # of NumPy, of the interpreter's limits: texts may ask for anything
-            raise ValueError(f'{type(error).__name__}: {error}') from error
+            raise ValueError(f'{type(error).__name__}: {error!s:.300}') from error  # which may quote all that it read
 
     return read
 

@@ -156,7 +156,7 @@ class JSONLines(FileStorage):
             row = {key: _dumps(key, value) if key in _TEXTS else revive(value) for key, value in data.items()}
             return row_trial(row) if data['record'] == 'trial' else row_result(row)
         except Exception as error:  # texts may ask for anything
-            raise StorageError(f'{self.path} is corrupt: {type(error).__name__}: {error}') from error
+            raise StorageError(f'{self.path} is corrupt: {type(error).__name__}: {error!s:.300}') from error
 
 
 def _is_torn(line: bytes, number: int) -> bool:
