@@ -37,7 +37,7 @@ _EXPLORED = 0.02
 """The share of every class's time in which all trees run there at least, whatever the market says."""
 
 _FEW = 10
-"""Results of a tree after which half of what it has shown is believed; where it has fewer slots, so many."""
+"""Results of a tree after which three quarters of what it has shown are believed; where it has fewer slots, so many."""
 
 _ALONE = 20
 """Results after which a plan is made anew where there is one tree."""
@@ -341,7 +341,8 @@ class Market(Policy):
             return np.ones(len(self._places))
         counts = np.array([self.history.count(index) for index in self._places], dtype=float)
         few = min(slots / len(counts), _FEW)
-        return 1 - min(few, 1.0) * few / (counts + few)  # of many trees hardly any has more than one trial in a wave
+        unknown = (few / (counts + few)) ** 2
+        return 1 - min(few, 1.0) * unknown  # of many trees hardly any has more than one trial in a wave
 
     def _longest_first(self, seconds: Floats) -> Floats:
         """Return by how much each tree goes before others in every class: short trials are left to fill the end with.
