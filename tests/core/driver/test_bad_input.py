@@ -176,6 +176,7 @@ def test_a_file_needs_a_path(method: str, path: Any) -> None:
         ({'slots': 'x'}, "slots must be an integer of 0 or more; got 'x'"),
         ({'slots': -1}, 'slots must be an integer of 0 or more; got -1'),
         ({'slots': 1.5}, 'slots must be an integer of 0 or more; got 1.5'),
+        ({'hardware': {'gpus': 2**31}}, 'hardware: gpus must be at most 65,536; got 2147483648'),
         ({'slots': True}, 'slots must be an integer of 0 or more; got True'),
         ({'hardware': 5}, r'hardware must be a Hardware, or a dict such as .*got 5 \(int\)'),
         ({'hardware': {'cores': 'x'}}, "hardware: cores must be a number above 0; got 'x'"),

@@ -37,6 +37,9 @@ DEFAULT_CLASS = 'default'
 LATEST = 1e15
 """Seconds beyond which no time of a search is a time."""
 
+_MOST_GPUS = 2**16
+"""Of one worker: beyond any, and few enough to be listed."""
+
 
 class TrialState(str, enum.Enum):
     """What has become of a trial."""
@@ -190,7 +193,10 @@ def _hardware(value: Hardware | Mapping[str, Any]) -> Hardware:
     features = {key: item for key, item in value.items() if key not in known}
     gpus = plain.get('gpus', ())
     if as_integer(gpus) is not None:
-        plain['gpus'] = ('gpu',) * _amount('hardware', 'gpus', gpus)
+        count = _amount('hardware', 'gpus', gpus)
+        if count > _MOST_GPUS:
+            raise ConfigurationError(f'ComputeClass(): hardware: gpus must be at most {_MOST_GPUS:,}; got {gpus!r}')
+        plain['gpus'] = ('gpu',) * count
     elif isinstance(gpus, str) or not isinstance(gpus, Sequence):
         raise ConfigurationError(
             f"ComputeClass(): hardware: gpus must be a number or a list of models, such as ['V100']; got {gpus!r}"
