@@ -49,7 +49,9 @@ def test_anything_else_is_no_card(text: str) -> None:
     assert Card.decode(text) is None
 
 
-@pytest.mark.parametrize('hardware', [{'cores': 0}, {'cores': 'many'}, {'gpus': 'V100'}, [], None])
+@pytest.mark.parametrize(
+    'hardware', [{'cores': 0}, {'cores': 'many'}, {'gpus': 'V100'}, {'gpus': 2**31}, {'memory': 10**400}, [], None]
+)
 def test_a_card_with_impossible_hardware_is_none(hardware: Any) -> None:
     text = json.dumps({'name': 'a', 'hardware': hardware, 'python': '3.11'})
     assert Card.decode('shadho:' + base64.urlsafe_b64encode(text.encode()).decode()) is None

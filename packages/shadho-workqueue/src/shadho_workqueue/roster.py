@@ -116,7 +116,7 @@ class Connected:
 def _makes_sense(hardware: Hardware) -> bool:
     """Whether there may be such a machine: its cores are slots, and each of its GPUs has a name."""
     names = all(isinstance(name, str) for name in (*hardware.gpus, hardware.cpu, *hardware.features))
-    return names and max(hardware.cores, len(hardware.gpus), hardware.memory / 1024) <= _MOST
+    return names and max(hardware.cores, len(hardware.gpus), hardware.memory // 1024) <= _MOST
 
 
 def read_workers(status: Any) -> list[Connected]:
