@@ -243,13 +243,13 @@ def test_a_finished_grid_is_finished_after_restoring() -> None:
         ({'policy': 'fcs'}, "did you mean 'fcfs'"),
         ({'seed': -1}, 'seed must be an integer of 0 or more'),
         ({'seed': 'one'}, 'seed must be an integer'),
-        ({'seed': np.array([1, 2])}, r'seed must be an integer of 0 or more; got array\(\[1, 2\]\)'),
+        ({'seed': np.array([1, 2])}, r'seed must be an integer of 0 or more, or None; got array\(\[1, 2\]\)'),
         ({'direction': 'up'}, "direction must be 'minimize' or 'maximize'; got 'up'"),
         ({'direction': np.array([1, 2])}, r"direction must be 'minimize' or 'maximize'; got array\(\[1, 2\]\)"),
         ({'repeats': 0}, 'repeats must be an integer of 1 or more; got 0'),
         ({'grid_points': 3}, "method='tpe' has no option 'grid_points'"),
         ({'options': {'depth': 3}}, "method='tpe' has no option 'depth'"),
-        ({'method': 'grid', 'grid_points': 0}, 'grid_points must be an integer of 1 or more; got 0'),
+        ({'method': 'grid', 'grid_points': 0}, 'grid_points must be an integer of 1 or more, or None; got 0'),
     ],
 )
 def test_bad_options_are_refused_with_the_reason(arguments: dict[str, object], message: str) -> None:

@@ -374,7 +374,7 @@ def test_a_callback_that_always_raises_ends_at_the_limits_of_the_search() -> Non
         ({'timeout': -1}, 'timeout must be a number of seconds greater than 0, or None; got -1'),
         ({'timeout': math.nan}, 'timeout must be a number'),
         ({'timeout': '30'}, "timeout must be a number of seconds greater than 0, or None; got '30'"),
-        ({'max_tasks': 0}, 'max_tasks must be an integer of 1 or more; got 0'),
+        ({'max_tasks': 0}, 'max_tasks must be an integer of 1 or more, or None; got 0'),
         ({'max_tasks': 1.5}, 'max_tasks must be an integer'),
         ({'max_retries': -1}, 'max_retries must be an integer of 0 or more'),
         ({'trial_timeout': 0}, 'trial_timeout must be'),

@@ -77,7 +77,7 @@ def test_a_continuous_domain_without_a_number_of_points_is_an_error():
 
 
 def test_the_number_of_points_must_be_positive():
-    with pytest.raises(ConfigurationError, match='grid_points must be an integer of 1 or more; got 0'):
+    with pytest.raises(ConfigurationError, match='grid_points must be an integer of 1 or more, or None; got 0'):
         Search({'x': spaces.uniform(0, 1)}, method='grid', grid_points=0)
 
 

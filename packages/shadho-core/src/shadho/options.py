@@ -102,19 +102,19 @@ def check_seconds(name: str, value: float | None) -> float | None:
     return None if math.isinf(seconds) else seconds
 
 
-def check_whole(name: str, value: Any, least: int) -> int:
-    """Return a whole number."""
+def check_whole(name: str, value: Any, least: int, otherwise: str = '') -> int:
+    """Return a whole number; `otherwise` is what else might have been given, for the error."""
     number = as_integer(value)
     if number is None or number < least:
         raise ConfigurationError(
-            f'{name} must be an integer of {least} or more; got {value!r} ({type(value).__name__})'
+            f'{name} must be an integer of {least} or more{otherwise}; got {value!r} ({type(value).__name__})'
         )
     return number
 
 
 def check_count(name: str, value: int | None, least: int) -> int | None:
     """Return a whole number, or None."""
-    return None if value is None else check_whole(name, value, least)
+    return None if value is None else check_whole(name, value, least, ', or None')
 
 
 def check_direction(direction: str) -> str:

@@ -103,7 +103,8 @@ class Search:
         registry: Registry | None = None,
     ) -> None:
         registry = registry or plugins.load()
-        self.seed = secrets.randbits(32) if seed is None else check_whole('seed', seed, 0)
+        fixed = check_count('seed', seed, 0)
+        self.seed = secrets.randbits(32) if fixed is None else fixed
         self.direction = check_direction(direction)
         self.loss_key = check_loss_key(loss_key)
         self.repeats = check_whole('repeats', repeats, 1)
