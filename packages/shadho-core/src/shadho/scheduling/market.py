@@ -18,7 +18,7 @@ from shadho.records import ComputeClass, Trial
 from shadho.samplers import Sampler
 from shadho.scheduling.active import ActiveTrees
 from shadho.scheduling.complexity import complexity
-from shadho.scheduling.equilibrium import Equilibrium, equilibrium
+from shadho.scheduling.equilibrium import equilibrium
 from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
 from shadho.scheduling.promise import Promise
 from shadho.scheduling.runtime import INFEASIBLE, UNFIT, RuntimeModel
@@ -37,7 +37,7 @@ _EXPLORED = 0.02
 """The share of every class's time in which all trees run there at least, whatever the market says."""
 
 _FEW = 10
-"""Results of a tree after which three quarters of what it has shown are believed; where it has fewer slots, so many."""
+"""Results of a tree after which three quarters of what it has shown are believed, unless more of its trials still run."""
 
 _ALONE = 20
 """Results after which a plan is made anew where there is one tree."""
@@ -137,9 +137,9 @@ class Market(Policy):
         self._columns: dict[str, int] = {}
         self._credits = self._mix = np.zeros((0, 0))
         self._outstanding: Floats = np.zeros((0, 0))
-        self._market: Equilibrium | None = None
         self._bids: Floats | None = None
-        self._seconds = np.zeros((0, 0))
+        self._prices: Floats = np.zeros(0)
+        self._shares = self._seconds = np.zeros((0, 0))
 
     # --- the contract ------------------------------------------------------------------------------
 
@@ -235,12 +235,8 @@ class Market(Policy):
         """Plan for these classes, and say what is to be expected of them."""
         self.plan(classes, now)
         self._replan(now, repeats=False)
-        rates = np.zeros((len(self._trees), len(self._columns)))
-        prices = np.zeros(len(self._columns))
-        if self._market is not None:
-            rates = self._market.slots / self._seconds.T
-            prices = self._market.prices / self._market.bids.sum()
-        return Forecast(self._trees, list(self._columns), self._seconds.T, rates, prices)
+        rates = self._shares / self._seconds
+        return Forecast(self._trees, list(self._columns), self._seconds.T, rates.T, self._prices)
 
     # --- planning ----------------------------------------------------------------------------------
 
@@ -262,22 +258,26 @@ class Market(Policy):
         seconds = self._predict(now, is_known=not (repeats and wanted == 1))
         remaining = self._remaining()
         known = self._known(wanted)
+        budgets = self._budgets(seconds, slots, known, remaining)
+        apart = np.clip(1 - known, _EXPLORED, 1 - _EXPLORED)
+        explored = apart[:, None] * _spread(budgets, seconds, slots)
         market = equilibrium(
-            self._budgets(seconds, slots, known, remaining), seconds, slots, bids=self._bids, remaining=remaining,
+            (1 - apart) * budgets, seconds, slots - explored.sum(axis=0), bids=self._bids, remaining=remaining,
             tolerance=1e-3 if seconds.size > _LARGE else 1e-4,
         )  # fmt: skip
-        explored = np.maximum(1 - known, _EXPLORED)
-        starts = (_with_trials(market, seconds, slots, explored[:, None]) / seconds).T
+        self._bids, self._prices = market.bids, market.prices / budgets.sum()
+        self._shares = (market.slots + explored).T
+        starts = self._shares / seconds.T
         if self._quota is not None:
             starts *= self._longest_first(seconds)
         totals = starts.sum(axis=1, keepdims=True)
         self._mix = starts / np.where(totals > 0, totals, 1.0)
-        self._market, self._bids = market, market.bids
         self._seconds, self._shortest = seconds.T, seconds.min(axis=1)
         if remaining is not None:
             self._unlucky = self.runtime.unlucky()
-            self._end = now + float((remaining / np.where(market.rates > 0, market.rates, np.inf)).max())
-        self.placement = self._describe(market, slots)
+            rates = (self._shares / self._seconds).sum(axis=0)
+            self._end = now + float((remaining / np.where(rates > 0, rates, np.inf)).max())
+        self.placement = self._describe(slots)
 
     def _lay_out(self, trees: Sequence[Tree], names: Sequence[str]) -> None:
         """Arrange credits and bids for these trees and classes, keeping those of the ones that stay."""
@@ -298,7 +298,9 @@ class Market(Policy):
             unknown = bids.sum(axis=0) == 0
             bids[:, unknown] = 1.0
             self._bids = bids.T
-        self._credits, self._mix = credits, np.zeros(credits.shape)
+        self._credits = credits
+        self._mix, self._shares = np.zeros(credits.shape), np.zeros(credits.shape)
+        self._seconds, self._prices = np.ones(credits.shape), np.zeros(len(names))
         self._trees, self._places, self._columns = list(trees), places, columns
 
     def _count_trials(self) -> None:
@@ -334,14 +336,17 @@ class Market(Policy):
     def _known(self, slots: int) -> Floats:
         """Return how far what each tree has shown is to be believed, from 0 to 1.
 
-        Where many trials run at once, those that return first are short ones, of cheap trees and on fast slots. Until about
-        as many have returned as run at once, a tree gets what it would get of first come, first served.
+        Where many trials run at once, those that return first are short ones: of cheap trees, on fast slots, and of each
+        tree those of small settings. Until about as many have returned as run at once, a tree gets what it would get
+        of first come, first served.
         """
         if slots == 1 or self._quota is not None:
             return np.ones(len(self._places))
         counts = np.array([self.history.count(index) for index in self._places], dtype=float)
+        running = np.array([self.history.asked_in(index) for index in self._places]) - counts
         few = min(slots / len(counts), _FEW)
-        unknown = (few / (counts + few)) ** 2
+        many = np.maximum(running, few)
+        unknown: Floats = (many / (counts + many)) ** 2
         return 1 - min(few, 1.0) * unknown  # of many trees hardly any has more than one trial in a wave
 
     def _longest_first(self, seconds: Floats) -> Floats:
@@ -385,16 +390,14 @@ class Market(Policy):
     def _promised(self) -> Floats | None:
         return None if self._sampler is None else self._sampler.promise(self._trees)
 
-    def _describe(self, market: Equilibrium, slots: Floats) -> tuple[ClassPlan, ...]:
-        """Say what is planned, for people: prices as shares of what all slots together are worth."""
+    def _describe(self, slots: Floats) -> tuple[ClassPlan, ...]:
+        """Say what is planned, for people."""
         plans = []
-        worth = float(market.bids.sum())
-        for column, own in enumerate(self._classes):
-            shares = market.slots[:, column] / slots[column]
+        for own, price, shares in zip(self._classes, self._prices, self._shares / slots[:, None]):
             worthy = np.flatnonzero(shares >= 0.005)
             first = worthy[np.argsort(-shares[worthy], kind='stable')[:_SHOWN]]
             trees = tuple((self._trees[place].index, float(shares[place])) for place in first)
-            plans.append(ClassPlan(own.name, own.slots, float(market.prices[column]) / worth, trees))
+            plans.append(ClassPlan(own.name, own.slots, float(price), trees))
         return tuple(plans)
 
 
@@ -407,13 +410,12 @@ def _have_less(classes: Sequence[ComputeClass]) -> npt.NDArray[np.bool_]:
     return lacking
 
 
-def _with_trials(market: Equilibrium, seconds: Floats, slots: Floats, explored: Floats) -> Floats:
-    """Set a share of slots apart to run every tree in every class: what one unlucky trial there said may be wrong."""
-    budgets = market.bids.sum(axis=1, keepdims=True) * np.isfinite(seconds)
-    sums = budgets.sum(axis=0)
-    spread = budgets / np.where(sums > 0, sums, 1.0) * slots
-    shares: Floats = (1 - explored) * market.slots + explored * spread
-    return shares
+def _spread(budgets: Floats, seconds: Floats, slots: Floats) -> Floats:
+    """Return the slots that each tree has where every class is divided by budgets alone: shape (trees, classes)."""
+    able = budgets[:, None] * np.isfinite(seconds)
+    sums = able.sum(axis=0)
+    spread: Floats = able / np.where(sums > 0, sums, 1.0) * slots
+    return spread
 
 
 def _check_share(name: str, value: float) -> float:
