@@ -293,13 +293,25 @@ def test_a_continuous_domain_in_any_tree_is_refused_by_the_grid_method() -> None
         Search({'exclusive': True, 'a': {'c': [1, 2]}, 'b': {'x': spaces.uniform(0, 1)}}, 'grid')
 
 
-@pytest.mark.parametrize('seconds', [-1.0, math.inf, math.nan, 'abc', None, True])
+@pytest.mark.parametrize('seconds', [-1.0, 1e15, 1e300, math.inf, math.nan, 'abc', None, True])
 def test_seconds_that_are_none_are_refused(seconds):
     search = Search({'x': spaces.uniform(0, 1)})
     trial = search.ask()
-    with pytest.raises(ConfigurationError, match='seconds must be a finite number of 0 or more'):
+    with pytest.raises(ConfigurationError, match='seconds must be a number of 0 or more'):
         search.tell(trial, 1.0, seconds=seconds)
     assert search.tell(trial, 1.0, seconds=2).seconds == 2
+
+
+@pytest.mark.parametrize('loss', [0.5, -0.0, math.inf, -math.inf, math.nan])
+def test_a_loss_is_recorded_alike_as_a_number_of_any_kind_and_in_a_dict(loss):
+    told = []
+    for result in (loss, np.float64(loss), {'loss': loss}):
+        search = Search({'x': spaces.uniform(0, 1)}, seed=0)
+        trial = search.tell(search.ask(now=1.0), result, seconds=2.0)
+        told.append((trial.state, repr(trial.loss), trial.started, trial.finished, trial.seconds))
+        if not math.isnan(loss):
+            assert list(trial.results.items()) == [('loss', loss)]
+    assert told[0] == told[1] == told[2]
 
 
 def test_two_classes_of_one_name_are_refused():

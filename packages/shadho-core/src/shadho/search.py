@@ -24,7 +24,7 @@ from shadho.forest import Forest, Tree
 from shadho.history import History
 from shadho.options import check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.plugins import Registry
-from shadho.records import DEFAULT_CLASS, ComputeClass, Result, Trial, TrialError, TrialState, as_integer
+from shadho.records import DEFAULT_CLASS, LATEST, ComputeClass, Result, Trial, TrialError, TrialState, as_integer
 from shadho.samplers import Sampler, Suggestion
 from shadho.samplers.grid import combination
 from shadho.scheduling import Policy
@@ -247,8 +247,8 @@ class Search:
     def length(self, tree: Tree) -> float:
         """Return how many trials a tree has: infinitely many, unless grids or `trials_per_tree` end it."""
         grid = tree.grid_leaves
-        whole = self.repeats * math.prod(domain.size for _, domain in grid)
-        own = whole if len(grid) == len(tree) else self.sampler.length(tree)
+        is_whole = len(grid) == len(tree)
+        own = self.repeats * math.prod(domain.size for _, domain in grid) if is_whole else self.sampler.length(tree)
         return own if self.trials_per_tree is None else min(own, self.trials_per_tree)
 
     def _exclude_if_exhausted(self, tree: Tree) -> None:
@@ -297,8 +297,11 @@ class Search:
         """
         number = _trial_number(trial)
         seconds = _check_seconds(seconds)
-        outcome = shadho_worker.outcome(result, self.loss_key)
         started = (self.pending[number].started or 0.0) if number in self.pending else 0.0
+        if type(result) is float and not math.isnan(result):  # mostly: then there is nothing to be read
+            state, results = TrialState.DONE, {self.loss_key: result}
+            return self.record(Result(number, state, result, results, None, started, started + seconds, seconds))
+        outcome = shadho_worker.outcome(result, self.loss_key)
         return self.record(Result.of(number, outcome, started=started, finished=started + seconds, seconds=seconds))
 
     def add(self, params: Any, loss: float | None) -> None:
@@ -467,8 +470,8 @@ def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[
 
 
 def _check_seconds(seconds: float) -> float:
-    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not 0 <= seconds < math.inf:
-        raise ConfigurationError(f'tell(): seconds must be a finite number of 0 or more; got {seconds!r}')
+    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not 0 <= seconds < LATEST:
+        raise ConfigurationError(f'tell(): seconds must be a number of 0 or more, below {LATEST:g}; got {seconds!r}')
     return float(seconds)
 
 

@@ -246,7 +246,7 @@ class Group(Part):
     `decision` says what the forest decided here; `absent` names the parts that are left out.
     """
 
-    __slots__ = ('absent', 'decision', 'parts', 'shape', 'size')
+    __slots__ = ('absent', 'decision', 'decoders', 'parts', 'shape', 'size')
 
     def __init__(
         self,
@@ -260,14 +260,16 @@ class Group(Part):
         self.decision = decision
         self.absent = absent
         self.size = sum([part.size for part in parts.values()])
+        drawn = [part.domain.decode for part in parts.values() if type(part) is Drawn]
+        self.decoders = drawn if len(drawn) == len(parts) else None  # of one that is flat, as most are
 
     def value(self, setting: _Setting, offset: int, path: Path) -> Any:
-        values = {}
-        for key, part in self.parts.items():
-            if type(part) is Drawn:  # most are, and a call less of each is felt
-                values[key] = part.domain.decode(setting.point[offset])
-                offset += 1
-            else:
+        if self.decoders is not None:
+            point = setting.point[offset : offset + self.size]
+            values = dict(zip(self.parts, [decode(u) for decode, u in zip(self.decoders, point)]))
+        else:
+            values = {}
+            for key, part in self.parts.items():
                 values[key] = part.value(setting, offset, (*path, key))
                 offset += part.size
         if self.shape == 'dict':

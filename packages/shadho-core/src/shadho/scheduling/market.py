@@ -37,7 +37,7 @@ _EXPLORED = 0.02
 """The share of every class's time in which all trees run there at least, whatever the market says."""
 
 _FEW = 10
-"""Results of a tree after which three quarters of what it has shown are believed, unless more of its trials still run."""
+"""Results of a tree after which seven eighths of what it has shown are believed, unless more of its trials still run."""
 
 _ALONE = 20
 """Results after which a plan is made anew where there is one tree."""
@@ -346,7 +346,7 @@ class Market(Policy):
         running = np.array([self.history.asked_in(index) for index in self._places]) - counts
         few = min(slots / len(counts), _FEW)
         many = np.maximum(running, few)
-        unknown: Floats = (many / (counts + many)) ** 2
+        unknown: Floats = (many / (counts + many)) ** 3
         return 1 - min(few, 1.0) * unknown  # of many trees hardly any has more than one trial in a wave
 
     def _longest_first(self, seconds: Floats) -> Floats:

@@ -182,7 +182,10 @@ class Uniform(Continuous):
         return self.real or (self.low, self.high)
 
     def decode(self, u: float) -> float:
-        value = _power(self.base, _clamped(self.low + u * (self.high - self.low), self.low, self.high))
+        value = _clamped(self.low + u * (self.high - self.low), self.low, self.high)
+        if self.base is None:
+            return value
+        value = _power(self.base, value)
         return value if self.real is None else _clamped(value, *self.real)
 
     def _quantile(self, value: float) -> float:
