@@ -260,7 +260,7 @@ class Market(Policy):
         known = self._known(wanted)
         budgets = self._budgets(seconds, slots, known, remaining)
         apart = np.clip(1 - known, _EXPLORED, 1 - _EXPLORED)
-        explored = apart[:, None] * _spread(budgets, seconds, slots)
+        explored = apart[:, None] * _spread(budgets, np.isfinite(seconds), slots)
         market = equilibrium(
             (1 - apart) * budgets, seconds, slots - explored.sum(axis=0), bids=self._bids, remaining=remaining,
             tolerance=1e-3 if seconds.size > _LARGE else 1e-4,
@@ -410,11 +410,12 @@ def _have_less(classes: Sequence[ComputeClass]) -> npt.NDArray[np.bool_]:
     return lacking
 
 
-def _spread(budgets: Floats, seconds: Floats, slots: Floats) -> Floats:
-    """Return the slots that each tree has where every class is divided by budgets alone: shape (trees, classes)."""
-    able = budgets[:, None] * np.isfinite(seconds)
-    sums = able.sum(axis=0)
-    spread: Floats = able / np.where(sums > 0, sums, 1.0) * slots
+def _spread(budgets: Floats, fits: npt.NDArray[np.bool_], slots: Floats) -> Floats:
+    """Return the slots that each tree has with the same share of every class where it fits: shape (trees, classes)."""
+    reachable = (fits * slots).sum(axis=1)
+    paid = fits * (budgets / np.where(reachable > 0, reachable, 1.0))[:, None]
+    sums = paid.sum(axis=0)
+    spread: Floats = paid / np.where(sums > 0, sums, 1.0) * slots
     return spread
 
 
