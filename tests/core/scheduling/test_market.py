@@ -502,6 +502,31 @@ def test_a_dear_tree_keeps_its_share_of_fast_slots_though_cheap_ones_return_firs
     assert begun('market') > 0.55 * begun('fcfs')
 
 
+@pytest.mark.parametrize(('running', 'low', 'high'), [(0, 0.0, 0.1), (500, 0.3, 0.5)])
+def test_a_tree_is_not_judged_by_its_first_results_while_most_of_its_trials_still_run(running, low, high):
+    policy, history = make(trees(2), sized(20), fairness=1.0)
+    for number in range(60):
+        finish(policy, history, 0, 'a', loss=0.1 + 0.001 * number)
+    for number in range(20):
+        finish(policy, history, 1, 'a', loss=0.5 + 0.001 * number)
+    for _ in range(running):
+        history.ask(1)
+    policy.plan(sized(21), 0.0)
+    assert low <= sum(policy.pick('a', 0.0).index for _ in range(200)) / 200 <= high
+
+
+def test_trees_that_are_known_leave_an_unknown_one_its_share_of_every_class():
+    policy, history = make(trees(3), sized(20, 20), heuristics={}, fairness=1.0)
+    for _ in range(300):  # which puts tree 0 on the first class, tree 1 on the second
+        for tree, own, seconds in ((0, 'a', 1.0), (0, 'b', 8.0), (1, 'a', 1.0), (1, 'b', 1.0)):
+            finish(policy, history, tree, own, seconds)
+    policy.plan(sized(20, 21), 0.0)
+    policy.pick('a', 0.0)
+    on_a, on_b = (dict(plan.trees) for plan in policy.placement)
+    assert on_a[0] > 0.6 and on_b[1] > 0.6
+    assert on_a[2] > 0.2 and on_b[2] > 0.2
+
+
 # --- quotas --------------------------------------------------------------------------------------
 
 
