@@ -34,7 +34,7 @@ _LARGE = 20_000
 """Pairs of trees and classes above which a plan need not be as exact, as it takes milliseconds."""
 
 _EXPLORED = 0.02
-"""The share of every class's time in which all trees run there at least, whatever the market says."""
+"""The least share of every budget that is spent on all classes alike, whatever the market says; and the least that it gets."""
 
 _FEW = 10
 """Results of a tree after which seven eighths of what it has shown are believed, unless more of its trials still run."""
@@ -391,7 +391,7 @@ class Market(Policy):
         return None if self._sampler is None else self._sampler.promise(self._trees)
 
     def _describe(self, slots: Floats) -> tuple[ClassPlan, ...]:
-        """Say what is planned, for people."""
+        """Say what is planned, for people: prices are shares of what all slots together are worth."""
         plans = []
         for own, price, shares in zip(self._classes, self._prices, self._shares / slots[:, None]):
             worthy = np.flatnonzero(shares >= 0.005)
