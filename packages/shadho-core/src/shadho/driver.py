@@ -332,7 +332,7 @@ class _Run:
         self.measured = self.now()
         self.unserved: set[str] = set()
         self.running: dict[int, Trial] = {}
-        self.unsent: deque[Trial] = deque()  # the last of them, which the backend has not yet got
+        self.unsent: dict[int, Trial] = {}  # the last of them, which the backend has not yet got
         self.busy: dict[str, int] = {}
         self.attempts: dict[int, int] = {}
         self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
@@ -375,7 +375,7 @@ class _Run:
             for trial in self._fill_slots():
                 self.storage.append(trial)
                 if trial.error is None:
-                    self.unsent.append(trial)
+                    self.unsent[trial.id] = trial
                 else:  # its parameters could not be computed
                     self.storage.append(trial.result())
                     finished.append(trial)
@@ -385,9 +385,10 @@ class _Run:
             finished = []
             if self.stopped:
                 break
-            while self.unsent:
-                self.backend.submit(self.unsent[0])
-                self.registry.notify('shadho_trial_dispatched', trial=self.unsent.popleft())
+            for trial in list(self.unsent.values()):
+                self.backend.submit(trial)
+                del self.unsent[trial.id]
+                self.registry.notify('shadho_trial_dispatched', trial=trial)
             self.notes.note_workers(self.measured)
             for result in self._poll():
                 self.storage.append(result)
@@ -422,10 +423,8 @@ class _Run:
         ahead = 1 + (self.backend.queues_ahead and max(self.paces, default=math.inf) < _SHORT)
         failed = 0
         for compute_class in self.classes:
-            while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead and self._may_start(
-                compute_class.name
-            ):
-                trial = self.search.suggest(compute_class.name, self.now())
+            while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead:
+                trial = self._suggest(compute_class)
                 if trial is None:
                     break
                 if trial.error is None:
@@ -436,6 +435,23 @@ class _Run:
                 yield trial
                 if failed == _MOST_FAILED:  # as when a callback always raises: look at the limits first
                     return
+
+    def _suggest(self, compute_class: ComputeClass) -> Trial | None:
+        """Return what a slot is to run: a trial that waits, a new one, or one that runs and would end sooner there."""
+        name = compute_class.name
+        trial = self.search.suggest(name, self.now()) if self._may_start(name) else None
+        if trial is not None or self.busy.get(name, 0) >= compute_class.slots:
+            return trial
+        straggler = self.search.take_over(name, self.now())
+        if straggler is None:
+            return None
+        log.info(
+            'trial %d would take long yet in %s; it begins anew in %s', straggler.id, straggler.compute_class, name
+        )
+        self.running.pop(straggler.id)
+        self.busy[straggler.compute_class] -= 1
+        self._end(straggler)
+        return self.search.suggest(name, self.now())
 
     def _poll(self) -> Sequence[Result]:
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
@@ -523,17 +539,21 @@ class _Run:
 
     def _cancel_running(self) -> None:
         """End what still runs, and note how long the search was active."""
-        unsent = {trial.id for trial in self.unsent}
         for trial in list(self.running.values()):
-            if trial.id not in unsent:
-                self.backend.cancel(trial)
-            now = self.now()
-            self.storage.append(Result(trial.id, TrialState.CANCELLED, started=trial.started or now, finished=now))
+            self._end(trial)
             self.search.cancel(trial)
         self.storage.flush()
         uses = {name: [use.slot_seconds, use.busy_seconds] for name, use in self.uses.items()}
         self.storage.update(elapsed=self.now(), stopped=self.stopped, uses=uses)
         self.notes.clear()
+
+    def _end(self, trial: Trial) -> None:
+        """End a trial that the backend may have, and note that."""
+        if self.unsent.pop(trial.id, None) is None:
+            self.backend.cancel(trial)
+        now = self.now()
+        started = now if trial.started is None else trial.started
+        self.storage.append(Result(trial.id, TrialState.CANCELLED, started=started, finished=now))
 
     def _result(self) -> SearchResult:
         search = self.search

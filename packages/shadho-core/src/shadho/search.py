@@ -362,11 +362,28 @@ class Search:
 
     def cancel(self, trial: Trial) -> None:
         """Take back a trial that will not be told; the search suggests it again when it goes on."""
+        self._take_back(trial, trial.compute_class)
+
+    def take_over(self, compute_class: str, now: float) -> Trial | None:
+        """Take back a running trial of another class, to be begun anew in a slot of this one that would stay idle.
+
+        Returns
+        -------
+        Trial or None
+            What must be ended where it runs, and is the next suggestion for this class; None when the policy leaves
+            the slot idle.
+        """
+        trial = self.policy.straggler(compute_class, now)
+        if trial is not None:
+            self._take_back(trial, compute_class)
+        return trial
+
+    def _take_back(self, trial: Trial, compute_class: str) -> None:
         self.pending.pop(trial.id, None)
         suggestion = self._suggestions.pop(trial.id, None)
         if suggestion is not None:
             self.sampler.forget(suggestion)
-            self._again.setdefault(trial.compute_class, deque()).append(trial)
+            self._again.setdefault(compute_class, deque()).append(trial)
 
     def _to_run_again(self, compute_class: str) -> deque[Trial]:
         """Return the trials that are to be run again in a class: its own, as they may not fit elsewhere, or orphans."""

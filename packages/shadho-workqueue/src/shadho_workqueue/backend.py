@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -87,9 +88,13 @@ class _Group:
 
 @attrs.define
 class _Task:
-    """A trial that the backend has: in the engine with a group, or waiting without; `seen` to run at some time first."""
+    """An attempt at a trial: in the engine with a group, or waiting without; `seen` to run at some time first.
+
+    The engine knows it by its `number`: what it still says of an attempt that was cancelled is not of the next one.
+    """
 
     trial: Trial
+    number: int
     submitted: float
     params: str = ''
     group: str | None = None
@@ -202,6 +207,8 @@ class WorkQueue(Backend):
         self._classes: list[ComputeClass] = []
         self._class_by_hardware: dict[str, ComputeClass] = {}
         self._tasks: dict[int, _Task] = {}
+        self._attempts: dict[int, int] = {}  # trials, by the numbers that the engine knows them by
+        self._numbers = itertools.count()
         self._waiting: dict[str, deque[int]] = {}
         self._inside: Counter[str] = Counter()  # trials that the engine has, by their class
         self._busy: Counter[str] = Counter()  # and by their group
@@ -333,7 +340,7 @@ class WorkQueue(Backend):
             own.seen = now if own.seen is None else own.seen
             if now > own.seen + limit:
                 text = f'the trial outlived its trial_timeout of {timeout:g} s, and its worker did not end it'
-                self._engine.send(do='cancel', trial=trial)
+                self._engine.send(do='cancel', attempt=own.number)
                 failed = TrialError('timeout', text)
                 self._ended_early.append(self._ended(trial, TrialState.FAILED, host, failed))
 
@@ -395,9 +402,10 @@ class WorkQueue(Backend):
     # --- trials ------------------------------------------------------------------------------
 
     def submit(self, trial: Trial) -> None:
-        self._tasks[trial.id] = _Task(trial, self.now())
+        self._tasks[trial.id] = own = _Task(trial, next(self._numbers), self.now())
+        self._attempts[own.number] = trial.id
         try:
-            self._tasks[trial.id].params = self._sendable(trial.params)
+            own.params = self._sendable(trial.params)
         except (TypeError, ValueError) as error:
             failed = TrialError('exception', f'the folder of the trial could not be filled: {error}')
             self._ended_early.append(self._ended(trial.id, TrialState.FAILED, '', failed))
@@ -464,26 +472,28 @@ class WorkQueue(Backend):
             'files': [*self._inputs, *(_RUNNER if group.feature is None else ())],
             'buffers': [(json.dumps(request), REQUEST)],
             'outputs': [
-                (str(self._incoming / str(trial.id) / name), name)
+                (str(self._incoming / str(own.number) / name), name)
                 for name in map(files.output_name, range(len(self._outputs)))
             ],
         }
-        self._engine.send(do='submit', trial=trial.id, group=group.key, asked=task)
+        self._engine.send(do='submit', attempt=own.number, group=group.key, asked=task)
 
     def cancel(self, trial: Trial) -> None:
-        if trial.id not in self._tasks:
+        own = self._tasks.get(trial.id)
+        if own is None:
             return
-        if self._tasks[trial.id].group is None:
+        if own.group is None:
             self._waiting[trial.compute_class].remove(trial.id)
         elif self._engine is not None:
-            self._engine.send(do='cancel', trial=trial.id)
+            self._engine.send(do='cancel', attempt=own.number)
         self._forget(trial.id)
 
     def _forget(self, trial: int) -> _Task:
         """Take a trial off the books."""
         own = self._tasks.pop(trial)
+        del self._attempts[own.number]
         if self._outputs:
-            shutil.rmtree(self._incoming / str(trial), ignore_errors=True)
+            shutil.rmtree(self._incoming / str(own.number), ignore_errors=True)
         if own.group is not None:
             self._inside[own.trial.compute_class] -= 1
             self._busy[own.group] -= 1
@@ -495,13 +505,13 @@ class WorkQueue(Backend):
         for message in self._engine.wait(0.0 if results else timeout):
             if message['say'] == 'workers':
                 self._regroup(read_workers(message['workers']))
-            elif message['trial'] in self._tasks:
-                results.append(self._result(message))
+            elif message['attempt'] in self._attempts:
+                results.append(self._result(self._attempts[message['attempt']], message))
         self._fill_engine()
         return results
 
-    def _result(self, message: Mapping[str, Any]) -> Result:
-        trial, host = message['trial'], message['host']
+    def _result(self, trial: int, message: Mapping[str, Any]) -> Result:
+        host = message['host']
         if message['say'] == 'lost':
             return self._lost(trial, host)
         if message['say'] == 'back':
@@ -544,7 +554,9 @@ class WorkQueue(Backend):
         if not self._outputs:
             return ''
         folder, known = self._incoming, archives if isinstance(archives, list) else ()
-        return files.take_outputs(folder / str(trial), folder.parent / str(trial), self._outputs, known)
+        return files.take_outputs(
+            folder / str(self._tasks[trial].number), folder.parent / str(trial), self._outputs, known
+        )
 
     def _lost(self, trial: int, host: str) -> Result:
         """A trial whose worker has gone: the one that ran it when the manager last told of its workers."""

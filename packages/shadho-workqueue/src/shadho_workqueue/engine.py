@@ -91,7 +91,7 @@ class Engine:
         self.send(do='wait', seen=self._seen)
         message = self._next(timeout)
         while message is not None:
-            self._seen += message['say'] in ('done', 'lost')
+            self._seen += message['say'] != 'workers'
             yield message
             message = self._next(0.0)
 

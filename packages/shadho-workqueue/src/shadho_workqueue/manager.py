@@ -42,8 +42,8 @@ class Manager:
         self.inbox = inbox
         self.outbox = outbox
         self.wq = load()
-        self.tasks: Any = {}  # by the driver's number of the trial
-        self.trials: Any = {}  # the other way round: by the engine's number of the task
+        self.tasks: Any = {}  # by the driver's number of the attempt at a trial
+        self.attempts: Any = {}  # the other way round: by the engine's number of the task
         self.told = 0  # news of tasks, so far
         self.seen = 0  # news that the driver has answered
         self.looked = 0.0
@@ -115,7 +115,7 @@ class Manager:
         """The driver knows so much of the news, and has nothing more to say."""
         self.seen = seen
 
-    def do_submit(self, trial: Any, group: Any, asked: Any) -> None:
+    def do_submit(self, attempt: Any, group: Any, asked: Any) -> None:
         task = self.wq.Task(asked['command'])
         if asked['feature']:
             task.specify_feature(asked['feature'])
@@ -132,39 +132,39 @@ class Manager:
         task.specify_max_retries(1)
         task._task.try_count = 1  # the engine would try once more, silently, before it counts
         number = self.queue.submit(task)
-        self.tasks[trial] = (task, number, group)
-        self.trials[number] = trial
+        self.tasks[attempt] = (task, number, group)
+        self.attempts[number] = attempt
 
-    def do_cancel(self, trial: Any) -> None:
-        if trial in self.tasks:
-            _, number, _ = self.tasks.pop(trial)
-            del self.trials[number]
+    def do_cancel(self, attempt: Any) -> None:
+        if attempt in self.tasks:
+            _, number, _ = self.tasks.pop(attempt)
+            del self.attempts[number]
             self.queue.cancel_by_taskid(number)
             self.queue._task_table.pop(number, None)  # which the bindings forget
 
     def do_gone(self, group: Any) -> None:
         """No worker of this group is left: what waits for one goes back."""
-        for trial, (_, number, wanted) in list(self.tasks.items()):
+        for attempt, (_, number, wanted) in list(self.tasks.items()):
             if wanted == group and self.queue.task_state(number) == self.wq.WORK_QUEUE_TASK_READY:
-                self.do_cancel(trial)
-                self.tell(say='back', trial=trial, host='')
+                self.do_cancel(attempt)
+                self.tell(say='back', attempt=attempt, host='')
 
     def do_close(self, shutdown: Any) -> None:
-        for trial in list(self.tasks):
-            self.do_cancel(trial)
+        for attempt in list(self.tasks):
+            self.do_cancel(attempt)
         if shutdown:
             self.queue.shutdown_workers(0)
         os._exit(0)  # deleting the queue closes connections, which the end of the process does too
 
     def finished(self, task: Any) -> None:
-        trial = self.trials.pop(task.id, None)
-        if trial is None:
+        attempt = self.attempts.pop(task.id, None)
+        if attempt is None:
             return  # cancelled
-        del self.tasks[trial]
+        del self.tasks[attempt]
         if task.result in LOST:
-            self.tell(say='lost', trial=trial, host=task.hostname or '')
+            self.tell(say='lost', attempt=attempt, host=task.hostname or '')
         else:
-            self.tell(say='done', trial=trial, result=task.result, text=task.output or '', host=task.hostname or '')
+            self.tell(say='done', attempt=attempt, result=task.result, text=task.output or '', host=task.hostname or '')
 
     def tell_workers(self) -> None:
         """Tell of connected workers, where the bindings can; else the driver asks through the manager's port."""

@@ -37,7 +37,7 @@ class PlainDisplay:
 
     def __init__(self, interval: float = 10.0) -> None:
         self.interval = interval
-        self.running: Counter[str] = Counter()
+        self.running: dict[int, str] = {}  # the class of each trial
         self.finished: Counter[TrialState] = Counter()
         self.per_class: Counter[str] = Counter()
         self.recent: deque[tuple[float, str]] = deque(maxlen=200)
@@ -64,11 +64,11 @@ class PlainDisplay:
 
     @hookimpl
     def shadho_trial_dispatched(self, trial: Trial) -> None:
-        self.running[trial.compute_class] += 1
+        self.running[trial.id] = trial.compute_class  # perhaps not for the first time
 
     @hookimpl
     def shadho_trial_finished(self, trial: Trial) -> None:
-        self.running[trial.compute_class] -= 1
+        self.running.pop(trial.id, None)
         self.finished[trial.state] += 1
         self.per_class[trial.compute_class] += 1
         self.recent.append((self.info.now(), trial.compute_class))
@@ -108,7 +108,7 @@ class PlainDisplay:
         """Say how many trials are finished, failed and running; those of earlier runs count as finished."""
         total = self.recorded + sum(self.finished.values())
         failed = self.info.failed + self.finished[TrialState.FAILED]
-        return format_counts(total, failed, sum(self.running.values()), self.info.limit)
+        return format_counts(total, failed, len(self.running), self.info.limit)
 
     def rate(self) -> float:
         """Return trials per second, of late."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -97,9 +98,9 @@ class PanelDisplay(PlainDisplay):
             if self.plans:
                 table.add_column('+1 slot', justify='right', no_wrap=True)
             table.add_column('trees by their time' if self.plans else 'hardware', overflow='ellipsis', no_wrap=True)
-        rates = self.rates()
+        rates, running = self.rates(), Counter(self.running.values())
         for own in self.classes[: self.CLASSES]:
-            busy = f'{self.running[own.name]}/{own.slots}'
+            busy = f'{running[own.name]}/{own.slots}'
             row = [own.name, busy, f'{self.per_class[own.name]:,}']
             plan = self.plans.get(own.name)
             row += [describe_rate(rates.get(own.name, 0.0), of='')]

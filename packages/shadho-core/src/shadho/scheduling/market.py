@@ -22,6 +22,7 @@ from shadho.scheduling.equilibrium import equilibrium
 from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
 from shadho.scheduling.promise import Promise
 from shadho.scheduling.runtime import INFEASIBLE, UNFIT, RuntimeModel
+from shadho.scheduling.stragglers import Stragglers
 
 __all__ = ['Forecast', 'Market']
 
@@ -93,6 +94,9 @@ class Market(Policy):
         ``{'promise': 1.5}``. An empty mapping means equal priorities.
     floor : float, default 0.05
         The share of the whole budget that is divided evenly, whatever the priorities: no tree starves.
+    restart_stragglers : bool, default True
+        When a slot has nothing to do, as at the end of a search: whether a trial that runs in another class, and would
+        take at least twice as long there yet, is ended and begun anew in that slot.
     sampler : Sampler, optional
         Asked first for the promise of trees (`Sampler.promise`).
     trials_per_tree : int, optional
@@ -115,6 +119,7 @@ class Market(Policy):
         fairness: float = 0.75,
         heuristics: Mapping[Any, float] | None = None,
         floor: float = 0.05,
+        restart_stragglers: bool = True,
         sampler: Sampler | None = None,
         trials_per_tree: int | None = None,
     ) -> None:
@@ -123,6 +128,11 @@ class Market(Policy):
         self.floor = _check_share('floor', floor)
         self.heuristics = {Promise(): 1.5} if heuristics is None else _check_heuristics(heuristics)
         self.runtime = RuntimeModel(lambda tree: complexity(forest.tree(tree)))
+        if not isinstance(restart_stragglers, bool):
+            raise ConfigurationError(
+                f"policy='market': restart_stragglers must be True or False; got {restart_stragglers!r}"
+            )
+        self._stragglers = Stragglers(self.runtime, history) if restart_stragglers else None
         self._sampler = sampler
         self._quota = trials_per_tree
         self._active = ActiveTrees(forest, seed=seed)
@@ -165,6 +175,11 @@ class Market(Policy):
         place = int(np.argmax(np.where(may_run, self._credits[column], -np.inf)))
         self._charge(column, place)
         return self._trees[place]
+
+    def straggler(self, compute_class: str, now: float) -> Trial | None:
+        if self._stragglers is None or len(self._classes) < 2:
+            return None
+        return self._stragglers.take(compute_class, self._classes, now)
 
     def adopt(self, tree: Tree, compute_class: str, now: float) -> None:
         if compute_class not in {own.name for own in self._classes}:

@@ -91,6 +91,14 @@ class Policy(ABC):
         `loss` is in the direction that is minimised; nan when the trial failed.
         """
 
+    def straggler(self, compute_class: str, now: float) -> Trial | None:
+        """Return a running trial of another class that a slot of this one, which would stay idle, is to begin anew.
+
+        None, which is the default, leaves the slot idle. The trial is ended where it runs, and what it has done so far
+        is lost; each trial should be named once at most.
+        """
+        return None
+
     @abstractmethod
     def exclude(self, tree: Tree) -> None:
         """Never pick this tree again: its sampler has nothing left to suggest."""

@@ -197,6 +197,42 @@ class RuntimeModel:
         columns = [self._columns[own.compute_class] for own in running]
         return rows, columns, [0.0 if own.started is None else now - own.started - _SLACK for own in running]
 
+    def remaining(self, running: Sequence[Trial], classes: Sequence[str], now: float) -> tuple[Floats, Floats]:
+        """Return how long trials that run are expected to go on, and to take when begun anew elsewhere.
+
+        Parameters
+        ----------
+        running : sequence of Trial
+        classes : sequence of str
+            Those of the trials must be among them.
+        now : float
+            Seconds, on the clock by which the trials were started.
+
+        Returns
+        -------
+        left : array, shape (trials,)
+            Seconds; 0 where nothing can be said.
+        anew : array, shape (trials, classes)
+            Seconds; inf where no trial of the tree has finished yet, or one did not fit.
+        """
+        from scipy.special import log_ndtr
+
+        places = {tree: place for place, tree in enumerate(dict.fromkeys(own.tree for own in running))}
+        trees, row = list(places), [places[own.tree] for own in running]
+        expected = self.predict(trees, classes, running, now)
+        here = expected[row, [classes.index(own.compute_class) for own in running]]
+        is_known = np.isfinite(here)
+        here = np.where(is_known, here, 1.0)
+        elapsed = np.array([max(now - (own.started or 0.0), _SHORTEST) for own in running])
+        # The mean of a lognormal distribution, given that it is above what has elapsed.
+        width = math.sqrt(self._spread())
+        z = (np.log(elapsed / here) + width**2 / 2) / width
+        total = here * np.exp(log_ndtr(width - z) - log_ndtr(-z))
+        total = np.where(np.isfinite(total), np.maximum(total, elapsed), elapsed)
+        fits = self.is_proven(trees, classes) & (self.failures(trees, classes) == 0)
+        anew = np.where(fits, expected, np.inf)[row] * (total / here)[:, None]
+        return np.where(is_known, total - elapsed, 0.0), anew
+
     def unlucky(self) -> float:
         """Return how many times its mean a trial may well take: the ninth decile, were seconds lognormal."""
         spread = self._spread()

@@ -153,6 +153,14 @@ class BackendSuite(ABC):
             assert [result.loss for result in run.collect(1)] == [2.0]
             assert list(run.backend.poll(0.0)) == []
 
+    def test_a_cancelled_trial_can_be_begun_anew(self) -> None:
+        with self._open(lambda params: params['x']) as run:
+            trial = run.submit({'x': 1.0})
+            run.cancel(trial)
+            run.begin(trial)
+            assert [(result.trial, result.loss) for result in run.collect(1)] == [(trial.id, 1.0)]
+            assert list(run.backend.poll(0.0)) == []
+
     def test_polling_without_trials_returns_nothing(self) -> None:
         with self._open(lambda params: 1.0) as run:
             assert list(run.backend.poll(0.0)) == []
@@ -384,6 +392,30 @@ class ConcurrentBackendSuite(BackendSuite):
             after = run.submit()
             assert [result.trial for result in run.collect(1)] == [after.id]
 
+    def test_a_running_trial_that_is_cancelled_and_begun_anew_gives_one_result(self, tmp_path: Path) -> None:
+        with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
+            trial = run.submit()
+            run.wait_until((tmp_path / 'started').exists)
+            (tmp_path / 'started').unlink()
+            run.cancel(trial)
+            run.begin(trial)
+            run.wait_until((tmp_path / 'started').exists)
+            (tmp_path / 'go').touch()
+            assert [result.trial for result in run.collect(1)] == [trial.id]
+            assert list(run.backend.poll(0.1)) == []
+
+    def test_a_trial_that_has_ended_unnoticed_and_is_begun_anew_gives_one_result(self, tmp_path: Path) -> None:
+        with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
+            trial = run.submit()
+            run.wait_until((tmp_path / 'started').exists)
+            (tmp_path / 'go').touch()
+            time.sleep(0.2)  # for the trial to end; were it still running, the outcome must be the same
+            run.cancel(trial)
+            run.begin(trial)
+            assert [result.trial for result in run.collect(1)] == [trial.id]
+            assert run.one().state is TrialState.DONE
+            assert list(run.backend.poll(0.1)) == []
+
     def test_a_trial_that_outlives_its_time_limit_has_failed_or_the_limit_was_refused(self, tmp_path: Path) -> None:
         with self._open_or_refused(Function(_wait_for(tmp_path / 'go')), trial_timeout=0.3) as run:
             if run is None:
@@ -484,9 +516,13 @@ class _Run:
         params = {} if params is None else params
         trial = Trial(self._next, 0, 0, (), params, own.name, own.resources, started=self.backend.now())
         self._next += 1
+        self.begin(trial)
+        return trial
+
+    def begin(self, trial: Trial) -> None:
+        """Start a trial, which may be one that was cancelled."""
         self._running[trial.id] = trial
         self.backend.submit(trial)
-        return trial
 
     def cancel(self, trial: Trial) -> None:
         self.backend.cancel(trial)

@@ -94,6 +94,16 @@ class PolicySuite(ABC):
         search.replan(_ONE)
         assert None not in search.picks(30)
 
+    def test_a_straggler_runs_in_another_class_and_is_named_once_at_most(self, forest: Forest) -> None:
+        search = _Search(self, forest, _CLASSES)
+        search.picks(60)
+        trial = search.begin('4-core')
+        now = 1e6
+        assert search.policy.straggler('4-core', now) is None
+        named = [search.policy.straggler(own.name, now + step) for step in range(3) for own in _CLASSES[:2]]
+        assert all(own is None or own is trial for own in named)
+        assert sum(own is trial for own in named) <= 1
+
     def test_a_search_of_grids_visits_every_combination_once(self) -> None:
         grid = spaces.grid([1, 2, 3])
         space = {'exclusive': True, 'a': {'x': grid}, 'b': {'x': grid, 'y': spaces.grid(['u', 'v'])}, 'c': 0}
@@ -139,6 +149,14 @@ class _Search:
             if tree is not None:
                 self._finish(tree, name)
         return picked
+
+    def begin(self, compute_class: str) -> Trial:
+        """Begin a trial, of the first tree, that does not finish."""
+        tree = self.policy.forest.tree(0)
+        trial = Trial(self.history.asked, tree.index, 0, (0.5,) * len(tree), {}, compute_class, started=0.0)
+        self.history.ask(tree.index)
+        self.history.running[trial.id] = trial
+        return trial
 
     def _finish(self, tree: Tree, compute_class: str) -> None:
         now = self.history.asked
