@@ -144,7 +144,7 @@ def connected(count: int, tasks: int = 1000) -> tuple[float, float, float]:
         return sum(process.cpu_times()[:2])
 
     def submit(number: int) -> None:
-        engine.send(do='submit', trial=number, group='', asked=task)
+        engine.send(do='submit', attempt=number, group='', asked=task)
 
     with workers(lambda _: [program, *options, '127.0.0.1', str(engine.port)], count):
         while len(ask(engine.port, 'benchmark')) < count:

@@ -361,6 +361,22 @@ def test_unequal_slots_can_be_declared_on_one_machine() -> None:
     }
 
 
+def test_an_idle_slot_takes_over_a_trial_that_would_go_on_for_long_in_another_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+
+    def objective(params: Any) -> float:
+        is_slow = os.environ['OMP_NUM_THREADS'] == '1'
+        time.sleep(120.0 if is_slow else 0.02 + 0.2 * params['x'])
+        return float(is_slow)
+
+    classes = [ComputeClass('fast', 1, resources={'cores': 2}), ComputeClass('slow', 1, resources={'cores': 1})]
+    result = run(objective, backend=Local(classes=classes), max_tasks=15, method='random')
+    assert sorted(trial.id for trial in result) == list(range(15))
+    assert {(trial.compute_class, trial.loss) for trial in result} == {('fast', 0.0)}
+
+
 def test_slots_come_from_the_hardware_and_what_a_trial_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('SHADHO_HARDWARE', '{"cores": 3, "memory": 1000}')
     for resources, slots in [({}, 3), ({'cores': 2}, 1), ({'memory': 500}, 2)]:

@@ -78,6 +78,23 @@ def test_declared_classes_take_the_ranks_that_satisfy_them(mpirun: Any) -> None:
     assert placed(job) == {'large': {1, 2}, 'volta': {3}, '1-core 4GiB': {4}}
 
 
+STRAGGLING = """
+def objective(params):
+    is_slow = os.getppid() == int(Path('rank-2').read_text())
+    time.sleep(120.0 if is_slow else 0.02 + 0.2 * params['x'])
+    return {'loss': params['x'], 'place': os.getppid()}
+
+result = Shadho('job', objective, X, 'random', max_tasks=15, seed=1, storage=None, display=False).run()
+assert sorted(own.id for own in result) == list(range(15))
+print(json.dumps([[own.compute_class, own.host.partition(' ')[2], own.results] for own in result]))
+"""
+
+
+def test_an_idle_rank_takes_over_a_trial_that_would_go_on_for_long_on_another(mpirun: Any) -> None:
+    job = mpirun(1, START + STRAGGLING, (1, *having(cores=4, memory=8192)), (1, *having(cores=1, memory=4096)))
+    assert placed(job) == {'4-core 8GiB': {1}}
+
+
 def test_trials_stay_on_the_cores_of_their_rank(mpirun: Any) -> None:
     first, last = usable_cpus()[0], usable_cpus()[-1]
     job = mpirun(1, meet(2), (1, 'taskset', '-c', str(first)), (1, 'taskset', '-c', str(last)))

@@ -92,6 +92,27 @@ def test_commands_run_on_the_workers_of_their_class(staffed: Any, tmp_path: Path
     check_places(result)
 
 
+def test_an_idle_worker_takes_over_a_trial_that_would_go_on_for_long_on_another(staffed: Any) -> None:
+    def objective(params: Any) -> dict[str, Any]:
+        import os
+        import time
+
+        is_slow = any(part.endswith('-slow') for part in os.environ['TMPDIR'].split('/'))
+        time.sleep(120.0 if is_slow else 0.02 + 0.2 * params['x'])
+        return {'loss': params['x'], 'is_slow': is_slow}
+
+    opt = Shadho(
+        'placement', objective, X, 'random', backend=staffed({'name': 'fast', 'cores': 4}, {'name': 'slow', 'cores': 2}),
+        storage=None, seed=0, max_tasks=15, display=False,
+    )  # fmt: skip
+    opt.add_compute_class('fast', 'cores', 4)
+    opt.add_compute_class('slow', 'cores', 2)
+    result = opt.run()
+    assert sorted(trial.id for trial in result) == list(range(15))
+    assert {(trial.compute_class, trial.host, trial.results['is_slow']) for trial in result} == {('fast', 'fast', False)}
+    assert next(own for own in result.classes if own.compute_class.name == 'slow').busy_seconds > 0
+
+
 def test_no_more_trials_of_a_class_run_at_once_than_it_was_given(staffed: Any, tmp_path: Path) -> None:
     def objective(params: Any) -> float:
         import time

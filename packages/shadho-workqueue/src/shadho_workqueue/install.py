@@ -151,7 +151,7 @@ def round_trip(worker: str, timeout: float) -> float:
             process = subprocess.Popen(
                 [worker, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
             )  # fmt: skip
-            engine.send(do='submit', trial=0, group='', asked=_TASK)
+            engine.send(do='submit', attempt=0, group='', asked=_TASK)
             problem = _wait_for_result(engine, begun + timeout)
         except OSError as error:
             raise BackendError(f'{worker} cannot be run: {error}') from None

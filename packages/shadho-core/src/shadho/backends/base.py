@@ -108,7 +108,7 @@ class Backend(ABC):
 
     @abstractmethod
     def cancel(self, trial: Trial) -> None:
-        """End a trial that is running; no Result will come of it."""
+        """End a trial that is running; no Result will come of that attempt. It may be submitted again, also elsewhere."""
 
     @abstractmethod
     def poll(self, timeout: float | None) -> Sequence[Result]:

@@ -95,8 +95,8 @@ class Market(Policy):
     floor : float, default 0.05
         The share of the whole budget that is divided evenly, whatever the priorities: no tree starves.
     restart_stragglers : bool, default True
-        When a slot has nothing to do, as at the end of a search: whether a trial that runs in another class, and would
-        take at least twice as long there yet, is ended and begun anew in that slot.
+        When a slot has nothing to do, as at the end of a search: whether a trial that runs in another class, and would go
+        on there at least half as long again as it takes here, is ended and begun anew in that slot.
     sampler : Sampler, optional
         Asked first for the promise of trees (`Sampler.promise`).
     trials_per_tree : int, optional

@@ -14,8 +14,8 @@ from shadho.scheduling.runtime import RuntimeModel
 
 __all__ = ['Stragglers']
 
-_WORTHWHILE = 2.0
-"""How many times longer a trial must go on than it would take anew: what it has done is lost, and seconds are estimates."""
+_WORTHWHILE = 1.5
+"""How many times as long a trial must go on as it would take anew: what it has done is lost, and seconds are estimates."""
 
 _LEAST = 1.0
 """Seconds that must be gained: a trial's process has to start, too."""
