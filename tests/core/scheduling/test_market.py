@@ -221,6 +221,15 @@ def test_trees_are_placed_where_they_gain_most_and_far_more_is_done():
     assert all(count > 1.4 * per_tree(results['fcfs'])[tree] for tree, count in per_tree(results['market']).items())
 
 
+def test_with_equal_priorities_no_trials_follow_one_that_is_out_for_long_while_others_came_back_elsewhere():
+    begun = Begun()
+    seconds = {**SECONDS, 'net': {'gpu': 10.0, 'cpu': 2000.0}}
+    search(NETS, [GPU, CPU], seconds_of(seconds), timeout=2000, policy_options={'heuristics': {}}, plugins=[begun])
+    pairs = Counter((trial.tree, trial.compute_class) for trial in begun.trials)
+    assert pairs[0, 'cpu'] == 0
+    assert min(pairs[0, 'gpu'], pairs[1, 'cpu']) > 300
+
+
 def test_what_was_learned_is_given_up_when_a_class_turns_out_otherwise():
     # The first trials on the CPU are misleading: later ones take twenty times as long.
     def seconds(params, compute_class):

@@ -201,6 +201,9 @@ class Market(Policy):
         if self._is_doubtful[column] or self._has_failures:
             free = may_run & ~self._blocked(column)
             may_run = free if free.any() or len(self._classes) > 1 else may_run  # a single class never stays idle
+        if not self.heuristics:
+            others = may_run & ~self._is_slow_perhaps(column)
+            may_run = others if others.any() else may_run
         if self._quota is not None:
             may_run &= self._seconds[column] <= max(self._end - now, 0.0) / self._unlucky + self._shortest
         return may_run
@@ -245,6 +248,14 @@ class Market(Policy):
         is_doubtful = ~self._is_proven[column] & (self._is_doubtful[column] | (self._failures[column] > 0))
         blocked: npt.NDArray[np.bool_] = is_doubtful & (self._outstanding[column] >= probes)
         return blocked
+
+    def _is_slow_perhaps(self, column: int) -> npt.NDArray[np.bool_]:
+        """Return the trees whose first trial in a class is out, while others have come back elsewhere.
+
+        Without priorities only the number of trials counts, and such trees would take slots before it is known for how long.
+        """
+        waits: npt.NDArray[np.bool_] = ~self._is_proven[column] & (self._outstanding[column] > 0)
+        return waits & self._is_proven.any(axis=0)
 
     def forecast(self, classes: Sequence[ComputeClass], now: float) -> Forecast:
         """Plan for these classes, and say what is to be expected of them."""
@@ -326,7 +337,7 @@ class Market(Policy):
         self._failures = self.runtime.failures(indices, names).T
         self._has_failures = bool(self._failures.any())
         self._outstanding = np.zeros(self._mix.shape)
-        if not (self._is_doubtful.any() or self._has_failures):
+        if self.heuristics and not (self._is_doubtful.any() or self._has_failures):
             return  # nobody will ask
         for trial in self.history.running.values():
             place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
