@@ -20,7 +20,8 @@ WORKQUEUE = './packages/shadho-workqueue'
 MPI = './packages/shadho-mpi'
 MPICH = 'mpich>=4.3'
 ON_ALL_CORES = ('-n', 'auto')
-"""For tests that wait for nothing; the others share the cores with what they start."""
+SIDE_BY_SIDE = ('tests/core', 'tests/docs', 'tests/faults/fuzz')
+"""Tests that wait for little, and disturb each other as little; the others share the cores with what they start."""
 EXTRAS = (
     'sandbox', 'report', 'dashboard', 'mpi', 'cmaes', 'hyperopt', 'mlflow', 'optuna', 'parquet', 'tensorboard', 'sklearn',
 )  # fmt: skip
@@ -78,8 +79,8 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run('pytest', *session.posargs)
     else:
-        session.run('pytest', *ON_ALL_CORES, 'tests/core')
-        session.run('pytest', '--ignore=tests/core')
+        session.run('pytest', *ON_ALL_CORES, *SIDE_BY_SIDE)
+        session.run('pytest', *(f'--ignore={folder}' for folder in SIDE_BY_SIDE))
 
 
 @nox.session

@@ -411,6 +411,15 @@ Shadho('cell', objective, {'x': spaces.uniform(0, 1)}, max_tasks=8, seed=0, stor
 """
 
 
+def test_where_the_modules_of_notebooks_are_merely_loaded_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ipykernel
+    import IPython
+
+    assert {IPython.__name__, ipykernel.__name__} <= set(sys.modules)
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())
+    assert type(make_display()) is PlainDisplay
+
+
 def test_a_cell_of_a_notebook_shows_the_panel_and_the_summary_in_its_place():
     cell = nbformat.v4.new_code_cell(CELL)
     shown = []

@@ -109,7 +109,9 @@ def test_an_idle_worker_takes_over_a_trial_that_would_go_on_for_long_on_another(
     opt.add_compute_class('slow', 'cores', 2)
     result = opt.run()
     assert sorted(trial.id for trial in result) == list(range(15))
-    assert {(trial.compute_class, trial.host, trial.results['is_slow']) for trial in result} == {('fast', 'fast', False)}
+    assert {(trial.compute_class, trial.host, trial.results['is_slow']) for trial in result} == {
+        ('fast', 'fast', False)
+    }
     assert next(own for own in result.classes if own.compute_class.name == 'slow').busy_seconds > 0
 
 

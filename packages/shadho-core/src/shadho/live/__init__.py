@@ -24,4 +24,7 @@ def make_display() -> PlainDisplay:
 
 
 def _in_notebook() -> bool:
-    return 'ipykernel' in sys.modules
+    """Whether this is the process of a notebook's kernel; libraries may load its modules anywhere."""
+    ipython = sys.modules.get('IPython')
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, 'kernel', None) is not None
