@@ -29,7 +29,7 @@ class Cluster:
         self.classes = classes
         self.history = History()
         self.runtime = RuntimeModel(lambda tree: 0.0)
-        self.stragglers = Stragglers(self.runtime, self.history)
+        self.stragglers = Stragglers(self.history)
         for own in seen:
             for _ in range(10):
                 self.tell(own, SECONDS[own])
@@ -46,7 +46,7 @@ class Cluster:
         return self
 
     def take(self, own, now):
-        found = self.stragglers.take(own, self.classes, now)
+        found = self.stragglers.take(own, self.classes, self.runtime, now)
         return None if found is None else found.id
 
 

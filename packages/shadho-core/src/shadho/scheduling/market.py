@@ -96,7 +96,7 @@ class Market(Policy):
         The share of the whole budget that is divided evenly, whatever the priorities: no tree starves.
     restart_stragglers : bool, default True
         When a slot has nothing to do, as at the end of a search: whether a trial that runs in another class, and would go
-        on there at least half as long again as it takes here, is ended and begun anew in that slot.
+        on there for longer than it takes here, by a fifth at least, is ended and begun anew in that slot.
     sampler : Sampler, optional
         Asked first for the promise of trees (`Sampler.promise`).
     trials_per_tree : int, optional
@@ -132,7 +132,7 @@ class Market(Policy):
             raise ConfigurationError(
                 f"policy='market': restart_stragglers must be True or False; got {restart_stragglers!r}"
             )
-        self._stragglers = Stragglers(self.runtime, history) if restart_stragglers else None
+        self._stragglers = Stragglers(history) if restart_stragglers else None
         self._sampler = sampler
         self._quota = trials_per_tree
         self._active = ActiveTrees(forest, seed=seed)
@@ -179,7 +179,7 @@ class Market(Policy):
     def straggler(self, compute_class: str, now: float) -> Trial | None:
         if self._stragglers is None or len(self._classes) < 2:
             return None
-        return self._stragglers.take(compute_class, self._classes, now)
+        return self._stragglers.take(compute_class, self._classes, self.runtime, now)
 
     def adopt(self, tree: Tree, compute_class: str, now: float) -> None:
         if compute_class not in {own.name for own in self._classes}:

@@ -14,7 +14,7 @@ from shadho.scheduling.runtime import RuntimeModel
 
 __all__ = ['Stragglers']
 
-_WORTHWHILE = 1.5
+_WORTHWHILE = 1.2
 """How many times as long a trial must go on as it would take anew: what it has done is lost, and seconds are estimates."""
 
 _LEAST = 1.0
@@ -36,17 +36,18 @@ class Stragglers:
     those that would end last. Here the first attempt is ended, as two at once might write the same files.
     """
 
-    def __init__(self, runtime: RuntimeModel, history: History) -> None:
-        self._runtime = runtime
+    def __init__(self, history: History) -> None:
         self._history = history
         self._found: Mapping[str, deque[Trial]] = {}
         self._begun_anew: set[int] = set()
         self._next_look = 0.0
 
-    def take(self, compute_class: str, classes: Sequence[ComputeClass], now: float) -> Trial | None:
+    def take(
+        self, compute_class: str, classes: Sequence[ComputeClass], runtime: RuntimeModel, now: float
+    ) -> Trial | None:
         """Return the trial that an idle slot of a class should begin anew, if there is one."""
         if now >= self._next_look:
-            self._look(classes, now)
+            self._look(classes, runtime, now)
         found = self._found.get(compute_class)
         while found:
             trial = found.popleft()
@@ -55,7 +56,7 @@ class Stragglers:
                 return trial
         return None
 
-    def _look(self, classes: Sequence[ComputeClass], now: float) -> None:
+    def _look(self, classes: Sequence[ComputeClass], runtime: RuntimeModel, now: float) -> None:
         """Give each idle slot a trial, those that would end last first, each where it would end soonest."""
         names = [own.name for own in classes]
         running = [trial for trial in self._history.running.values() if trial.compute_class in names]
@@ -68,7 +69,7 @@ class Stragglers:
         running = [trial for trial in running if trial.id not in self._begun_anew]
         if not running or not (idle > 0).any():
             return
-        left, anew = self._runtime.remaining(running, names, now)
+        left, anew = runtime.remaining(running, names, now)
         anew[range(len(running)), [names.index(trial.compute_class) for trial in running]] = np.inf
         gains = _gains(left, np.where(idle > 0, anew, np.inf).min(axis=1))
         for place in np.flatnonzero(gains)[np.argsort(-left[gains], kind='stable')]:
