@@ -232,3 +232,15 @@ def test_an_input_folder_with_names_that_the_engine_garbles_is_refused(tmp_path:
 def test_a_folder_is_an_output_too(run: Any, tmp_path: Path) -> None:
     run('mkdir -p model/layers; echo 1 > model/layers/0; echo 1 > result.json', outputs=['model'])
     assert (tmp_path / 'commands-output' / '0' / 'model' / 'layers' / '0').read_text() == '1\n'
+
+
+def test_a_trial_that_could_not_be_sent_and_was_cancelled_gives_no_result() -> None:
+    opt = Shadho('commands', 'true', {'x': 1.0}, max_tasks=1, backend='workqueue', storage=None, display=False)
+    with opt._backend as backend:
+        backend.open(opt._job())
+        trial = Trial(0, 0, 0, (), {'x': object()}, 'any', started=0.0)
+        backend.submit(trial)
+        backend.cancel(trial)
+        assert list(backend.poll(0.0)) == []
+        backend.submit(trial)
+        assert [(result.trial, result.state) for result in backend.poll(0.0)] == [(0, TrialState.FAILED)]

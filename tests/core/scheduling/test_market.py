@@ -230,6 +230,19 @@ def test_with_equal_priorities_no_trials_follow_one_that_is_out_for_long_while_o
     assert min(pairs[0, 'gpu'], pairs[1, 'cpu']) > 300
 
 
+def test_with_equal_priorities_a_class_that_comes_late_is_not_left_to_the_tree_that_is_known_least():
+    begun = Begun()
+    classes, cluster = [ONLY, ComputeClass('late', 0, {'cores': 4})], {'changes': [(500, 'late', 100)]}
+    search(trees(4), classes, late, cluster=cluster, timeout=505, policy_options={'heuristics': {}}, plugins=[begun])
+    there = Counter(trial.tree for trial in begun.trials if trial.compute_class == 'late')
+    assert sum(there.values()) == 100
+    assert there[3] < 50
+
+
+def late(params, own):
+    return {'tree0': 100.0, 'tree1': 120.0, 'tree2': 150.0, 'tree3': 8000.0}[chosen(params)[0]]
+
+
 def test_what_was_learned_is_given_up_when_a_class_turns_out_otherwise():
     # The first trials on the CPU are misleading: later ones take twenty times as long.
     def seconds(params, compute_class):

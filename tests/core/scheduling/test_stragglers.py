@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from typing import Any
 
 import attrs
@@ -46,7 +48,7 @@ class Cluster:
         return self
 
     def take(self, own, now):
-        found = self.stragglers.take(own, self.classes, self.runtime, now)
+        found = self.stragglers.take(own, self.classes, self.runtime, now, math.inf)
         return None if found is None else found.id
 
 
@@ -109,6 +111,23 @@ def test_a_trial_that_goes_on_far_longer_than_others_is_expected_to_take_long_el
     (late,), ((_, late_anew),) = model.remaining(running, ['slow', 'fast'], 2000.0)
     assert 150 < soon < 250 and 8 < soon_anew < 13
     assert late > 0 and late_anew > 8 * soon_anew
+
+
+def test_a_trial_whose_time_is_nearly_over_is_left_to_its_end():
+    cluster = Cluster().run(('slow', 0.0))
+    assert cluster.stragglers.take('fast', cluster.classes, cluster.runtime, 100.0, 105.0) is None
+    assert cluster.stragglers.take('fast', cluster.classes, cluster.runtime, 102.0, 1e6) is not None
+
+
+def test_a_slow_class_stays_known_as_slow_when_its_trials_are_taken_over():
+    cluster = Cluster([FAST, SLOW], seen=('fast',))
+    cluster.tell('slow', 40.0)  # the one that finished was a short one
+    cluster.run(('slow', 0.0), ('slow', 0.0))
+    before = cluster.runtime.predict([0], ['slow'], cluster.history.running.values(), 300.0)
+    assert [cluster.take('fast', 300.0) for _ in range(2)] == [0, 1]
+    cluster.history.running.clear()
+    assert cluster.runtime.predict([0], ['slow'], [], 400.0) == pytest.approx(before)
+    assert before > 2 * Cluster([FAST, SLOW], seen=('fast', 'slow')).runtime.predict([0], ['fast'])
 
 
 def test_remaining_seconds_are_numbers_whatever_has_elapsed():
@@ -197,6 +216,17 @@ def test_without_a_limit_of_trials_no_slot_idles_and_none_is_begun_anew():
     dispatched = Dispatched()
     result = search(timeout=2000, plugins=[dispatched]).run()
     assert len(dispatched.trials) == len({trial.id for trial in dispatched.trials}) >= len(result)
+
+
+def test_slots_that_idle_for_want_of_trials_that_are_allowed_take_none_over(tmp_path, caplog):
+    classes = [ComputeClass('slow', 4), ComputeClass('fast', 4)]
+    storage = tmp_path / 'search.db'
+    search(Simulated(classes, seconds), storage=storage, max_tasks=40, timeout=5).run()
+    with caplog.at_level(logging.INFO, 'shadho'):
+        result = search(Simulated(classes, seconds), storage=storage, max_tasks=6).run()
+    assert len(result) == 6
+    told = [re.search(r'trial (\d+) would take long yet', record.getMessage()) for record in caplog.records]
+    assert {int(found[1]) for found in told if found} <= {trial.id for trial in result}
 
 
 @pytest.mark.parametrize('given', [1, 'yes', None])

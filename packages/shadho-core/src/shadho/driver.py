@@ -440,9 +440,9 @@ class _Run:
         """Return what a slot is to run: a trial that waits, a new one, or one that runs and would end sooner there."""
         name = compute_class.name
         trial = self.search.suggest(name, self.now()) if self._may_start(name) else None
-        if trial is not None or self.busy.get(name, 0) >= compute_class.slots:
+        if trial is not None or self.busy.get(name, 0) >= compute_class.slots or self.search.waits_for(name):
             return trial
-        straggler = self.search.take_over(name, self.now())
+        straggler = self.search.take_over(name, self.now(), self.config.trial_timeout or math.inf)
         if straggler is None:
             return None
         log.info(

@@ -364,7 +364,7 @@ class Search:
         """Take back a trial that will not be told; the search suggests it again when it goes on."""
         self._take_back(trial, trial.compute_class)
 
-    def take_over(self, compute_class: str, now: float) -> Trial | None:
+    def take_over(self, compute_class: str, now: float, trial_timeout: float = math.inf) -> Trial | None:
         """Take back a running trial of another class, to be begun anew in a slot of this one that would stay idle.
 
         Returns
@@ -373,7 +373,7 @@ class Search:
             What must be ended where it runs, and is the next suggestion for this class; None when the policy leaves
             the slot idle.
         """
-        trial = self.policy.straggler(compute_class, now)
+        trial = self.policy.straggler(compute_class, now, trial_timeout)
         if trial is not None:
             self._take_back(trial, compute_class)
         return trial

@@ -479,6 +479,7 @@ class WorkQueue(Backend):
         self._engine.send(do='submit', attempt=own.number, group=group.key, asked=task)
 
     def cancel(self, trial: Trial) -> None:
+        self._ended_early = [result for result in self._ended_early if result.trial != trial.id]
         own = self._tasks.get(trial.id)
         if own is None:
             return

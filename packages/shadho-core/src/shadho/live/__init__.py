@@ -26,5 +26,5 @@ def make_display() -> PlainDisplay:
 def _in_notebook() -> bool:
     """Whether this is the process of a notebook's kernel; libraries may load its modules anywhere."""
     ipython = sys.modules.get('IPython')
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = getattr(ipython, 'get_ipython', lambda: None)()
     return getattr(shell, 'kernel', None) is not None

@@ -176,10 +176,10 @@ class Market(Policy):
         self._charge(column, place)
         return self._trees[place]
 
-    def straggler(self, compute_class: str, now: float) -> Trial | None:
+    def straggler(self, compute_class: str, now: float, trial_timeout: float = math.inf) -> Trial | None:
         if self._stragglers is None or len(self._classes) < 2:
             return None
-        return self._stragglers.take(compute_class, self._classes, self.runtime, now)
+        return self._stragglers.take(compute_class, self._classes, self.runtime, now, trial_timeout)
 
     def adopt(self, tree: Tree, compute_class: str, now: float) -> None:
         if compute_class not in {own.name for own in self._classes}:
@@ -203,7 +203,7 @@ class Market(Policy):
             may_run = free if free.any() or len(self._classes) > 1 else may_run  # a single class never stays idle
         if not self.heuristics:
             others = may_run & ~self._is_slow_perhaps(column)
-            may_run = others if others.any() else may_run
+            may_run = others if (others & self._is_proven[column]).any() else may_run
         if self._quota is not None:
             may_run &= self._seconds[column] <= max(self._end - now, 0.0) / self._unlucky + self._shortest
         return may_run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -91,11 +92,11 @@ class Policy(ABC):
         `loss` is in the direction that is minimised; nan when the trial failed.
         """
 
-    def straggler(self, compute_class: str, now: float) -> Trial | None:
+    def straggler(self, compute_class: str, now: float, trial_timeout: float = math.inf) -> Trial | None:
         """Return a running trial of another class that a slot of this one, which would stay idle, is to begin anew.
 
         None, which is the default, leaves the slot idle. The trial is ended where it runs, and what it has done so far
-        is lost; each trial should be named once at most.
+        is lost; each trial should be named once at most. `trial_timeout` is after how many seconds a trial is ended in any case.
         """
         return None
 

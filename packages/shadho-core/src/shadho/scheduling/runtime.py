@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from shadho.records import Trial
 from shadho.scheduling.hosts import HostWatch
 
-__all__ = ['INFEASIBLE', 'UNFIT', 'RuntimeModel']
+__all__ = ['INFEASIBLE', 'UNFIT', 'RuntimeModel', 'age']
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,6 +42,9 @@ _SMEARED = 3.0
 
 _NINTH_DECILE = 1.2816
 """Of the standard normal distribution."""
+
+_MOST_CUT_OFF = 100
+"""Trials that were ended where they ran, of which the last ones count, so that the cost does not grow."""
 
 _ROUNDS = 10
 """Rounds of backfitting."""
@@ -90,6 +94,7 @@ class RuntimeModel:
         self._hosts = HostWatch()
         self._asked: tuple[list[int], list[str], tuple[Any, ...]] = ([], [], np.ix_([], []))
         self._finished: dict[str, int] = {}
+        self._cut_off: deque[tuple[int, str, float]] = deque(maxlen=_MOST_CUT_OFF)
 
     # --- learning ----------------------------------------------------------------------------------
 
@@ -154,6 +159,13 @@ class RuntimeModel:
 
     # --- predicting --------------------------------------------------------------------------------
 
+    def cut_off(self, trial: Trial, now: float) -> None:
+        """Keep in mind that a trial was ended here that had not finished, as when it begins anew elsewhere.
+
+        Otherwise only those would be known of a slow class that finished soon.
+        """
+        self._cut_off.append((trial.tree, trial.compute_class, age(trial, now)))
+
     def predict(
         self, trees: Sequence[int], classes: Sequence[str], running: Iterable[Trial] = (), now: float = 0.0
     ) -> Floats:
@@ -188,16 +200,18 @@ class RuntimeModel:
         return feasible
 
     def _elapsed(self, running: Sequence[Trial], now: float) -> tuple[list[int], list[int], list[float]]:
-        """Return rows and columns of the trials that run, and for how long they do."""
-        for tree in {own.tree for own in running}:
+        """Return rows and columns of the trials that run, or did and were ended, and for how long."""
+        own = [(trial.tree, trial.compute_class, age(trial, now)) for trial in running] + list(self._cut_off)
+        for tree in {tree for tree, _, _ in own}:
             self._row(tree)
-        for name in {own.compute_class for own in running}:
+        for name in {name for _, name, _ in own}:
             self._column(name)
-        rows = [self._rows[own.tree] for own in running]
-        columns = [self._columns[own.compute_class] for own in running]
-        return rows, columns, [0.0 if own.started is None else now - own.started - _SLACK for own in running]
+        rows, columns = [self._rows[tree] for tree, _, _ in own], [self._columns[name] for _, name, _ in own]
+        return rows, columns, [seconds - _SLACK for _, _, seconds in own]
 
-    def remaining(self, running: Sequence[Trial], classes: Sequence[str], now: float) -> tuple[Floats, Floats]:
+    def remaining(
+        self, running: Sequence[Trial], classes: Sequence[str], now: float, longest: float = math.inf
+    ) -> tuple[Floats, Floats]:
         """Return how long trials that run are expected to go on, and to take when begun anew elsewhere.
 
         Parameters
@@ -207,6 +221,8 @@ class RuntimeModel:
             Those of the trials must be among them.
         now : float
             Seconds, on the clock by which the trials were started.
+        longest : float, default inf
+            Seconds after which a trial is ended in any case.
 
         Returns
         -------
@@ -223,12 +239,12 @@ class RuntimeModel:
         here = expected[row, [classes.index(own.compute_class) for own in running]]
         is_known = np.isfinite(here)
         here = np.where(is_known, here, 1.0)
-        elapsed = np.array([max(now - (own.started or 0.0), _SHORTEST) for own in running])
+        elapsed = np.array([max(age(own, now), _SHORTEST) for own in running])
         # The mean of a lognormal distribution, given that it is above what has elapsed.
         width = math.sqrt(self._spread())
         z = (np.log(elapsed / here) + width**2 / 2) / width
         total = here * np.exp(log_ndtr(width - z) - log_ndtr(-z))
-        total = np.where(np.isfinite(total), np.maximum(total, elapsed), elapsed)
+        total = np.maximum(np.where(np.isfinite(total), np.minimum(total, longest), 0.0), elapsed)
         fits = self.is_proven(trees, classes) & (self.failures(trees, classes) == 0)
         anew = np.where(fits, expected, np.inf)[row] * (total / here)[:, None]
         return np.where(is_known, total - elapsed, 0.0), anew
@@ -291,6 +307,11 @@ class RuntimeModel:
         pairs = self._pairs(trees, classes)
         failures: Floats = self._unfit[pairs]
         return failures
+
+
+def age(trial: Trial, now: float) -> float:
+    """Return for how many seconds a trial has run."""
+    return 0.0 if trial.started is None else now - trial.started
 
 
 def _overdue(

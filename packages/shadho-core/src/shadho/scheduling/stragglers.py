@@ -10,7 +10,7 @@ import numpy as np
 
 from shadho.history import History
 from shadho.records import ComputeClass, Trial
-from shadho.scheduling.runtime import RuntimeModel
+from shadho.scheduling.runtime import RuntimeModel, age
 
 __all__ = ['Stragglers']
 
@@ -43,33 +43,38 @@ class Stragglers:
         self._next_look = 0.0
 
     def take(
-        self, compute_class: str, classes: Sequence[ComputeClass], runtime: RuntimeModel, now: float
+        self,
+        compute_class: str,
+        classes: Sequence[ComputeClass],
+        runtime: RuntimeModel,
+        now: float,
+        trial_timeout: float,
     ) -> Trial | None:
         """Return the trial that an idle slot of a class should begin anew, if there is one."""
         if now >= self._next_look:
-            self._look(classes, runtime, now)
+            self._look(classes, runtime, now, trial_timeout)
         found = self._found.get(compute_class)
         while found:
             trial = found.popleft()
             if self._history.running.get(trial.id) is trial:
                 self._begun_anew.add(trial.id)
+                runtime.cut_off(trial, now)
                 return trial
         return None
 
-    def _look(self, classes: Sequence[ComputeClass], runtime: RuntimeModel, now: float) -> None:
+    def _look(self, classes: Sequence[ComputeClass], runtime: RuntimeModel, now: float, trial_timeout: float) -> None:
         """Give each idle slot a trial, those that would end last first, each where it would end soonest."""
         names = [own.name for own in classes]
         running = [trial for trial in self._history.running.values() if trial.compute_class in names]
         self._found = {name: deque() for name in names}
-        self._next_look = now + max(
-            1.0, _AGAIN * sum(now - (own.started or 0.0) for own in running) / (len(running) or 1)
-        )
+        ages = [age(trial, now) for trial in running]
+        self._next_look = now + max(1.0, _AGAIN * sum(ages) / (len(ages) or 1))
         busy = Counter(trial.compute_class for trial in running)
         idle = np.array([own.slots - busy[own.name] for own in classes])
         running = [trial for trial in running if trial.id not in self._begun_anew]
         if not running or not (idle > 0).any():
             return
-        left, anew = runtime.remaining(running, names, now)
+        left, anew = runtime.remaining(running, names, now, trial_timeout)
         anew[range(len(running)), [names.index(trial.compute_class) for trial in running]] = np.inf
         gains = _gains(left, np.where(idle > 0, anew, np.inf).min(axis=1))
         for place in np.flatnonzero(gains)[np.argsort(-left[gains], kind='stable')]:

@@ -382,15 +382,21 @@ class ConcurrentBackendSuite(BackendSuite):
             (tmp_path / 'go').touch()
             assert {result.trial for result in run.collect(len(others))} == {trial.id for trial in others}
 
-    def test_a_trial_that_has_ended_unnoticed_can_be_cancelled(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize('anew', [False, True])
+    def test_a_trial_that_has_ended_unnoticed_can_be_cancelled_and_begun_anew(self, tmp_path: Path, anew: bool) -> None:
         with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
             trial = run.submit()
             run.wait_until((tmp_path / 'started').exists)
             (tmp_path / 'go').touch()
             time.sleep(0.2)  # for the trial to end; were it still running, the outcome must be the same
             run.cancel(trial)
-            after = run.submit()
-            assert [result.trial for result in run.collect(1)] == [after.id]
+            if anew:
+                run.begin(trial)
+            else:
+                trial = run.submit()
+            assert [result.trial for result in run.collect(1)] == [trial.id]
+            assert run.one().state is TrialState.DONE
+            assert list(run.backend.poll(0.1)) == []
 
     def test_a_running_trial_that_is_cancelled_and_begun_anew_gives_one_result(self, tmp_path: Path) -> None:
         with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
@@ -402,18 +408,6 @@ class ConcurrentBackendSuite(BackendSuite):
             run.wait_until((tmp_path / 'started').exists)
             (tmp_path / 'go').touch()
             assert [result.trial for result in run.collect(1)] == [trial.id]
-            assert list(run.backend.poll(0.1)) == []
-
-    def test_a_trial_that_has_ended_unnoticed_and_is_begun_anew_gives_one_result(self, tmp_path: Path) -> None:
-        with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
-            trial = run.submit()
-            run.wait_until((tmp_path / 'started').exists)
-            (tmp_path / 'go').touch()
-            time.sleep(0.2)  # for the trial to end; were it still running, the outcome must be the same
-            run.cancel(trial)
-            run.begin(trial)
-            assert [result.trial for result in run.collect(1)] == [trial.id]
-            assert run.one().state is TrialState.DONE
             assert list(run.backend.poll(0.1)) == []
 
     def test_a_trial_that_outlives_its_time_limit_has_failed_or_the_limit_was_refused(self, tmp_path: Path) -> None:
