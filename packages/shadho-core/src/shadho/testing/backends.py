@@ -402,10 +402,8 @@ class ConcurrentBackendSuite(BackendSuite):
         with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
             trial = run.submit()
             run.wait_until((tmp_path / 'started').exists)
-            (tmp_path / 'started').unlink()
             run.cancel(trial)
             run.begin(trial)
-            run.wait_until((tmp_path / 'started').exists)
             (tmp_path / 'go').touch()
             assert [result.trial for result in run.collect(1)] == [trial.id]
             assert list(run.backend.poll(0.1)) == []
