@@ -274,7 +274,7 @@ def test_asking_from_a_forest_of_a_trillion_trees_takes_no_listing() -> None:
 
 def test_asking_passes_over_parameters_that_cannot_be_computed() -> None:
     z = spaces.choice([1, 0])
-    search = Search({'z': z, 'y': spaces.dependent(z, callback=lambda value: 1 / value)}, seed=0)
+    search = Search({'z': z, 'y': spaces.dependent(z, callback=lambda value: 1 / value)}, seed=0, repeats=20)
     assert {search.ask().params['y'] for _ in range(20)} == {1.0}
     assert search.history.states[TrialState.FAILED] > 0
 
@@ -339,3 +339,56 @@ def test_a_log_of_more_trees_than_are_kept_is_restored(policy):
     second = Search(space, 'random', policy=policy, seed=1, trials_per_tree=1)
     second.restore(records)
     assert second.ask().tree not in {record.tree for record in records[::2]}
+
+
+FINITE = {'depth': spaces.randint(1, 5), 'kind': ['p', 'q', 'r']}
+
+
+@pytest.mark.parametrize('method', ['tpe', 'random', 'sobol', 'gp', 'rf', 'cmaes', 'pso', 'hyperopt', 'auto', 'grid'])
+def test_every_setting_of_a_finite_space_is_tried_once_and_then_the_search_is_done(method: str) -> None:
+    search, asked = Search(FINITE, method, seed=0), []
+    while not search.finished:
+        trials = [search.ask() for _ in range(4)]
+        for trial in trials:
+            asked.append(tuple(trial.params.values()))
+            search.tell(trial, math.nan if trial.params['kind'] == 'q' else float(trial.params['depth']))
+    assert len(asked) == len(set(asked)) == 12
+    assert search.ask() is None
+
+
+@pytest.mark.parametrize('policy', ['market', 'ranked', 'fcfs'])
+def test_a_tree_whose_settings_are_all_tried_leaves_the_trials_to_the_others(policy: str) -> None:
+    space = {'exclusive': True, 'knn': {'k': [1, 3, 5]}, 'mean': {}, 'svm': {'C': spaces.uniform(0, 1)}}
+    search, asked = Search(space, policy=policy, seed=0), Counter()
+    for _ in range(30):
+        trial = search.ask()
+        asked[next(iter(trial.params))] += 1
+        search.tell(trial, 1.0 - ('knn' in trial.params))
+    assert asked['knn'] <= 3 and asked['mean'] <= 1
+    assert not search.finished
+
+
+def test_settings_of_grids_and_of_other_choices_are_tried_together() -> None:
+    space = {'seed': spaces.grid([1, 2, 3]), 'depth': spaces.randint(0, 4)}
+    search = Search(space, 'random', seed=0)
+    asked = [(trial.params['seed'], trial.params['depth']) for trial in iter(search.ask, None)]
+    assert len(asked) == len(set(asked)) == 12
+    assert [seed for seed, _ in asked[:3]] != [seed for seed, _ in asked[3:4]] * 3
+
+
+def test_repeats_says_how_often_each_setting_is_tried() -> None:
+    search = Search({'depth': [1, 2, 3]}, 'tpe', seed=0, repeats=2)
+    assert Counter(trial.params['depth'] for trial in iter(search.ask, None)) == {1: 2, 2: 2, 3: 2}
+
+
+def test_a_restored_search_does_not_try_a_setting_again() -> None:
+    search, records = Search(FINITE, seed=0), []
+    for _ in range(8):
+        trial = search.ask()
+        records += [trial, Result(trial.id, TrialState.DONE, 1.0)]
+        search.tell(trial, 1.0)
+    again = Search(FINITE, 'random', seed=5)
+    again.restore(records)
+    asked = [tuple(trial.params.values()) for trial in iter(again.ask, None)]
+    assert len(asked) == 4
+    assert not set(asked) & {tuple(record.params.values()) for record in records if hasattr(record, 'params')}

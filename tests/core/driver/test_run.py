@@ -345,7 +345,7 @@ def test_an_undivided_class_that_nothing_can_serve_is_warned_about(caplog: pytes
 def test_parameters_that_cannot_be_computed_are_a_failed_trial() -> None:
     z = spaces.choice([1, 2, 0, 4])
     space = {'z': z, 'y': spaces.dependent(z, callback=lambda value: 1 / value)}
-    result = search(lambda params: params['y'], space, max_tasks=40, storage='test.db').run()
+    result = search(lambda params: params['y'], space, max_tasks=40, repeats=15, storage='test.db').run()
     trials = list(result)
     assert [trial.id for trial in trials] == list(range(40))
     failed = [trial for trial in trials if trial.error]
@@ -354,7 +354,7 @@ def test_parameters_that_cannot_be_computed_are_a_failed_trial() -> None:
         'the callback of the dependent value at y raised ZeroDivisionError: division by zero; it was called with 0'
     }
     assert all(trial.params is None and trial.state is TrialState.FAILED for trial in failed)
-    assert len(search(lambda params: params['y'], space, max_tasks=50, storage='test.db').run()) == 50
+    assert len(search(lambda params: params['y'], space, max_tasks=50, repeats=15, storage='test.db').run()) == 50
 
 
 def test_a_callback_that_always_raises_ends_at_the_limits_of_the_search() -> None:

@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[3] / 'docs' / 'reference' / 'hooks.md'
 
 def search(*observers, **options):
     own = {'max_tasks': 6, 'seed': 1, 'backend': 'inline', 'storage': None, 'display': False, **options}
-    return Shadho('hooks', lambda params: 1 / params['x'], {'x': [0, 1, 2]}, plugins=observers, **own).run()
+    return Shadho('hooks', lambda params: 1 / params['x'], {'x': [0, 1, 2]}, plugins=observers, repeats=4, **own).run()
 
 
 @pytest.mark.parametrize('hook', HOOKS)

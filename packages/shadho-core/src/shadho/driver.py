@@ -106,7 +106,7 @@ class Shadho:
     grid_points : int, optional
         With ``method='grid'``: quantiles to try of each continuous domain.
     repeats : int, default 1
-        How often every combination of a space of grids is visited.
+        How often each setting is tried in a tree of finitely many settings, which is done after that.
     warm_start : str, Path or Storage, optional
         An earlier search, such as ``'other.db'``, over the same space or one that overlaps: this one learns
         from its results, which are neither counted nor ever the best.

@@ -20,7 +20,7 @@ import numpy as np
 import shadho_worker
 from shadho import plugins
 from shadho.errors import ConfigurationError, ShadhoError, SpaceError
-from shadho.forest import Forest, Tree
+from shadho.forest import Forest, Tree, Visited
 from shadho.history import History
 from shadho.options import check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.plugins import Registry
@@ -55,7 +55,8 @@ class Search:
     grid_points : int, optional
         With ``method='grid'``: quantiles to try of each continuous domain.
     repeats : int, default 1
-        How often every combination is visited, where a tree consists of grid domains only.
+        How often each setting is tried in a tree that has finitely many: one without continuous domains. When all
+        are tried, the tree is done.
     trials_per_tree : int, optional
         So many trials are suggested in every tree, and no more.
     options : mapping, optional
@@ -110,6 +111,7 @@ class Search:
         self.repeats = check_whole('repeats', repeats, 1)
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.history = History()
+        self._visited = Visited(self.repeats)
         self.best: Trial | None = None
         self.pending = self.history.running
         self._again: dict[str, deque[Trial]] = {}  # trials to be run again, by their classes
@@ -224,7 +226,7 @@ class Search:
             suggestion.meta,
             started=now,
         )
-        self.history.ask(tree.index)
+        self._count(tree, point)
         self._exclude_if_exhausted(tree)
         if error is not None:
             trial = attrs.evolve(trial, state=TrialState.FAILED, error=error, finished=now, seconds=0.0)
@@ -241,15 +243,26 @@ class Search:
                 return None
             suggestion = self.sampler.ask(tree)
             if suggestion is not None:
-                return self._on_grid(suggestion)
+                return self._unvisited(self._on_grid(suggestion))
             self._exclude(tree)
 
     def length(self, tree: Tree) -> float:
-        """Return how many trials a tree has: infinitely many, unless grids or `trials_per_tree` end it."""
-        grid = tree.grid_leaves
-        is_whole = len(grid) == len(tree)
-        own = self.repeats * math.prod(domain.size for _, domain in grid) if is_whole else self.sampler.length(tree)
+        """Return how many trials a tree has: infinitely many, unless all settings are tried or `trials_per_tree` ends it."""
+        own = min(self.repeats * tree.size, self.sampler.length(tree))
         return own if self.trials_per_tree is None else min(own, self.trials_per_tree)
+
+    def _count(self, tree: Tree, point: Sequence[float]) -> None:
+        self.history.ask(tree.index)
+        self._visited.add(tree, point)
+
+    def _unvisited(self, suggestion: Suggestion) -> Suggestion:
+        """Replace a setting that was tried as often as it may be; what the sampler noted of it no longer holds then."""
+        tree = suggestion.tree
+        if tree.size == math.inf:
+            return suggestion
+        rng = np.random.default_rng((self.seed, tree.index, self.history.asked_in(tree.index)))
+        point = self._visited.unvisited(tree, suggestion.point, rng)
+        return suggestion if point is suggestion.point else attrs.evolve(suggestion, point=point, meta={})
 
     def _exclude_if_exhausted(self, tree: Tree) -> None:
         if self.history.asked_in(tree.index) >= self.length(tree):
@@ -417,7 +430,7 @@ class Search:
                     is_serial = is_serial and not running
                     if is_serial:
                         self._repeat_pick(tree, record)
-                    self.history.ask(record.tree)
+                    self._count(tree, record.point)
                     if not only_learn:
                         self._exclude_if_exhausted(tree)
                 running[record.id] = record

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 import attrs
+import numpy as np
+import numpy.typing as npt
 
 from shadho.errors import SpaceError
 from shadho.spaces.domains import Discrete, Domain, Kind
 from shadho.spaces.structure import Dependent
 
-__all__ = ['Dimension', 'Leaf', 'Path', 'Tree', 'show_path']
+__all__ = ['Dimension', 'Leaf', 'Path', 'Tree', 'show_path', 'sizes_of', 'snap']
 
 Path = tuple[str | int, ...]
 
@@ -36,6 +39,28 @@ class Dimension:
     size: int | None
     path: Path
     grid: bool = False
+
+
+def sizes_of(dimensions: Sequence[Dimension]) -> npt.NDArray[np.int64]:
+    """Return the number of values of each dimension; 0 for a continuous one."""
+    return np.array([dimension.size or 0 for dimension in dimensions], dtype=np.int64)
+
+
+def snap(points: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return points of the unit cube with discrete coordinates in the middles of their cells.
+
+    Parameters
+    ----------
+    points : array, shape (..., dimensions)
+    sizes : array, shape (dimensions,)
+        Numbers of values; 0 for a continuous coordinate, which stays as it is.
+    """
+    whole = np.flatnonzero(sizes)
+    if len(whole):
+        points = points.copy()
+        counts = sizes[whole]
+        points[..., whole] = (np.clip(np.floor(points[..., whole] * counts), 0, counts - 1) + 0.5) / counts
+    return points
 
 
 @attrs.frozen(eq=False)
@@ -75,6 +100,17 @@ class Tree:
     def dimensions(self) -> tuple[Dimension, ...]:
         """One `Dimension` for each coordinate."""
         return tuple(Dimension(leaf.domain.kind, leaf.domain.size, leaf.path, leaf.domain.grid) for leaf in self.leaves)
+
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """The number of values of each coordinate; 0 for a continuous one."""
+        return sizes_of(self.dimensions)
+
+    @cached_property
+    def size(self) -> float:
+        """How many settings there are: 1 without coordinates, infinitely many with a continuous one."""
+        sizes: list[int] = self.sizes.tolist()
+        return math.prod(sizes) if all(sizes) else math.inf
 
     @cached_property
     def grid_leaves(self) -> tuple[tuple[int, Discrete], ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Dimension, Forest, Tree
+from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
 from shadho.samplers.base import Sampler, Suggestion
 
 __all__ = ['Box', 'BoxSampler']
@@ -46,7 +46,7 @@ class Box(ABC):
         self.dimensions = dimensions
         self.seed = seed
         self.pending: dict[int, Mapping[str, Any]] = {}
-        self._sizes = np.array([dimension.size or 0 for dimension in dimensions])
+        self._sizes = sizes_of(dimensions)
         self._seen: set[bytes] = set()
 
     @abstractmethod
@@ -68,15 +68,10 @@ class Box(ABC):
         """
         for attempt in range(2 * _DRAWS):
             position, notes = self.ask(number, rng) if attempt < _DRAWS else (rng.random(len(self.dimensions)), {})
-            point = self._nearest(position)
+            point = snap(np.clip(position, 0.0, 1.0), self._sizes)
             if not new or point.tobytes() not in self._seen:
                 break
         return point, notes
-
-    def _nearest(self, position: Floats) -> Floats:
-        sizes = np.maximum(self._sizes, 1)
-        cells = np.clip(np.floor(position * sizes), 0, sizes - 1)
-        return np.where(self._sizes > 0, (cells + 0.5) / sizes, np.clip(position, 0.0, 1.0))
 
     def begin(self, number: int, point: Floats, notes: Mapping[str, Any]) -> None:
         """Take a suggestion as pending."""

@@ -42,7 +42,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Dimension, Forest, Tree
+from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
 from shadho.records import as_integer
 from shadho.samplers.learning import LearningSampler, on_one_thread
 
@@ -72,6 +72,12 @@ _BELIEVED = 100
 _LENGTH = (-1.0, 1.0)
 """Mean and deviation of the logarithm of a length scale divided by the square root of the number of dimensions."""
 
+_WARP = (0.0, 2.0)
+"""Mean and deviation of the warp of a number."""
+
+_STRAIGHT = 1e-3
+"""Warps below this are taken for it, as that of 0 is a limit."""
+
 _SIGNAL = (0.0, 1.0)
 """The same of the variance of the function, where that of the losses is 1,"""
 
@@ -80,6 +86,9 @@ _NOISE = (-9.0, 3.0)
 
 _LEAST_NOISE = 1e-6
 """which is at least so large: it keeps matrices well conditioned."""
+
+_HIGHEST = 11.0
+"""Upper bound on a loss above the best one, in distances of the median from it."""
 
 _FARTHEST = 3.0
 """Deviations from the mean that a fit may go."""
@@ -96,7 +105,7 @@ _INCUMBENTS = 5
 _STEPS = (1e-3, 0.3)
 """as far away as that."""
 
-_STARTS = 4
+_STARTS = 2
 """Candidates that are improved by climbing."""
 
 _CLIMB = 50
@@ -156,7 +165,7 @@ class GaussianProcess(LearningSampler):
             return np.empty(0)
         model = self._model([tree])
         if model is None:
-            first: Floats = _middles(self.fill(tree)[None], _sizes(tree.dimensions))[0]
+            first: Floats = snap(self.fill(tree), tree.sizes)
             return first
         return self._best(model, tree, rng)
 
@@ -180,7 +189,7 @@ class GaussianProcess(LearningSampler):
         candidates = own.candidates(rng, _UNIFORM, _NEAR)
         values = own.log_improvement(candidates)
         climbed = [own.climb(candidates[start]) for start in _starts(values, rng)]
-        tried = self._tried(tree)
+        tried = self._asked(tree)
         point: Floats
         for point in [max(climbed, key=lambda one: one[1])[0], *candidates[np.argsort(-values)]]:
             if not (tried == point).all(axis=1).any():
@@ -190,12 +199,12 @@ class GaussianProcess(LearningSampler):
     def _improvement(self, model: _Model, tree: Tree) -> _Improvement:
         return _Improvement(model, tree, self.table.columns_of(tree), self._decided(tree.index))
 
-    def _tried(self, tree: Tree) -> Floats:
+    def _asked(self, tree: Tree) -> Floats:
         """Return the points of a tree that were suggested or told."""
         pending, trees = self.table.pending()
         told = self.table.points[np.equal(self.table.trees, tree.index)]
         points = np.concatenate([told, pending[np.equal(trees, tree.index)]])
-        return _middles(points[:, self.table.columns_of(tree)], _sizes(tree.dimensions))
+        return snap(points[:, self.table.columns_of(tree)], tree.sizes)
 
     # --- the model ---------------------------------------------------------------------------------
 
@@ -284,7 +293,8 @@ def _standardised(losses: Floats) -> Floats:
     """Return losses with mean 0 and variance 1, those above the median compressed, and not finite ones as the worst.
 
     That is log(1 + (y - best) / (median - best)). As a search goes on, the median nears the best one, and what is
-    compressed with it.
+    compressed with it. Losses far above the median, as of trials that diverged, are capped: a few huge ones would
+    take up all of the variance.
     """
     finite = losses[np.isfinite(losses)]
     if not len(finite):
@@ -293,7 +303,8 @@ def _standardised(losses: Floats) -> Floats:
     losses = losses / max(np.abs(losses).max(), np.finfo(float).tiny)
     above = losses - losses.min()
     middle = np.median(above)
-    warped = np.log1p(above / (middle if middle > 0 else max(above.max(), np.finfo(float).tiny)))
+    scale = middle if middle > 0 else max(above.max(), np.finfo(float).tiny)
+    warped = np.log1p(np.minimum(above / scale, _HIGHEST))
     standardised: Floats = (warped - warped.mean()) / max(warped.std(), 1e-12)
     return standardised
 
@@ -311,9 +322,10 @@ class _Data:
 
 @attrs.frozen
 class _Scales:
-    """What is fitted: logarithms of length scales by leaf or decision, and of the variances of function and noise."""
+    """What is fitted: logarithms of length scales by leaf or decision, warps of numbers, logarithms of the variances."""
 
     lengths: Mapping[Any, float]
+    warps: Mapping[Any, float]
     signal: float
     noise: float
 
@@ -338,7 +350,7 @@ class _Embedding:
         known = sorted(np.flatnonzero(is_known.any(axis=0)).tolist(), key=lambda column: repr(dimensions[column].path))
         numbers = [column for column in known if dimensions[column].kind != 'categorical']
         self.numbers = np.array(numbers, dtype=np.intp)
-        self._sizes = _sizes([dimensions[column] for column in numbers])
+        self._sizes = sizes_of([dimensions[column] for column in numbers])
         self._categories = []
         for column in known:
             if dimensions[column].kind == 'categorical':
@@ -360,7 +372,7 @@ class _Embedding:
     def features(self, points: Floats, decisions: Sequence[Mapping[Any, str]]) -> Floats:
         """Return where points are: shape (points, features); of a single tree, its decisions may be given once."""
         numbers = points[:, self.numbers]
-        blocks = [np.nan_to_num(_middles(numbers, self._sizes) - 0.5)]
+        blocks = [np.nan_to_num(snap(numbers, self._sizes) - 0.5)]
         for column, size, values in self._categories:
             cells = _cells(points[:, column], size)
             places = np.minimum(np.searchsorted(values, cells), len(values) - 1)
@@ -375,21 +387,9 @@ class _Embedding:
         lengths = np.array([scales.lengths.get(key, self.middle) for key in self.keys])
         return lengths[self.groups]
 
-
-def _sizes(dimensions: Sequence[Dimension]) -> Integers:
-    """Return the number of values of each coordinate; 0 for a continuous one."""
-    return np.array([dimension.size or 0 for dimension in dimensions], dtype=np.intp)
-
-
-def _middles(points: Floats, sizes: Integers) -> Floats:
-    """Return points with the middles of their cells for discrete coordinates, which are those that have a size."""
-    whole = np.flatnonzero(sizes)
-    if len(whole):
-        points = points.copy()
-        points[:, whole] = (np.minimum(np.floor(points[:, whole] * sizes[whole]), sizes[whole] - 1) + 0.5) / sizes[
-            whole
-        ]
-    return points
+    def warps(self, scales: _Scales) -> Floats:
+        """Return the warp of each number."""
+        return np.array([scales.warps.get(key, _WARP[0]) for key in self.keys[: len(self.numbers)]])
 
 
 def _cells(coordinates: Floats, size: int) -> Floats:
@@ -430,24 +430,50 @@ def _squares(one: Floats, other: Floats) -> Floats:
     return squares
 
 
+def _warped(coordinates: Floats, warps: Floats) -> Floats:
+    """Return w(x) = log(1 + (e^t - 1) x) / t, which stretches coordinates of the unit cube near 0, or for t < 0 near 1.
+
+    It maps 0 to 0 and 1 to 1, and is the identity for t = 0. A range that should have been logarithmic becomes so.
+
+    Parameters
+    ----------
+    coordinates : array, shape (..., numbers)
+    warps : array, shape (numbers,)
+        t of each.
+    """
+    bent = np.where(np.abs(warps) < _STRAIGHT, _STRAIGHT, warps)
+    warped: Floats = np.log1p(np.expm1(bent) * coordinates) / bent
+    return warped
+
+
+def _warp_slopes(coordinates: Floats, warps: Floats) -> tuple[Floats, Floats]:
+    """Return the derivatives of `_warped` by the coordinates and by the warps."""
+    bent = np.where(np.abs(warps) < _STRAIGHT, _STRAIGHT, warps)
+    rise = np.expm1(bent)
+    inner = 1.0 + rise * coordinates
+    return rise / (bent * inner), ((rise + 1.0) * coordinates / inner - np.log1p(rise * coordinates) / bent) / bent
+
+
 def _fit(data: _Data, start: _Scales | None) -> _Scales:
     """Return the scales that are most likely a posteriori."""
     from scipy.optimize import minimize
 
-    keys = data.embedding.keys
-    middle = np.array([data.embedding.middle] * len(keys) + [_SIGNAL[0], _NOISE[0]])
-    spread = np.array([_LENGTH[1]] * len(keys) + [_SIGNAL[1], _NOISE[1]])
+    keys, numbers = data.embedding.keys, len(data.embedding.numbers)
+    middle = np.array([data.embedding.middle] * len(keys) + [_WARP[0]] * numbers + [_SIGNAL[0], _NOISE[0]])
+    spread = np.array([_LENGTH[1]] * len(keys) + [_WARP[1]] * numbers + [_SIGNAL[1], _NOISE[1]])
     begin = middle
     if start is not None:
         lengths = [start.lengths.get(key, data.embedding.middle) for key in keys]
-        begin = np.array([*lengths, start.signal, start.noise])
+        warps = [start.warps.get(key, _WARP[0]) for key in keys[:numbers]]
+        begin = np.array([*lengths, *warps, start.signal, start.noise])
     lowest, highest = middle - _FARTHEST * spread, middle + _FARTHEST * spread
     lowest[-1] = math.log(_LEAST_NOISE)
     found = minimize(
         _surprise, np.clip(begin, lowest, highest), args=(data, middle, spread), jac=True, method='L-BFGS-B',
         bounds=list(zip(lowest, highest)), options={'maxiter': 60, 'gtol': 1e-2, 'ftol': 1e-6},
-    ).x  # fmt: skip
-    return _Scales(dict(zip(keys, found[:-2].tolist())), float(found[-2]), float(found[-1]))
+    ).x.tolist()  # fmt: skip
+    warps = dict(zip(keys, found[len(keys) : -2]))
+    return _Scales(dict(zip(keys, found[: len(keys)])), warps, found[-2], found[-1])
 
 
 def _surprise(scales: Floats, data: _Data, middle: Floats, spread: Floats) -> tuple[float, Floats]:
@@ -458,9 +484,11 @@ def _surprise(scales: Floats, data: _Data, middle: Floats, spread: Floats) -> tu
     """
     from scipy.linalg import lapack
 
-    groups, losses = data.embedding.groups, data.losses
+    groups, losses, numbers = data.embedding.groups, data.losses, len(data.embedding.numbers)
+    lengths = np.exp(scales[groups])
+    warps = scales[-2 - numbers : -2]
     signal, noise = math.exp(scales[-2]), math.exp(scales[-1])
-    placed = data.features * np.exp(-scales[groups])
+    placed = _placed(data.features, warps, lengths)
     kernel, slope = _matern(_squares(placed, placed))
     covariance = signal * kernel
     np.einsum('ii->i', covariance)[:] += noise
@@ -474,13 +502,22 @@ def _surprise(scales: Floats, data: _Data, middle: Floats, spread: Floats) -> tu
     pull = np.outer(weights, weights) - inverse
     gradient = np.empty(len(scales))
     pairs = pull * slope * signal
-    # sum_ij pairs_ij (x_i - x_j)^2 / 2, for each feature
-    moments = pairs.sum(axis=1) @ placed**2 - (placed * (pairs @ placed)).sum(axis=0)
-    gradient[:-2] = -np.bincount(groups, moments, len(scales) - 2)
+    by_place = pairs.sum(axis=1)[:, None] * placed - pairs @ placed  # sum_j pairs_ij (x_i - x_j)
+    keys = len(scales) - numbers - 2
+    gradient[:keys] = -np.bincount(groups, (by_place * placed).sum(axis=0), keys)
+    _, by_warp = _warp_slopes(data.features[:, :numbers] + 0.5, warps)
+    gradient[keys:-2] = (by_place[:, :numbers] * by_warp / lengths[:numbers]).sum(axis=0)
     gradient[-2] = -0.5 * signal * (pull * kernel).sum()
     gradient[-1] = -0.5 * noise * np.trace(pull)
     away = (scales - middle) / spread
     return surprise + 0.5 * away @ away, gradient + away / spread
+
+
+def _placed(features: Floats, warps: Floats, lengths: Floats) -> Floats:
+    """Return warped features in units of the length scales; the first ones are numbers, of which each has a warp."""
+    numbers = len(warps)
+    warped = np.hstack([_warped(features[:, :numbers] + 0.5, warps), features[:, numbers:]])
+    return warped / lengths
 
 
 class _Model:
@@ -490,7 +527,7 @@ class _Model:
     ----------
     data : _Data
     best : float
-        The least of the losses, believed ones included.
+        The least of the expected losses at the known points, believed ones included: without noise, the least loss.
     believed : int
         Number of points that are taken to have the expected losses.
     """
@@ -505,7 +542,8 @@ class _Model:
         self.believed = len(losses) - len(data.losses)
         self._signal = math.exp(scales.signal)
         self.lengths = np.exp(data.embedding.log_lengths(scales))
-        self._placed = features / self.lengths
+        self._warps = data.embedding.warps(scales)
+        self._placed = self._place(features)
         covariance = self._signal * _matern(_squares(self._placed, self._placed))[0]
         np.einsum('ii->i', covariance)[:] += math.exp(scales.noise)
         lower, _ = lapack.dpotrf(covariance, lower=1)
@@ -515,7 +553,10 @@ class _Model:
         self._mean = float(ones @ white / (ones @ ones + 1.0))
         self._weights = (white - self._mean * ones) @ self._whitening
         self._features, self._losses = features, losses
-        self.best = float(losses.min())
+        self.best = float((losses - math.exp(scales.noise) * self._weights).min())
+
+    def _place(self, features: Floats) -> Floats:
+        return _placed(features, self._warps, self.lengths)
 
     def believing(self, features: Floats) -> _Model:
         """Return the model that also takes the expected losses at some points for true."""
@@ -525,7 +566,7 @@ class _Model:
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Return mean and variance at some points."""
-        kernel = self._signal * _matern(_squares(features / self.lengths, self._placed))[0]
+        kernel = self._signal * _matern(_squares(self._place(features), self._placed))[0]
         white = self._whitening @ kernel.T
         variance = self._signal - (white * white).sum(axis=0)
         return self._mean + kernel @ self._weights, np.maximum(variance, _LEAST_VARIANCE)
@@ -541,7 +582,7 @@ class _Model:
         """Return the same at one point, and its gradient by the features."""
         from scipy.special import log_ndtr
 
-        away = self._placed - features / self.lengths
+        away = self._placed - self._place(features[None])
         kernel, slope = _matern((away * away).sum(axis=1))
         kernel, slope = self._signal * kernel, self._signal * slope
         white = self._whitening @ kernel
@@ -552,7 +593,10 @@ class _Model:
         rise = math.exp(log_ndtr(better) - log_h)  # the derivative of log h
         by_mean, by_variance = -rise / deviation, 0.5 * (1.0 - rise * better) / variance
         pulls = (by_mean * self._weights - 2.0 * by_variance * (white @ self._whitening)) * slope
-        return log_h + math.log(deviation), pulls @ away / self.lengths
+        gradient = pulls @ away / self.lengths
+        numbers = len(self._warps)
+        gradient[:numbers] *= _warp_slopes(features[:numbers] + 0.5, self._warps)[0]
+        return log_h + math.log(deviation), gradient
 
 
 def _log_h(better: Floats) -> Floats:
@@ -578,7 +622,7 @@ class _Improvement:
     def __init__(self, model: _Model, tree: Tree, columns: Integers, decisions: Mapping[Any, str]) -> None:
         self.model, self.tree = model, tree
         self._columns, self._decisions = columns, decisions
-        self._sizes = _sizes(tree.dimensions)
+        self._sizes = tree.sizes
         self._is_category = np.array([dimension.kind == 'categorical' for dimension in tree.dimensions], dtype=bool)
         places = {column: place for place, column in enumerate(model.data.embedding.numbers)}
         self._features = np.array([places.get(column, -1) for column in columns], dtype=np.intp)
@@ -612,11 +656,11 @@ class _Improvement:
         moved = np.clip(1.0 - np.abs(1.0 - np.abs(bases + steps)), 0.0, 1.0)
         moved = np.where(self._is_category, rng.random(bases.shape), moved)
         points = np.concatenate([rng.random((uniform, size)), np.where(moves, moved, bases)])
-        return _middles(points, self._sizes)
+        return snap(points, self._sizes)
 
     def climb(self, point: Floats) -> tuple[Floats, float]:
         """Return a better point and its value: up the gradient, and from value to value of discrete coordinates."""
-        point = _middles(self._ascend(point, self._features >= 0)[None], self._sizes)[0]
+        point = snap(self._ascend(point, self._features >= 0)[None], self._sizes)[0]
         if not self._sizes.any():
             return point, float(self.log_improvement(point[None])[0])
         point = self._step(point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cache, wraps
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Dimension, Forest, Path, Tree
+from shadho.forest import Dimension, Forest, Path, Tree, snap
 from shadho.samplers.base import Sampler, Suggestion
 from shadho.samplers.sobol import Sobol
 
@@ -151,6 +152,7 @@ class LearningSampler(Sampler):
         super().__init__(forest, seed=seed)
         self.table = Table()
         self._next: dict[int, int] = {}
+        self._tried: dict[int, set[bytes]] = {}
         self._design = Sobol(forest, seed=seed)
 
     @abstractmethod
@@ -160,6 +162,18 @@ class LearningSampler(Sampler):
     def fill(self, tree: Tree) -> Floats:
         """Return the next point of a design that fills the tree's cube evenly: for first suggestions."""
         return self._design.point(tree, self._next.get(tree.index, 0))
+
+    def are_new(self, tree: Tree, points: Floats) -> npt.NDArray[np.bool_]:
+        """Say which settings of a finite tree are neither finished nor pending; of others, all are taken to be new.
+
+        Parameters
+        ----------
+        tree : Tree
+        points : array, shape (points, dimensions)
+            In the middles of their cells (`shadho.forest.snap`).
+        """
+        tried = self._tried.get(tree.index, ())
+        return np.array([point.tobytes() not in tried for point in points], dtype=bool)
 
     @on_one_thread
     def ask(self, tree: Tree) -> Suggestion | None:
@@ -172,17 +186,28 @@ class LearningSampler(Sampler):
 
     def tell(self, suggestion: Suggestion, loss: float) -> None:
         self._count(suggestion)
+        self._try(suggestion)
         self.table.end(suggestion)
         self.table.add(suggestion.tree, suggestion.point, loss)
 
     def forget(self, suggestion: Suggestion) -> None:
         self.table.end(suggestion)
+        self._tried.get(suggestion.tree.index, set()).discard(_key(suggestion))
 
     def adopt(self, suggestion: Suggestion) -> None:
         self._count(suggestion)
         self.table.columns_of(suggestion.tree)
         self.table.begin(suggestion)
+        self._try(suggestion)
+
+    def _try(self, suggestion: Suggestion) -> None:
+        if suggestion.tree.size < math.inf:
+            self._tried.setdefault(suggestion.tree.index, set()).add(_key(suggestion))
 
     def _count(self, suggestion: Suggestion) -> None:
         index = suggestion.tree.index
         self._next[index] = max(self._next.get(index, 0), suggestion.id + 1)
+
+
+def _key(suggestion: Suggestion) -> bytes:
+    return snap(suggestion.point, suggestion.tree.sizes).tobytes()

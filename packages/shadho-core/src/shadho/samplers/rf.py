@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Dimension, Forest, Tree
+from shadho.forest import Dimension, Forest, Tree, snap
 from shadho.records import as_integer
 from shadho.samplers.base import Suggestion
 from shadho.samplers.learning import LearningSampler
@@ -140,7 +140,6 @@ class RandomForest(LearningSampler):
             raise ConfigurationError(f"method='rf': first must be an integer of 1 or more; got {first!r}")
         self.first = number
         self._trees: dict[int, Tree] = {}
-        self._tried: dict[int, set[bytes]] = {}
         self._model: _Model | None = None
         self._modelled: tuple[int, tuple[int, ...], bytes] = (0, (), b'')
 
@@ -153,22 +152,20 @@ class RandomForest(LearningSampler):
         self._remember(suggestion)
 
     def _remember(self, suggestion: Suggestion) -> None:
-        tree = suggestion.tree
-        self._trees[tree.index] = tree
-        self._tried.setdefault(tree.index, set()).add(suggestion.point.tobytes())
+        self._trees[suggestion.tree.index] = suggestion.tree
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
         cube, model = _Cube(tree), self._current_model()
         if model is None:
-            return cube.snapped(self.fill(tree))
+            return snap(self.fill(tree), tree.sizes)
         if not len(tree) or rng.random() < _AT_RANDOM:
             return cube.draw(1, rng).ravel()
         points, values = self._searched(tree, cube, model, rng)
         is_apart = cube.are_apart(points, *model.trials(tree))
         # Equal values are usual: predictions are constant in the cells of the forest.
         order = np.lexsort((rng.random(len(values)), -values))
-        free = (points[place] for place in order[is_apart[order]] if self._is_new(tree, points[place]))
-        point: Floats = next(free, cube.draw(1, rng)[0]).copy()
+        apart = (points[place] for place in order[is_apart[order]])
+        point: Floats = next((one for one in apart if self.are_new(tree, one[None])), cube.draw(1, rng)[0]).copy()
         return point
 
     def promise(self, trees: Sequence[Tree]) -> Floats | None:
@@ -217,10 +214,7 @@ class RandomForest(LearningSampler):
         incumbents = model.incumbents(tree, cube, max(count // 16, 1), rng)
         near = cube.neighbours(incumbents, count // 2 // len(incumbents), rng) if len(incumbents) else incumbents
         points = np.concatenate([near, cube.draw(count - len(near), rng)])
-        return model.rows(tree, points[[self._is_new(tree, point) for point in points]])
-
-    def _is_new(self, tree: Tree, point: Floats) -> bool:
-        return point.tobytes() not in self._tried.get(tree.index, ())
+        return model.rows(tree, points[self.are_new(tree, points)])
 
     # --- the model -----------------------------------------------------------------------------------
 
@@ -258,14 +252,8 @@ class _Cube:
     """The points of a tree's cube: drawn evenly, or next to others; of discrete domains, the middles of cells."""
 
     def __init__(self, tree: Tree) -> None:
-        self.sizes = np.array([dimension.size or 0 for dimension in tree.dimensions])
+        self.sizes = tree.sizes
         self.is_word = np.array([dimension.kind == 'categorical' for dimension in tree.dimensions], dtype=bool)
-
-    def snapped(self, points: Floats) -> Floats:
-        sizes = np.maximum(self.sizes, 1)
-        cells = np.minimum(np.floor(points * sizes), sizes - 1)
-        snapped: Floats = np.where(self.sizes > 0, (cells + 0.5) / sizes, points)
-        return snapped
 
     def are_apart(self, points: Floats, finished: Floats, pending: Floats) -> npt.NDArray[np.bool_]:
         """Say which points are closer to some finished ones than to any pending one."""
@@ -285,7 +273,7 @@ class _Cube:
         return distances
 
     def draw(self, count: int, rng: np.random.Generator) -> Floats:
-        return self.snapped(rng.random((count, len(self.sizes))))
+        return snap(rng.random((count, len(self.sizes))), self.sizes)
 
     def neighbours(self, points: Floats, count: int, rng: np.random.Generator) -> Floats:
         """Return so many points around each, in the order of the points: shape (points x count, dimensions)."""
@@ -301,7 +289,7 @@ class _Cube:
         moved = np.abs(around + steps)  # reflected at both ends
         moved = np.clip(1.0 - np.abs(1.0 - moved), 0.0, 1.0)
         moved = np.where(self.is_word, rng.random(shape), moved)
-        return self.snapped(np.where(is_changed, moved, around))
+        return snap(np.where(is_changed, moved, around), self.sizes)
 
 
 class _Model:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Dimension, Forest, Tree
+from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
 from shadho.records import as_integer
 from shadho.samplers.learning import LearningSampler
 
@@ -35,38 +35,45 @@ __all__ = ['TPE']
 Floats = npt.NDArray[np.float64]
 
 _GOOD = 0.15
-"""The share of trials that are good ones (gamma of Bergstra et al.),"""
+"""gamma: fraction of trials counted as good (Bergstra et al.)."""
 
 _MOST_GOOD = 25
-"""but so many at most."""
+"""Upper bound on the good trials."""
 
 _MOST_OTHERS = 1000
-"""Trials that the density of the others is made of: the cost of a suggestion does not grow for ever."""
+"""Upper bound on the trials in the other density, so that the cost of a suggestion stays bounded."""
 
 _INSTANT = 9
-"""Binary digits of the number of trials up to which they are split anew after each; with more, after a few."""
+"""Binary digits of the number of trials up to which they are split after each result; with more, after several."""
 
 _CANDIDATES = 24
-"""Points drawn from the density of the good ones; more would search the model harder than it deserves."""
+"""Points drawn from the density of the good trials (Optuna and hyperopt draw as many)."""
+
+_DRAWS = 8
+"""How often candidates are drawn until one is new, in a tree of finitely many settings."""
 
 _PRIOR = 0.5
-"""Trials that the prior, which is flat, counts for in each density."""
+"""Weight of the flat prior in each density, in trials."""
 
 _BANDWIDTH = 0.5
-"""Bandwidth, in standard deviations and for a single trial; it shrinks as in Scott's rule."""
+"""Bandwidth of a single trial, in standard deviations; it shrinks as in Scott's rule."""
 
 _SPREAD = 3.0
-"""Trials drawn from the prior that are added when a standard deviation is estimated: so that no few trials
-close to each other make it vanish."""
+"""Trials drawn from the prior that are added when a standard deviation is estimated, so that a few trials close
+to each other do not make it vanish."""
 
 _NARROWEST = 0.02
-"""The smallest bandwidth (magic clipping of Bergstra et al.), in the unit cube."""
+"""Lower bound on a bandwidth in the unit cube (magic clipping of Bergstra et al.)."""
+
+_CELL = 0.5
+"""Lower bound on the bandwidth of an integer, in cells: a narrower kernel never leaves its cell. Of 0.5 and 1, the
+better one on bbob-mixint."""
 
 _BLUR = 0.2
-"""The probability that a kernel of a categorical domain gives away to other values (Aitchison & Aitken 1976)."""
+"""Probability that a categorical kernel gives to the other values (Aitchison & Aitken 1976)."""
 
 _MOST_CELLS = 64
-"""Values of an integer domain up to which its kernels are tables; with more, it is as good as continuous."""
+"""Number of integer values up to which kernels are tables; with more, the domain is treated as continuous."""
 
 _DOUBT = 1.0
 """Trials that every tree is given at first, in the average proportion, when trees are compared."""
@@ -95,11 +102,11 @@ class TPE(LearningSampler):
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
         if len(self.table) < self.first or not len(tree):
-            return self.fill(tree)
+            return snap(self.fill(tree), tree.sizes)
         self._keep_up()
         good, others = self._good, self._others
         if not len(good):
-            return self.fill(tree)
+            return snap(self.fill(tree), tree.sizes)
         columns = self.table.columns_of(tree)
         points = self.table.points
         pending, _ = self.table.pending()
@@ -108,9 +115,23 @@ class TPE(LearningSampler):
         likely = _Density(points[np.ix_(good, columns)], weights * (len(good) / weights.sum()), kinds)
         bad = np.concatenate([points[np.ix_(others, columns)], pending[:, columns]])
         unlikely = _Density(bad, np.ones(len(bad)), kinds)
-        candidates = likely.draw(rng, _CANDIDATES)
+        candidates = self._candidates(tree, likely, rng)
         best: Floats = candidates[np.argmax(likely.logarithm(candidates) - unlikely.logarithm(candidates))]
         return best
+
+    def _candidates(self, tree: Tree, likely: _Density, rng: np.random.Generator) -> Floats:
+        """Draw points from the density of the good trials, new ones where settings can repeat, as long as there are any.
+
+        The good settings of a small tree are soon known: then most of what is drawn was tried already.
+        """
+        for _ in range(_DRAWS if tree.size < math.inf else 1):
+            candidates = likely.draw(rng, _CANDIDATES)
+            are_new = self.are_new(tree, candidates)
+            if are_new.any():
+                return candidates[are_new]
+        anywhere = snap(rng.random((_CANDIDATES, len(tree))), tree.sizes)
+        are_new = self.are_new(tree, anywhere)
+        return anywhere[are_new] if are_new.any() else candidates
 
     def promise(self, trees: Sequence[Tree]) -> Floats | None:
         """Return the expected improvement in each tree, up to a factor, from where the best of all trials lie.
@@ -180,6 +201,8 @@ class _Density:
 
     def __init__(self, points: Floats, weights: Floats, kinds: Sequence[Dimension]) -> None:
         self._points, self._kinds = points, kinds
+        self._sizes = sizes_of(kinds)
+        self._has_cells = (self._sizes > 0) & (self._sizes <= _MOST_CELLS)
         self._known = ~np.isnan(points)
         weights = np.append(weights, _PRIOR)
         self._weights = weights / weights.sum()
@@ -187,7 +210,7 @@ class _Density:
         self._tables = {}
         self._cells = {}
         for column, kind in enumerate(kinds):
-            if kind.size is not None and (kind.kind == 'categorical' or kind.size <= _MOST_CELLS):
+            if kind.size is not None and (kind.kind == 'categorical' or self._has_cells[column]):
                 self._tables[column] = _table(kind, self._widths[column])
                 cells = np.minimum(np.nan_to_num(points[:, column]) * kind.size, kind.size - 1).astype(np.intp)
                 self._cells[column] = np.where(self._known[:, column], cells, kind.size)
@@ -195,7 +218,11 @@ class _Density:
         self._expand()
 
     def _bandwidths(self, weights: Floats) -> Floats:
-        """Return a bandwidth for each coordinate, by Scott's rule for as many dimensions as the tree has."""
+        """Return a bandwidth for each coordinate, by Scott's rule for as many dimensions as the tree has.
+
+        Few trials, of which many have the same value, say little of an integer's others: as in Optuna, its bandwidth is
+        at least 1 / (trials + 2) of the range.
+        """
         known = np.where(self._known, weights[:, None], 0.0)
         total = known.sum(axis=0)
         counts = self._known.sum(axis=0)
@@ -204,7 +231,8 @@ class _Density:
         variance = (known * (points - mean) ** 2).sum(axis=0) / np.maximum(total, 1e-12)
         deviation = np.sqrt((counts * variance + _SPREAD / 12) / (counts + _SPREAD))  # 1/12: of the prior
         widths: Floats = _BANDWIDTH * deviation * np.maximum(counts, 1) ** (-1 / (len(self._kinds) + 4))
-        return np.maximum(widths, _NARROWEST)
+        least = np.where(self._has_cells, np.maximum(_CELL / np.maximum(self._sizes, 1), 1 / (counts + 2)), _NARROWEST)
+        return np.maximum(widths, least)
 
     def _expand(self) -> None:
         """Write the logarithm of each normal kernel as a polynomial of degree two, for one product of matrices."""
@@ -244,14 +272,11 @@ class _Density:
             if column in self._tables:
                 sums = np.cumsum(self._tables[column][self._cells[column][kernels]], axis=1)
                 cells = (own[:, None] > sums).sum(axis=1)
-                points[chosen, column] = cells / sums.shape[1]
+                points[chosen, column] = (cells + 0.5) / sums.shape[1]
             else:
                 known = self._known[kernels, column]
                 points[chosen, column] = np.where(known, self._normally(column, kernels, own), own)
-            if kind.size is not None:
-                cells = np.minimum(points[:, column] * kind.size + 1e-9, kind.size - 1).astype(np.intp)
-                points[:, column] = (cells + 0.5) / kind.size
-        return points
+        return snap(points, self._sizes)
 
     def _normally(self, column: int, kernels: npt.NDArray[np.intp], uniform: Floats) -> Floats:
         """Return what uniform numbers become under kernels of a continuous coordinate."""
