@@ -118,6 +118,9 @@ class ClassUse:
         """The share of the slots' time in which they had a trial, from 0 to 1."""
         return self.busy_seconds / self.slot_seconds if self.slot_seconds > 0 else 0.0
 
+_REASONS = {'finished': 'nothing is left to try'}
+"""Reasons to stop that need words."""
+
 
 class SearchResult:
     """Finished trials of a search, those of earlier runs included.
@@ -206,7 +209,7 @@ class SearchResult:
         states = self.history.states
         lines = [
             f'{self.exp_key}: {len(self)} trial{"s" if len(self) != 1 else ""} in {format_seconds(self.elapsed)} '
-            f'({states[TrialState.DONE]} done, {states[TrialState.FAILED]} failed), stopped: {self.stopped}'
+            f'({states[TrialState.DONE]} done, {states[TrialState.FAILED]} failed), stopped: {_REASONS.get(self.stopped, self.stopped)}'
         ]
         if self.best is not None:
             label = self.forest.tree(self.best.tree).label

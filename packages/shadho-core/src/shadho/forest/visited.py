@@ -68,7 +68,8 @@ class Visited:
         while left:
             place = int(rng.integers(len(left)))
             if counts[left[place]] < self.repeats:
-                return (np.frombuffer(left[place], dtype=np.int64) + 0.5) / tree.sizes
+                other: Floats = (np.frombuffer(left[place], dtype=np.int64) + 0.5) / tree.sizes
+                return other
             left[place] = left[-1]
             left.pop()
         return point

@@ -472,8 +472,7 @@ def _fit(data: _Data, start: _Scales | None) -> _Scales:
         _surprise, np.clip(begin, lowest, highest), args=(data, middle, spread), jac=True, method='L-BFGS-B',
         bounds=list(zip(lowest, highest)), options={'maxiter': 60, 'gtol': 1e-2, 'ftol': 1e-6},
     ).x.tolist()  # fmt: skip
-    warps = dict(zip(keys, found[len(keys) : -2]))
-    return _Scales(dict(zip(keys, found[: len(keys)])), warps, found[-2], found[-1])
+    return _Scales(dict(zip(keys, found)), dict(zip(keys, found[len(keys) : -2])), found[-2], found[-1])
 
 
 def _surprise(scales: Floats, data: _Data, middle: Floats, spread: Floats) -> tuple[float, Floats]:

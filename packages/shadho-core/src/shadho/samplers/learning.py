@@ -130,6 +130,11 @@ class Table:
         """Take it as pending no longer; harmless when it is not."""
         self._pending.pop((suggestion.tree.index, suggestion.id), None)
 
+    @property
+    def pending_count(self) -> int:
+        """Return the number of pending suggestions."""
+        return len(self._pending)
+
     def pending(self) -> tuple[Floats, list[int]]:
         """Return coordinates and trees of the pending suggestions, the oldest first: shape (pending, columns)."""
         trees = [tree for tree, _ in self._pending.values()]
@@ -176,7 +181,7 @@ class LearningSampler(Sampler):
         return np.array([point.tobytes() not in tried for point in points], dtype=bool)
 
     @on_one_thread
-    def ask(self, tree: Tree) -> Suggestion | None:
+    def ask(self, tree: Tree) -> Suggestion:
         number = self._next.get(tree.index, 0)
         self.table.columns_of(tree)
         point = self.suggest(tree, np.random.default_rng((self.seed, tree.index, number)))
