@@ -23,7 +23,7 @@ ON_ALL_CORES = ('-n', 'auto')
 SIDE_BY_SIDE = ('tests/core', 'tests/docs', 'tests/faults/fuzz')
 """Tests that wait for little, and disturb each other as little; the others share the cores with what they start."""
 EXTRAS = (
-    'sandbox', 'report', 'dashboard', 'mpi', 'cmaes', 'hyperopt', 'mlflow', 'optuna', 'parquet', 'tensorboard', 'sklearn',
+    'sandbox', 'report', 'dashboard', 'mpi', 'hyperopt', 'mlflow', 'optuna', 'parquet', 'tensorboard', 'sklearn',
 )  # fmt: skip
 GROUPS = nox.project.load_toml('pyproject.toml')['dependency-groups']
 THIS_PYTHON = f'{sys.version_info.major}.{sys.version_info.minor}'

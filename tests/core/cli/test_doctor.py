@@ -56,8 +56,8 @@ def missing(name: str) -> str:
 
 def test_what_is_not_installed_is_told_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('importlib.metadata.version', missing)
-    found = by_name(examine())['method cmaes']
-    assert (found.state, found.detail) == ('missing', 'pip install "shadho-core[cmaes]"')
+    found = by_name(examine())['method hyperopt']
+    assert (found.state, found.detail) == ('missing', 'pip install "shadho-core[hyperopt]"')
 
 
 def complete(words: str) -> list[str]:

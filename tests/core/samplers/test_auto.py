@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,39 @@ def story(method: str, trials: int) -> list[tuple[int, tuple[float, ...], str]]:
     return told
 
 
-def test_first_it_suggests_what_a_gaussian_process_would() -> None:
-    ours, model = story('auto', 20), story('gp', 20)
-    assert [own[:2] for own in ours] == [own[:2] for own in model]
-    assert {method for _, _, method in ours} == {'gp'}
+def test_first_a_gaussian_process_and_tpe_suggest_in_turn() -> None:
+    assert [method for _, _, method in story('auto', 20)] == ['gp', 'tpe'] * 10
+
+
+def test_rough_losses_are_searched_as_well_as_by_tpe_and_smooth_ones_as_by_a_gaussian_process() -> None:
+    def best(method: str, rough: bool) -> float:
+        found = []
+        for seed in range(5):
+            search = Search({f'x{number}': X for number in range(3)}, method, seed=seed)
+            for _ in range(60):
+                trial = search.ask()
+                assert trial is not None
+                loss = sum((x - 0.3) ** 2 for x in trial.point)
+                search.tell(trial, math.floor(loss * 20) + 10 * (math.sin(1e4 * loss) > 0.3) if rough else loss)
+            assert search.best is not None and search.best.loss is not None
+            found.append(search.best.loss)
+        return sorted(found)[2]
+
+    assert best('auto', rough=True) <= best('tpe', rough=True)
+    assert best('auto', rough=False) < best('tpe', rough=False) / 10
+
+
+def test_with_very_many_pending_trials_tpe_suggests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, '_MANY_PENDING', 6)
+    search = Search(SPACE, 'auto', seed=0)
+    trials = [search.ask() for _ in range(12)]
+    assert [trial.meta['method'] for trial in trials if trial] == ['gp', 'tpe'] * 3 + ['gp'] + ['tpe'] * 5
 
 
 @pytest.mark.usefixtures('soon')
-def test_after_many_trials_it_goes_on_with_tpe_which_knows_all_of_them() -> None:
+def test_after_many_trials_an_evolution_strategy_takes_the_place_of_the_gaussian_process() -> None:
     told = story('auto', 25)
-    assert [method for _, _, method in told] == ['gp'] * 15 + ['tpe'] * 10
+    assert [method for _, _, method in told] == ['gp', 'tpe'] * 7 + ['gp'] + ['tpe', 'cmaes'] * 5
     assert min(point[0] for _, point, _ in told[:15]) < 0.4
     assert len({(tree, point) for tree, point, _ in told}) == 25
 
@@ -69,15 +93,15 @@ def test_a_search_that_was_interrupted_near_the_change_goes_on_as_if_it_had_not_
 
 
 def test_a_space_of_very_many_leaves_gets_tpe_from_the_beginning() -> None:
-    sampler = Auto(Forest({f'x{number}': X for number in range(120)}), seed=0)
+    sampler = Auto(Forest({f'x{number}': X for number in range(320)}), seed=0)
     suggestion = sampler.ask(sampler.forest.tree(0))
     assert suggestion is not None
     assert suggestion.meta == {'method': 'tpe'}
-    assert '120 leaves' in sampler.choice
+    assert '320 leaves' in sampler.choice
 
 
 def test_the_beginning_of_a_search_says_what_is_chosen_and_why(capsys: pytest.CaptureFixture[str]) -> None:
     Shadho(
         'said', lambda params: params['x'], SPACE, 'auto', max_tasks=1, backend='inline', storage=None, display=True
     ).run()
-    assert 'method auto (gp, as it gets furthest with few trials' in capsys.readouterr().err
+    assert 'method auto (gp and tpe in turn; cmaes and tpe after 500 trials)' in capsys.readouterr().err

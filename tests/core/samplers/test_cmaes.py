@@ -1,6 +1,4 @@
 import statistics
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -101,13 +99,6 @@ def test_hundreds_of_dimensions_cost_no_more_and_are_searched():
     forest = Forest({**{f'x{number}': unit for number in range(250)}, 'c': list('uvw')})
     found = losses(CMAES(forest, seed=0), lambda point: float(np.sum((point - 0.4) ** 2)), 400)
     assert statistics.mean(found[-20:]) < 0.8 * statistics.mean(found[:20])
-
-
-@pytest.mark.parametrize('library', [None, types.ModuleType('cmaes')], ids=['none', 'an old one'])
-def test_without_the_library_it_says_what_to_install(monkeypatch, library):
-    monkeypatch.setitem(sys.modules, 'cmaes', library)
-    with pytest.raises(ConfigurationError, match=r"0.12 or later .* pip install 'shadho-core\[cmaes\]'"):
-        Search({'x': unit}, method='cmaes')
 
 
 def test_a_generation_has_at_least_four_points():

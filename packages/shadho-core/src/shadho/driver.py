@@ -72,8 +72,8 @@ class Shadho:
         A function of the parameters that returns a loss, or a dict that holds it; or a shell
         command that is run in a folder of its own (see `add_input_file`).
     space : dict, domain, or any structure of `shadho.spaces`
-    method : str or Sampler class, default 'tpe'
-        'tpe', 'random', 'grid', 'sobol', any other of `shadho plugins`, or a Sampler class of your own.
+    method : str or Sampler class, default 'auto'
+        'auto', 'tpe', 'random', 'grid', 'sobol', any other of `shadho plugins`, or a Sampler class of your own.
     timeout : float, optional
         Seconds after which this run ends; trials still running are cancelled.
     max_tasks : int, optional
@@ -144,7 +144,7 @@ class Shadho:
         exp_key: str,
         objective: Callable[[Any], Any] | str,
         space: Any,
-        method: str | type[Sampler] = 'tpe',
+        method: str | type[Sampler] = 'auto',
         timeout: float | None = None,
         max_tasks: int | None = None,
         seed: int | None = None,

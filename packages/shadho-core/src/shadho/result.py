@@ -118,6 +118,7 @@ class ClassUse:
         """The share of the slots' time in which they had a trial, from 0 to 1."""
         return self.busy_seconds / self.slot_seconds if self.slot_seconds > 0 else 0.0
 
+
 _REASONS = {'finished': 'nothing is left to try'}
 """Reasons to stop that need words."""
 

@@ -43,8 +43,8 @@ class Search:
     Parameters
     ----------
     space : dict, domain, or any structure of `shadho.spaces`
-    method : str or Sampler class, default 'tpe'
-        How points are suggested within a tree: 'tpe', 'random', 'grid', 'sobol', or another one's name.
+    method : str or Sampler class, default 'auto'
+        How points are suggested within a tree: 'auto', 'tpe', 'random', 'grid', 'sobol', or another one's name.
     policy : str or Policy class, default 'market'
         Which tree the next trial comes from: 'market', 'ranked', 'fcfs', or a plugin's.
     seed : int, optional
@@ -90,7 +90,7 @@ class Search:
     def __init__(
         self,
         space: Any,
-        method: str | type[Sampler] = 'tpe',
+        method: str | type[Sampler] = 'auto',
         *,
         policy: str | type[Policy] = 'market',
         seed: int | None = None,

@@ -22,7 +22,6 @@ _EXTRAS = {
     'tables (pandas)': ('pandas', ('pandas',)),
     'tables (parquet)': ('parquet', ('pandas', 'pyarrow')),
     'Optuna studies (optuna)': ('optuna', ('optuna',)),
-    'method cmaes': ('cmaes', ('cmaes',)),
     'method hyperopt': ('hyperopt', ('hyperopt',)),
     'method rf, scikit-learn': ('sklearn', ('scikit-learn',)),
     'GPU discovery': ('sandbox', ('nvidia-ml-py',)),

@@ -31,7 +31,7 @@ _REST = {'ignore_unknown_options': True, 'help_option_names': ['-h', '--help']}
 @click.option('--space', help='Where the search space is: module:NAME, or file.py:NAME.')
 @click.option('--name', help='Of the search and its file NAME.db; by default the name of the function.')
 @click.option(
-    '--method', default='tpe', show_default=True, shell_complete=suggests('sampler'),
+    '--method', default='auto', show_default=True, shell_complete=suggests('sampler'),
     help='How settings are suggested; shadho plugins lists methods.',
 )  # fmt: skip
 @click.option(

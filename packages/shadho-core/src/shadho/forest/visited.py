@@ -61,6 +61,7 @@ class Visited:
         counts = self._counts.get(tree.index)
         if tree.size == math.inf or counts is None or counts[_key(tree, point)] < self.repeats:
             return point
+        neighbour: Floats
         for neighbour in _around(tree, point, rng):
             if counts[_key(tree, neighbour)] < self.repeats:
                 return neighbour

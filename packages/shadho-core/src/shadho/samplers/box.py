@@ -47,7 +47,8 @@ class Box(ABC):
         self.seed = seed
         self.pending: dict[int, Mapping[str, Any]] = {}
         self._sizes = sizes_of(dimensions)
-        self._seen: set[bytes] = set()
+        self._is_finite = bool(self._sizes.all())
+        self._seen: set[bytes] = set()  # of a finite box; elsewhere points hardly repeat
 
     @abstractmethod
     def ask(self, number: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Any]]:
@@ -69,14 +70,14 @@ class Box(ABC):
         for attempt in range(2 * _DRAWS):
             position, notes = self.ask(number, rng) if attempt < _DRAWS else (rng.random(len(self.dimensions)), {})
             point = snap(np.clip(position, 0.0, 1.0), self._sizes)
-            if not new or point.tobytes() not in self._seen:
+            if not (new and self._is_finite) or point.tobytes() not in self._seen:
                 break
         return point, notes
 
     def begin(self, number: int, point: Floats, notes: Mapping[str, Any]) -> None:
         """Take a suggestion as pending."""
         self.pending[number] = notes
-        self._seen.add(point.tobytes())
+        self._see(point)
 
     def drop(self, number: int, point: Floats) -> None:
         """Take it as pending no longer, nor as tried."""
@@ -86,8 +87,12 @@ class Box(ABC):
     def end(self, number: int, point: Floats, loss: float, notes: Mapping[str, Any]) -> None:
         """Take it as pending no longer, and learn its loss."""
         self.pending.pop(number, None)
-        self._seen.add(point.tobytes())
+        self._see(point)
         self.tell(point, loss, notes)
+
+    def _see(self, point: Floats) -> None:
+        if self._is_finite:
+            self._seen.add(point.tobytes())
 
 
 class BoxSampler(Sampler):

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest
 from shadho.samplers.base import whole_number
 from shadho.samplers.box import Box, BoxSampler
@@ -57,7 +56,7 @@ class CMAES(BoxSampler):
     complete when enough results are in, be they of points of up to three generations ago. Where it has converged, or
     a generation makes no difference, it starts elsewhere with twice the population. Until its first result,
     it starts from the best point that other methods or the user have tried. Below 1 ms for a point of up to 200
-    dimensions. Needs the extra ``shadho-core[cmaes]``.
+    dimensions.
 
     Parameters
     ----------
@@ -69,12 +68,6 @@ class CMAES(BoxSampler):
 
     def __init__(self, forest: Forest, *, seed: int, population: int | None = None) -> None:
         super().__init__(forest, seed=seed)
-        try:
-            from cmaes import CatCMAwM  # noqa: F401
-        except ImportError as error:
-            raise ConfigurationError(
-                "method='cmaes' needs release 0.12 or later of the library cmaes: pip install 'shadho-core[cmaes]'"
-            ) from error
         self.population = (
             None if population is None else whole_number("method='cmaes': population", population, _FEWEST)
         )

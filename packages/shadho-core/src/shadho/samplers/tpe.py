@@ -267,7 +267,7 @@ class _Density:
         points = rng.random((count, len(self._kinds)))  # as the prior draws them
         chosen = kernels < len(self._points)
         kernels = kernels[chosen]
-        for column, kind in enumerate(self._kinds):
+        for column in range(len(self._kinds)):
             own = points[chosen, column]
             if column in self._tables:
                 sums = np.cumsum(self._tables[column][self._cells[column][kernels]], axis=1)

@@ -57,7 +57,7 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         What varies, under scikit-learn's names of parameters: domains of `shadho.spaces`, lists,
         frozen distributions of ``scipy.stats``, nested dicts. A list of dicts is a choice of one of
         them. For a dict of estimators, a dict of the same names.
-    method : str or Sampler class, default 'tpe'
+    method : str or Sampler class, default 'auto'
         How settings are suggested.
     n_trials : int or None, default 50
         Settings to try; None for no limit but `timeout`, or the end of a space of grids.
@@ -147,7 +147,7 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         estimator: Any,
         space: Any,
         *,
-        method: str | type[Sampler] = 'tpe',
+        method: str | type[Sampler] = 'auto',
         n_trials: int | None = 50,
         timeout: float | None = None,
         scoring: Any = None,
