@@ -11,6 +11,7 @@ import pytest
 from shadho import Search, spaces
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest
+from shadho.samplers import tpe
 from shadho.samplers.base import Sampler, Suggestion
 from shadho.samplers.tpe import TPE
 from shadho.testing import SamplerSuite
@@ -124,3 +125,36 @@ def test_what_is_asked_for_together_lies_apart() -> None:
 def test_the_number_of_first_suggestions_is_checked(first: Any) -> None:
     with pytest.raises(ConfigurationError, match="method='tpe': first must be an integer of 1 or more"):
         Search({'x': UNIT}, method='tpe', options={'first': first})
+
+
+FEW = {
+    'a': spaces.randint(0, 3),
+    'b': spaces.randint(0, 9),
+    'c': spaces.randint(0, 6),
+    'd': spaces.randint(0, 5),
+    'x': UNIT,
+}
+CHOICES = {f'c{place}': spaces.choice(range(5)) for place in range(4)}
+
+
+def few(params: Any) -> float:
+    steps = (params['a'] - 1) / 2, (params['b'] - 6) / 8, (params['c'] - 4) / 5, (params['d'] - 3) / 4
+    return sum(step**2 for step in steps) + (params['x'] - 0.3) ** 2
+
+
+def choices(params: Any) -> float:
+    return float(sum((3 * value + place) % 5 for place, value in enumerate(params.values())))
+
+
+@pytest.mark.parametrize(('space', 'objective', 'trials'), [(FEW, few, 100), (CHOICES, choices, 120)])
+def test_integers_and_choices_of_few_values_are_searched_to_the_optimum(
+    space: Any, objective: Any, trials: int
+) -> None:
+    assert best_of('tpe', space, objective, trials) < 0.01
+
+
+def test_the_kernel_of_an_integer_reaches_the_values_beside_it() -> None:
+    dimension = Forest({'n': spaces.randint(0, 3)}).tree(0).dimensions
+    density = tpe._Density(np.full((20, 1), 0.5), np.ones(20), dimension)
+    drawn = density.draw(np.random.default_rng(0), 400)
+    assert 0.1 < np.mean(drawn != 0.5) < 0.5
