@@ -403,6 +403,13 @@ def test_a_trial_timeout_needs_a_backend_that_can_end_a_trial() -> None:
         search(trial_timeout=1.0).run()
 
 
+def test_max_tasks_per_child_needs_a_backend_that_starts_processes() -> None:
+    with pytest.raises(ConfigurationError, match="cannot start new processes.*use backend='local'"):
+        search(max_tasks_per_child=1).run()
+    with pytest.raises(ConfigurationError, match='max_tasks_per_child must be an integer of 1 or more, or None; got 0'):
+        search(max_tasks_per_child=0)
+
+
 def test_declared_classes_are_checked() -> None:
     opt = search()
     opt.add_compute_class('a', 'cores', 2)

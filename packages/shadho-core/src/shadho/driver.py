@@ -96,6 +96,9 @@ class Shadho:
         included.
     trial_timeout : float, optional
         Seconds after which a trial is ended, as failed.
+    max_tasks_per_child : int, optional
+        Trials after which a process that runs trials is replaced by a new one, for objectives that leak memory or other
+        resources; by default, processes live as long as the search. A trial that runs out of memory ends its process in any case.
     max_retries : int, default 3
         How often a trial is repeated whose worker vanished. Trials that fail are never repeated.
     direction : {'minimize', 'maximize'}, default 'minimize'
@@ -155,6 +158,7 @@ class Shadho:
         resources: Mapping[str, Any] | None = None,
         trials_per_tree: int | None = None,
         trial_timeout: float | None = None,
+        max_tasks_per_child: int | None = None,
         max_retries: int = 3,
         direction: str = 'minimize',
         loss_key: str = 'loss',
@@ -173,6 +177,7 @@ class Shadho:
         self.timeout = check_seconds('timeout', timeout)
         self.max_tasks = check_count('max_tasks', max_tasks, 1)
         self.trial_timeout = check_seconds('trial_timeout', trial_timeout)
+        self.max_tasks_per_child = check_count('max_tasks_per_child', max_tasks_per_child, 1)
         self.max_retries = check_count('max_retries', max_retries, 0) or 0
         self.resources = check_resources(resources)
         self.resume = check_flag('resume', resume)
@@ -275,7 +280,9 @@ class Shadho:
         if isinstance(self.objective, str):
             folder = Path(f'{self.exp_key}-output').absolute()
             objective = Command(self.objective, tuple(self._inputs), tuple(self._outputs), folder, self.loss_key)
-        return Job(self.exp_key, objective, self.resources, tuple(self._classes), self.trial_timeout)
+        return Job(
+            self.exp_key, objective, self.resources, tuple(self._classes), self.trial_timeout, self.max_tasks_per_child
+        )
 
     # --- running -------------------------------------------------------------------------------
 

@@ -193,7 +193,8 @@ def find_backend(registry: Registry, name: Any, job: Job) -> Backend:
     suits = {cls: (cls.affinity(job), not cls.__module__.startswith('shadho.')) for cls in classes.values()}
     best: type[Backend] = max(suits, key=lambda cls: suits[cls])
     if best.affinity(job) < 1:
-        limit = ' with a trial_timeout' if job.trial_timeout is not None else ''
+        asked = [name for name in ('trial_timeout', 'max_tasks_per_child') if getattr(job, name) is not None]
+        limit = f' with {" and ".join(asked)}' if asked else ''
         raise ConfigurationError(
             f'no installed backend can run this search{limit} by itself; pip install shadho-core[local], or name one: '
             + ', '.join(classes)

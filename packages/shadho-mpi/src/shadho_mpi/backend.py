@@ -214,7 +214,8 @@ class MPI(Backend):
             if isinstance(job.objective, Command) and member.facts.host != here:
                 packed = packed or _pack_inputs(job.objective)
                 files = packed
-            self._tell(number, 'open', self._run, objective, member.compute_class, files, job.trial_timeout)
+            limits = job.trial_timeout, job.max_tasks_per_child
+            self._tell(number, 'open', self._run, objective, member.compute_class, files, *limits)
         if self._ranks is not None:
             self._ranks.runs = self._run
 

@@ -58,7 +58,10 @@ class Rank:
         hardware, self._gpus = divide(self.facts, ranks)
         return hardware
 
-    def open(self, run: int, objective: bytes, compute_class: Any, files: bytes | None, timeout: float | None) -> None:
+    def open(
+        self, run: int, objective: bytes, compute_class: Any, files: bytes | None, timeout: float | None,
+        max_tasks_per_child: int | None = None,
+    ) -> None:  # fmt: skip
         """Get ready for a search.
 
         Parameters
@@ -73,6 +76,8 @@ class Rank:
             Input files of a command, packed; None where they can be used in place.
         timeout : float or None
             Seconds that one trial may take.
+        max_tasks_per_child : int or None
+            Trials after which a slot gets a new process.
         """
         self.close()
         self._run, self._timeout = run, timeout
@@ -82,7 +87,7 @@ class Rank:
         def settle(folder: Path) -> bytes:
             return objective if files is None else self._move_in(objective, files, folder)
 
-        self._station = Station(settle, [compute_class], gpus=self._gpus)
+        self._station = Station(settle, [compute_class], gpus=self._gpus, max_tasks_per_child=max_tasks_per_child)
 
     def _move_in(self, objective: bytes, files: bytes, folder: Path) -> bytes:
         """Give a command the input files that came along, and a place for its output files."""

@@ -463,6 +463,7 @@ class WorkQueue(Backend):
             'outputs': self._outputs,
             'params': own.params,
             'timeout': self._job.trial_timeout,
+            'max_tasks_per_child': self._job.max_tasks_per_child,
             'resources': dict(trial.resources),
         }
         task = {

@@ -223,14 +223,14 @@ class Server:
             self.objectives[name] = file = tempfile.TemporaryFile()
             file.write(pickled)
             file.flush()
-        slot = self.slot_for(name, request['resources'])
+        slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
         slot.sandbox.submit(request['trial'], params, request['timeout'])
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
 
-    def slot_for(self, objective: str, resources: Mapping[str, Any]) -> _Slot:
-        """Return an idle slot for this objective and these resources, or make one."""
+    def slot_for(self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None) -> _Slot:
+        """Return an idle slot for this objective, these resources and trials per process, or make one."""
         cores, gpus = max(1, int(resources.get('cores', 1))), resources.get('gpus')
-        purpose = (objective, cores, gpus)
+        purpose = (objective, cores, gpus, max_tasks_per_child)
         idle = [slot for slot in self.slots if slot.link is None]
         for slot in idle:
             if slot.purpose == purpose:
@@ -244,8 +244,9 @@ class Server:
         self.number += 1
         place = self.folder / f'slot-{self.number}'
         sandbox = Sandbox(
-            self.objectives[objective], place, threads=cores, environment=gpu_environment(devices, resources)
-        )
+            self.objectives[objective], place, threads=cores, environment=gpu_environment(devices, resources),
+            max_tasks_per_child=max_tasks_per_child,
+        )  # fmt: skip
         self.slots.append(_Slot(sandbox, purpose, devices))
         return self.slots[-1]
 

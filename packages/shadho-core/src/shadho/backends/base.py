@@ -31,6 +31,8 @@ class Job:
     classes : tuple of DeclaredClass
     trial_timeout : float or None
         Seconds that one trial may take.
+    max_tasks_per_child : int or None
+        Trials after which a process that runs trials is replaced by a new one.
     """
 
     exp_key: str
@@ -38,6 +40,7 @@ class Job:
     resources: Mapping[str, Any] = attrs.field(factory=dict)
     classes: tuple[DeclaredClass, ...] = ()
     trial_timeout: float | None = None
+    max_tasks_per_child: int | None = None
 
     @property
     def is_command(self) -> bool:

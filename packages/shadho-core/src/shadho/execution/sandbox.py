@@ -1,9 +1,9 @@
 """A sandbox: one slot whose trials run in a process of their own, which may crash, hang or be killed.
 
 Each slot is a fresh interpreter in a session of its own, spoken to through one socket pair. The
-objective is sent once. When a trial ends its process, outlives its time or is cancelled, the whole
-session is killed, children of the objective included, and a new process takes over. When the
-driver itself is killed, a small helper (`sessions.Reaper`) ends what it leaves behind.
+objective is sent once. When a trial ends its process, runs out of memory, outlives its time or is
+cancelled, the whole session is killed, children of the objective included, and a new process takes
+over; likewise after `max_tasks_per_child` trials. When the driver itself is killed, a small helper (`sessions.Reaper`) ends what it leaves behind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import cloudpickle
 
 import shadho_worker
 from shadho.errors import ConfigurationError
-from shadho.execution.child import BROKEN
+from shadho.execution.child import BROKEN, NO_MEMORY
 from shadho.execution.command import Outcome, describe_exit, is_outcome, tail
 from shadho.execution.objective import Objective
 from shadho.execution.reaper import MARK
@@ -48,7 +48,7 @@ import json
 setup = json.loads(sys.argv[1])
 sys.path[:] = setup['path']
 from shadho.execution.child import main
-main(*setup['files'], setup['cpus'])
+main(*setup['files'], setup['cpus'], setup['most'])
 """
 _CHUNK = 2**16
 LOADING_SECONDS = 60.0
@@ -150,6 +150,8 @@ class Sandbox:
         Variables to set, such as ``CUDA_VISIBLE_DEVICES``.
     folder : Path
         New; temporary files of trials go there, and are removed with the process.
+    max_tasks_per_child : int, optional
+        Trials after which a new process takes over; no limit without.
 
     Notes
     -----
@@ -165,8 +167,10 @@ class Sandbox:
         cpus: Sequence[int] = (),
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
+        max_tasks_per_child: int | None = None,
     ) -> None:
         self._objective = objective
+        self._most = max_tasks_per_child
         self._cpus = list(cpus)
         limits = {name: os.environ.get(name, str(threads)) for name in _THREAD_VARIABLES}
         place = {'TMPDIR': str(folder), MARK: str(folder)}
@@ -191,9 +195,10 @@ class Sandbox:
         self._socket, inner = socket.socketpair()
         files = [inner.fileno(), self._objective.fileno()]
         path = [entry or os.getcwd() for entry in sys.path]
+        setup = {'files': files, 'path': path, 'cpus': self._cpus, 'most': self._most}
         with inner:
             self._process = subprocess.Popen(
-                [sys.executable, '-c', _CHILD, json.dumps({'files': files, 'path': path, 'cpus': self._cpus})],
+                [sys.executable, '-c', _CHILD, json.dumps(setup)],
                 env=self._environment, pass_fds=files, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
             )  # fmt: skip
@@ -285,10 +290,13 @@ class Sandbox:
         for outcome in map(_read, lines):
             if outcome is None:  # nor can anything be read that follows
                 return ended + self._ended_by('result', _UNREADABLE)
+            is_last = outcome.pop('is_last', False)
             if (
                 self._sent and outcome['trial'] == self._tasks[0].trial
             ):  # else it is of a process that a trial has forked
-                ended.append(self._end(outcome))
+                ended.append(self._end(outcome, process_ended=is_last))
+                if is_last:
+                    break
         return ended
 
     def files(self) -> list[int]:
@@ -326,6 +334,8 @@ class Sandbox:
                 'crash', 'the process of the trial could not go on: did it close files that are not its own, or replace what '
                 'Python needs?'
             )  # fmt: skip
+        if status == NO_MEMORY:
+            return self._ended_by('memory', 'the process of the trial had no memory left to report what came of it')
         hint = '' if status < 0 else '; did it call os._exit?'
         return self._ended_by('crash', f'the process of the trial ended with {describe_exit(status)}{hint}')
 

@@ -33,6 +33,8 @@ class Station:
         small searches beside each other do not share a CPU while others idle.
     gpus : sequence of str, optional
         Devices to hand out, for ``CUDA_VISIBLE_DEVICES``; by default those that are visible here.
+    max_tasks_per_child : int, optional
+        Trials after which a slot gets a new process; no limit without.
 
     Attributes
     ----------
@@ -47,6 +49,7 @@ class Station:
         *,
         pin: bool | None = None,
         gpus: Sequence[str] | None = None,
+        max_tasks_per_child: int | None = None,
     ) -> None:
         self._reaper = Reaper()
         self.folder: Path = self._reaper.folder
@@ -68,6 +71,7 @@ class Station:
                     environment=gpu_environment(
                         list(islice(devices, int(own.resources.get('gpus', 1)))), own.resources
                     ),
+                    max_tasks_per_child=max_tasks_per_child,
                 )
                 for _ in range(own.slots)
             ]
