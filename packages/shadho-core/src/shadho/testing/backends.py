@@ -18,7 +18,7 @@ import pytest
 
 from shadho.backends import Backend, Job
 from shadho.driver import Shadho
-from shadho.errors import ShadhoError
+from shadho.errors import BackendError, ShadhoError
 from shadho.execution.objective import Command, Function, Objective
 from shadho.records import ComputeClass, Result, Trial, TrialState, Worker
 from shadho.testing.spaces import SPACES
@@ -226,6 +226,13 @@ class BackendSuite(ABC):
         for factor in (2.0, 3.0):
             with self._open(_times(factor), backend) as run:
                 assert run.one({'x': 1.0}).loss == factor
+
+    def test_a_search_is_refused_while_another_one_uses_it(self) -> None:
+        backend = self.make()
+        with self._open(lambda params: params['x'], backend) as run:
+            with pytest.raises(BackendError, match='another search'), backend:
+                pass
+            assert run.one({'x': 1.0}).loss == 1.0
 
     def test_affinity_is_a_number_and_needs_nothing_opened(self) -> None:
         for job in (self._job(lambda params: 1.0), self._job(Command('true')), self._job(max, trial_timeout=1.0)):
