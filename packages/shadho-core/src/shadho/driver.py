@@ -34,6 +34,7 @@ from shadho.options import (
     find_storage,
     objective_name,
     warn_of_launcher,
+    working_folder,
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
@@ -172,6 +173,7 @@ class Shadho:
         options: Mapping[str, Any] | None = None,
         policy_options: Mapping[str, Any] | None = None,
     ) -> None:
+        working_folder()
         self.exp_key = check_key(exp_key)
         self.objective = check_objective(objective)
         self.timeout = check_seconds('timeout', timeout)
@@ -301,12 +303,15 @@ class Shadho:
         ------
         StorageError
             When the storage belongs to another search, is in use, corrupt, or cannot be written.
+        BackendError
+            When no trial can be run, or the backend runs another search.
         """
         if os.environ.get(LOADING):
             raise ConfigurationError(
                 'a search was started while a process loaded its objective: the module of the objective runs a search when '
                 "it is imported; put that part below if __name__ == '__main__':"
             )
+        working_folder()
         warn_of_launcher(self._registry, self._backend, self._job())
         self._backend.attend()
         interrupts = Interrupts()

@@ -35,6 +35,7 @@ __all__ = [
     'is_file',
     'objective_name',
     'warn_of_launcher',
+    'working_folder',
 ]
 
 log = logging.getLogger('shadho')
@@ -273,6 +274,17 @@ def is_file(path: str | os.PathLike[str]) -> bool:
         return Path(path).is_file()
     except OSError:
         return False
+
+
+def working_folder() -> str:
+    """Return the working folder of this process, which may be gone."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise ConfigurationError(
+            'the working folder of this process does not exist any more: was it removed, or its file system unmounted? Go to '
+            'one that exists (cd, or os.chdir) and start again'
+        ) from error
 
 
 def find_earlier(registry: Registry, warm_start: Any) -> Storage:

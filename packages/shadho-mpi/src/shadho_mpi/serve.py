@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import sys
 import tarfile
 import time
@@ -20,6 +22,7 @@ from typing import Any, NoReturn
 import attrs
 
 import shadho_worker
+from shadho.errors import ShadhoError
 from shadho.execution.command import Outcome
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import Pickled, pickle_objective
@@ -156,8 +159,9 @@ def serve(communicator: Any) -> NoReturn:
                 method, *arguments = communicator.recv(source=0)
                 if method == 'end':
                     rank.close()
-                    sys.stdout.flush()
-                    sys.stderr.flush()
+                    for stream in (sys.stdout, sys.stderr):
+                        with contextlib.suppress(Exception):  # a script may have replaced, closed or removed it
+                            stream.flush()
                     communicator.send(None, dest=0)  # nothing more is to come
                     leave(communicator, *arguments)
                     # Neither the rest of the script nor its exit handlers, but those of the MPI library, without
@@ -173,9 +177,13 @@ def serve(communicator: Any) -> NoReturn:
             pause = min(1.5 * pause, LONGEST)
         rank.close()
         os._exit(1)  # the launcher is gone
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # nobody may be reading standard error
+            if isinstance(error, ShadhoError):
+                sys.stderr.write(f'rank {communicator.Get_rank()} on {socket.gethostname()}: {error}\n')
+            else:
+                traceback.print_exc()
+            sys.stderr.flush()
         communicator.Abort(1)
         raise
 

@@ -29,12 +29,13 @@ import click
 import cloudpickle
 
 import shadho_worker
+from shadho.errors import BackendError
 from shadho.execution.command import Outcome, own_inputs, run_command
 from shadho.execution.hardware import gpu_environment, visible_gpus
-from shadho.execution.sandbox import Pickled, Sandbox
+from shadho.execution.sandbox import FILES, Pickled, Sandbox
 from shadho_workqueue.files import place_inputs, ready_outputs
 
-__all__ = ['OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
+__all__ = ['FILES_OF_SLOT', 'OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
 
 REQUEST = '.shadho.json'
 """Name of the file that says what a task is to do."""
@@ -44,6 +45,9 @@ OUTCOME = '.shadho-outcome.json'
 
 VARIABLE = 'SHADHO_WORKER'
 """In the environment of a worker's tasks: port and token of the process beside it."""
+
+FILES_OF_SLOT = FILES + 1
+"""Files that a slot keeps open: those of its sandbox, and the connection of its task."""
 
 _LOOK = 0.5
 _GRACE = 5.0  # seconds; the engine lets a task live for three before it kills it
@@ -203,7 +207,7 @@ class Server:
         link.setblocking(True)
         try:
             self.start(link, Path(folder))
-        except OSError as error:  # a full disk, or too many processes: the trial may run elsewhere
+        except (OSError, BackendError) as error:  # a full disk, or too many processes: the trial may run elsewhere
             click.echo(f'a trial could not be started: {error}', err=True)
             link.close()
         except Exception as error:

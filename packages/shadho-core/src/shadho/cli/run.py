@@ -15,7 +15,7 @@ import click
 from shadho.cli.common import as_json, echo_json, reporting_errors, storage, suggests
 from shadho.driver import Shadho
 from shadho.errors import ConfigurationError
-from shadho.options import is_file
+from shadho.options import is_file, working_folder
 from shadho.result import SearchResult, printable, shorten
 from shadho_worker import jsonable
 
@@ -65,6 +65,7 @@ def run(
     if arguments:
         raise click.UsageError(f'{shlex.join(arguments)}: a single OBJECTIVE is needed; put a command in quotes')
     with reporting_errors():
+        working_folder()
         target = _found('OBJECTIVE', objective) if _is_place(objective) else objective
         key = name or getattr(target, '__name__', None)
         if key is None:

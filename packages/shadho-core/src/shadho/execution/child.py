@@ -72,7 +72,7 @@ def main(connection: int, objective_file: int, cpus: Sequence[int], most: int | 
 def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, output: _Output, most: int | None) -> None:
     objective, broken = _load(objective_file)
     channel.sendall(b'\n')
-    home, own = os.getcwd(), os.getpid()
+    home, own = _home(), os.getpid()
     for number in itertools.count(1):
         trial, pickled = load(trials)
         output.begin()
@@ -81,11 +81,20 @@ def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, outpu
             return  # the objective has forked, and both processes return from it
         outcome['output'] = output.end() + outcome.get('output', '')
         with contextlib.suppress(OSError):  # an objective may have gone elsewhere
-            os.chdir(home)
+            if home is not None:
+                os.chdir(home)
         outcome['is_last'] = number == most or _is_out_of_memory(outcome)
         channel.sendall(_encode(outcome).encode() + b'\n')
         if outcome['is_last']:
             return
+
+
+def _home() -> str | None:
+    """Return the working directory; None when it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 def _is_out_of_memory(outcome: Outcome) -> bool:
