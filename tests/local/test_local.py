@@ -40,10 +40,10 @@ def outcomes(result: SearchResult) -> dict[str, Trial]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what other processes do; fails after ten seconds."""
-    until = time.monotonic() + 10
+    """Wait for what other processes do; fails after a minute."""
+    until = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < until, 'it did not happen within ten seconds'
+        assert time.monotonic() < until, 'it did not happen within a minute'
         time.sleep(0.01)
 
 

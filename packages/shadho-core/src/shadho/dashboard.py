@@ -22,6 +22,7 @@ from shadho.errors import ConfigurationError, StorageError
 from shadho.report.document import page
 from shadho.report.payload import payload
 from shadho.report.recorded import load_result, open_recorded
+from shadho.streams import usable_streams
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -208,7 +209,7 @@ def serve(
         )
     secret = secrets.token_urlsafe(24) if token or not is_local else None
     board = Dashboard(path)
-    with _listening(host, port) as listener:
+    with usable_streams(), _listening(host, port) as listener:
         shown = f'[{host}]' if ':' in host else host
         if host in ('0.0.0.0', '::'):
             shown = socket.gethostname()

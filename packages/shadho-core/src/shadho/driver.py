@@ -45,6 +45,7 @@ from shadho.scheduling import ClassPlan, Policy
 from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
+from shadho.streams import usable_streams, write
 
 __all__ = ['Shadho']
 
@@ -312,14 +313,17 @@ class Shadho:
                 "it is imported; put that part below if __name__ == '__main__':"
             )
         working_folder()
-        warn_of_launcher(self._registry, self._backend, self._job())
-        self._backend.attend()
         interrupts = Interrupts()
-        with interrupts, self._storage as storage:
-            search, elapsed = resume(storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume)
-            with self._backend as backend:
-                backend.open(self._job())
-                result = _Run(self, search, storage, backend, elapsed, interrupts).run()
+        with usable_streams():
+            warn_of_launcher(self._registry, self._backend, self._job())
+            self._backend.attend()
+            with interrupts, self._storage as storage:
+                search, elapsed = resume(
+                    storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume
+                )
+                with self._backend as backend:
+                    backend.open(self._job())
+                    result = _Run(self, search, storage, backend, elapsed, interrupts).run()
         interrupts.exit_when_terminated()
         return result
 
@@ -482,8 +486,7 @@ class _Run:
         trial = self.running.pop(result.trial)
         self.busy[trial.compute_class] -= 1
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
-            with contextlib.suppress(OSError, ValueError):  # nobody may be reading any more
-                sys.stdout.write(result.output + '\n' * (not result.output.endswith('\n')))
+            write(sys.stdout, result.output + '\n' * (not result.output.endswith('\n')))
         if result.state is TrialState.CANCELLED:  # it had not begun
             self.search.cancel(trial)
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shlex
@@ -102,8 +103,9 @@ def _run_script(script: str, arguments: tuple[str, ...]) -> None:
 
 
 def _become(command: list[str]) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
     os.execv(command[0], command)
 
 
