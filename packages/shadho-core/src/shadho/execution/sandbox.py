@@ -3,7 +3,8 @@
 Each slot is a fresh interpreter in a session of its own, spoken to through one socket pair. The
 objective is sent once. When a trial ends its process, runs out of memory, outlives its time or is
 cancelled, the whole session is killed, children of the objective included, and a new process takes
-over; likewise after `max_tasks_per_child` trials. When the driver itself is killed, a small helper (`sessions.Reaper`) ends what it leaves behind.
+over; likewise after `max_tasks_per_child` trials. When the driver itself is killed, a small helper
+(`sessions.Reaper`) ends what it leaves behind.
 """
 
 from __future__ import annotations
