@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -153,8 +154,15 @@ def test_other_machines_need_a_token(tmp_path: Path) -> None:
 
 def test_an_address_that_cannot_be_listened_at_is_told_of(tmp_path: Path) -> None:
     search(tmp_path / 'a.db', 1)
-    with pytest.raises(ConfigurationError, match=r'192\.0\.2\.1:0 cannot be listened at: Cannot assign'):
+    with pytest.raises(ConfigurationError, match=r'cannot listen on 192\.0\.2\.1:0: Cannot assign'):
         serve(str(tmp_path / 'a.db'), '192.0.2.1')
+    with socket.create_server(('127.0.0.1', 0)) as other:
+        port = other.getsockname()[1]
+        taken = rf'cannot listen on 127\.0\.0\.1:{port}: Address already in use; give another --port'
+        with pytest.raises(ConfigurationError, match=taken):
+            serve(str(tmp_path / 'a.db'), port=port)
+    with pytest.raises(ConfigurationError, match=r'cannot listen on no such host:0: .*not known'):
+        serve(str(tmp_path / 'a.db'), 'no such host')
 
 
 def test_a_file_that_is_no_search_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import shadho
 
 LAYERS = [
-    'errors', 'interrupts', 'records', 'history', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'execution',
+    'errors', 'interrupts', 'streams', 'records', 'history', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'execution',
     'backends', 'plugins', 'options', 'search', 'result', 'trackers', 'live', 'resume', 'cluster', 'driver', 'sklearn', 'report', 'dashboard', 'cli', 'workers', 'install', 'testing',
 ]  # fmt: skip
 HOME = Path(shadho.__file__).parent

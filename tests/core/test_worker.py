@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import subprocess
@@ -261,6 +262,13 @@ class ResourceExhaustedError(Exception):
     """TensorFlow's."""
 
 
+def caused_by(cause: BaseException) -> ValueError:
+    error = ValueError('the fit failed')
+    error.__context__ = cause
+    cause.__cause__ = error  # as an objective may make a circle of them
+    return error
+
+
 @pytest.mark.parametrize(
     ('error', 'kind'),
     [
@@ -268,6 +276,12 @@ class ResourceExhaustedError(Exception):
         (TheirOutOfMemoryError('8 GiB'), 'memory'),
         (ResourceExhaustedError('OOM when allocating'), 'memory'),
         (RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'), 'memory'),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), 'memory'),
+        (RuntimeError('std::bad_alloc'), 'memory'),
+        (OSError(errno.ENOMEM, 'Cannot allocate memory'), 'memory'),
+        (caused_by(MemoryError()), 'memory'),
+        (caused_by(KeyError()), 'exception'),
+        (OSError(errno.ENOENT, 'no such file'), 'exception'),
         (RuntimeError('shapes do not match'), 'exception'),
         (ValueError('out of memory'), 'exception'),
     ],

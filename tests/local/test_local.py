@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -39,10 +40,10 @@ def outcomes(result: SearchResult) -> dict[str, Trial]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what other processes do; fails after ten seconds."""
-    until = time.monotonic() + 10
+    """Wait for what other processes do; fails after a minute."""
+    until = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < until, 'it did not happen within ten seconds'
+        assert time.monotonic() < until, 'it did not happen within a minute'
         time.sleep(0.01)
 
 
@@ -183,6 +184,55 @@ def test_nothing_that_a_trial_started_outlives_its_end(end: str, kind: str) -> N
     assert len(pids) == 3
     for pid in pids:
         wait_until(lambda pid=pid: is_gone(int(pid)))
+
+
+def test_memory_that_an_objective_keeps_fails_no_trial_after_the_first_without_any() -> None:
+    kept: list[bytearray] = []
+
+    def objective(params: Any) -> float:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (2**30, resource.RLIM_INFINITY))
+        kept.append(bytearray(300 * 2**20))
+        return params['x']
+
+    result = sorted(run(objective, max_tasks=9, backend=Local(1), method='random'), key=lambda trial: trial.id)
+    assert [trial.error and trial.error.kind for trial in result].count('memory') in (1, 2)
+    assert result[-1].error is None or result[-2].error is None
+
+
+def test_a_process_without_the_memory_to_report_its_trial_fails_that_trial_alone() -> None:
+    def objective(params: dict[str, str]) -> Any:
+        import sys
+
+        if params['kind'] == 'unreported':
+            sys.modules['shadho.execution.child'].__dict__['_encode'] = _raise_memory_error
+        return 1.0
+
+    def _raise_memory_error(outcome: Any) -> str:
+        raise MemoryError
+
+    trials = outcomes(run(objective, kinds('unreported', 'fine', 'fine too'), backend=Local(1)))
+    assert {kind: trial.error and trial.error.kind for kind, trial in trials.items()} == {
+        'unreported': 'memory',
+        'fine': None,
+        'fine too': None,
+    }
+    assert 'had no memory left' in trials['unreported'].error.message
+
+
+@pytest.mark.parametrize('queued', [False, True])
+def test_max_tasks_per_child_counts_the_trials_of_each_process(queued: bool) -> None:
+    def objective(params: dict[str, float]) -> dict[str, Any]:
+        import os
+        import time
+
+        time.sleep(0.0 if queued else 0.02)
+        return {'loss': params['x'], 'pid': os.getpid()}
+
+    result = run(objective, max_tasks=7, max_tasks_per_child=3, backend=Local(1))
+    pids = [trial.results['pid'] for trial in sorted(result, key=lambda trial: trial.id)]
+    assert [len(list(trials)) for _, trials in itertools.groupby(pids)] == [3, 3, 1]
 
 
 @pytest.mark.parametrize('harm', ['close', 'replace', 'streams'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -145,3 +146,20 @@ def test_what_an_objective_does_to_its_process_fails_that_trial_only(mpirun: Any
         'stays': 'timeout',
         **{f'works {number}': None for number in range(8)},
     }
+
+
+CRAMPED = """
+import resource
+from shadho import Shadho, spaces
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+Shadho('job', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=2, storage=None, display=False).run()
+"""
+
+
+def test_a_rank_whose_slots_the_system_refuses_says_which_and_why(mpirun: Any) -> None:
+    job = mpirun(2, CRAMPED, environment={'SHADHO_HARDWARE': '{"cores": 100}'})
+    assert job.status != 0
+    said = next(line for line in job.err.splitlines() if line.startswith('rank 1 on '))
+    assert re.search(r': 100 slots need \d+ open files, and this process may have 200 \(ulimit -n\)', said)
+    assert 'Traceback' not in job.err

@@ -283,6 +283,31 @@ def test_a_rank_that_is_lost_while_it_sends_is_not_asked_again(mpirun: Any) -> N
     assert (job.status, job.out) == (0, "[] [2]\n['receive from 1', 'send to 2'] []\n"), job.err
 
 
+WITHIN = """
+from shadho import Shadho, hookimpl, spaces
+from shadho.errors import BackendError
+
+def search(**options):
+    return Shadho('within', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=2, storage=None, **options).run()
+
+class Nested:
+    @hookimpl
+    def shadho_search_started(self, search):
+        try:
+            globals()['search'](backend='mpi')
+        except BackendError as error:
+            print(error)
+
+print(len(search(plugins=[Nested()])), len(search()))
+"""
+
+
+def test_a_search_is_refused_while_the_ranks_run_another_one(mpirun: Any) -> None:
+    job = mpirun(2, WITHIN)
+    refused = 'the ranks of this job run another search already; run one search after the other'
+    assert (job.status, job.out) == (0, f'{refused}\n2 2\n'), job.err
+
+
 def recorded() -> list[Any]:
     """Return the trials that have a result in the storage."""
     from shadho.records import Result, TrialState

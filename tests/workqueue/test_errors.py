@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 
 from shadho import Shadho, TrialState, hookimpl, spaces
 from shadho.backends import Job
-from shadho.errors import BackendError
+from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.objective import Function
 from shadho.records import Hardware
 from shadho_workqueue import WorkQueue, backend, commands, engine, installation, worker
@@ -134,6 +135,33 @@ def test_a_range_of_ports_is_tried() -> None:
             meeting = read('errors')
     assert meeting is not None
     assert port < meeting.port <= port + 20
+
+
+def test_a_range_may_be_of_one_port_and_its_ends_are_in_order() -> None:
+    with socket.create_server(('', 0)) as other:
+        port = other.getsockname()[1]
+        with WorkQueue(port=(port, port)) as opened, pytest.raises(BackendError, match=f'Is port {port} taken'):
+            opened.open(Job('errors', Function(constant)))
+    for wrong in ((9200, 9100), (), (1, 2, 3), (1, None)):
+        with pytest.raises(ConfigurationError, match='port must be a number below 65536, the two ends of a range'):
+            WorkQueue(port=wrong)
+
+
+def test_a_range_whose_ports_are_all_taken_is_named() -> None:
+    with contextlib.ExitStack() as stack:
+        port = _two_ports(stack)
+        taken = f'all ports from {port} to {port + 1} are taken'
+        with WorkQueue(port=(port, port + 1)) as opened, pytest.raises(BackendError, match=taken):
+            opened.open(Job('errors', Function(constant)))
+
+
+def _two_ports(stack: contextlib.ExitStack) -> int:
+    """Take two neighbouring ports; return the first."""
+    while True:
+        first = stack.enter_context(socket.create_server(('', 0)))
+        with contextlib.suppress(OSError, OverflowError):
+            stack.enter_context(socket.create_server(('', first.getsockname()[1] + 1)))
+            return int(first.getsockname()[1])
 
 
 def test_a_search_goes_on_elsewhere_when_its_last_port_is_taken(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ the result and writes no file.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import numbers
@@ -142,14 +143,23 @@ def outcome(returned: Any, loss_key: str = 'loss') -> dict[str, Any]:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says so: Python's own, or one of PyTorch, TensorFlow, JAX or CuPy."""
-    names = ' '.join(cls.__name__ for cls in type(error).__mro__)
-    if isinstance(error, MemoryError) or 'OutOfMemory' in names or 'ResourceExhausted' in names:
-        return True
-    try:
-        return isinstance(error, RuntimeError) and 'out of memory' in str(error).lower()
-    except Exception:
-        return False
+    """Whether an exception, or one that led to it, says so: Python's own, the system's, or one of PyTorch, TensorFlow, JAX or CuPy."""
+    cause: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if cause is None:
+            return False
+        names = ' '.join(cls.__name__ for cls in type(cause).__mro__)
+        if isinstance(cause, MemoryError) or 'OutOfMemory' in names or 'ResourceExhausted' in names:
+            return True
+        if isinstance(cause, OSError) and cause.errno == errno.ENOMEM:
+            return True
+        try:
+            if isinstance(cause, RuntimeError) and any(phrase in str(cause).lower() for phrase in _NO_MEMORY):
+                return True
+        except Exception:
+            return False
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return False
 
 
 def failure(error: BaseException, skip: int = 1) -> dict[str, Any]:
@@ -232,6 +242,8 @@ def _shortened(text: str, length: int) -> str:
 
 
 _LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 30_000
+_LONGEST_CHAIN = 100  # of exceptions that led to one another, which may be a circle
+_NO_MEMORY = ('out of memory', "can't allocate memory", 'bad_alloc')  # of PyTorch on a GPU, on a CPU, and of C++
 _MAXIMUM_DEPTH = 100
 _MOST_BITS = 10_000  # Python does not write longer integers
 _LARGEST = 2**26

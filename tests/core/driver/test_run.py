@@ -14,7 +14,8 @@ import pytest
 
 from shadho import ComputeClass, Shadho, Trial, TrialState, hookimpl, spaces
 from shadho.backends import Backend, Job
-from shadho.errors import ConfigurationError
+from shadho.backends.inline import Inline
+from shadho.errors import BackendError, ConfigurationError
 from shadho.records import Result
 from shadho.storage.memory import Memory
 
@@ -401,6 +402,49 @@ def test_bad_arguments_are_refused_before_anything_runs(arguments: dict[str, Any
 def test_a_trial_timeout_needs_a_backend_that_can_end_a_trial() -> None:
     with pytest.raises(ConfigurationError, match="cannot end a trial after trial_timeout.*use backend='local'"):
         search(trial_timeout=1.0).run()
+
+
+def test_max_tasks_per_child_needs_a_backend_that_starts_processes() -> None:
+    with pytest.raises(ConfigurationError, match="cannot start new processes.*use backend='local'"):
+        search(max_tasks_per_child=1).run()
+    with pytest.raises(ConfigurationError, match='max_tasks_per_child must be an integer of 1 or more, or None; got 0'):
+        search(max_tasks_per_child=0)
+
+
+def test_a_search_within_a_trial_cannot_use_the_backend_that_runs_the_trial() -> None:
+    backend = Inline()
+    refused: list[str] = []
+
+    def objective(params: dict[str, float]) -> float:
+        try:
+            search(backend=backend).run()
+        except BackendError as error:
+            refused.append(str(error))
+        search(max_tasks=1).run()  # with a backend of its own
+        return params['x']
+
+    result = search(objective, backend=backend, max_tasks=3).run()
+    assert [trial.loss for trial in result] == [trial.params['x'] for trial in result]
+    assert ['runs another search already' in text for text in refused] == [True] * 3
+
+
+def test_a_search_cannot_be_run_while_it_runs() -> None:
+    def objective(params: dict[str, float]) -> float:
+        opt.run()
+        return params['x']
+
+    opt = search(objective, max_tasks=1)
+    (trial,) = opt.run()
+    assert trial.error is not None
+    assert 'runs another search already' in trial.error.message
+
+
+def test_a_backend_serves_another_search_when_one_has_ended_in_whatever_way() -> None:
+    backend = Inline()
+    with pytest.raises(ConfigurationError):
+        search(backend=backend, trial_timeout=1.0).run()
+    for _ in range(2):
+        assert len(search(backend=backend).run()) == 20
 
 
 def test_declared_classes_are_checked() -> None:

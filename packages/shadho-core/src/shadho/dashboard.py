@@ -22,6 +22,7 @@ from shadho.errors import ConfigurationError, StorageError
 from shadho.report.document import page
 from shadho.report.payload import payload
 from shadho.report.recorded import load_result, open_recorded
+from shadho.streams import usable_streams
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -193,7 +194,7 @@ def serve(
     StorageError
         When the file holds no search.
     ConfigurationError
-        When the address cannot be listened at, would be open to anybody, or a library is missing.
+        When it cannot listen on the address, which may be taken, or the address would be open to anybody, or a library is missing.
     """
     try:
         import uvicorn
@@ -208,7 +209,7 @@ def serve(
         )
     secret = secrets.token_urlsafe(24) if token or not is_local else None
     board = Dashboard(path)
-    with _listening(host, port) as listener:
+    with usable_streams(), _listening(host, port) as listener:
         shown = f'[{host}]' if ':' in host else host
         if host in ('0.0.0.0', '::'):
             shown = socket.gethostname()
@@ -238,7 +239,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise ConfigurationError(
-            f'{host}:{port} cannot be listened at: {reason}; give another --port or --host'
-        ) from error
+        reason: object = error
+        if isinstance(error, OSError) and error.errno:  # negative for a host that is not known
+            reason = os.strerror(error.errno) if error.errno > 0 else error.strerror
+        raise ConfigurationError(f'cannot listen on {host}:{port}: {reason}; give another --port or --host') from error

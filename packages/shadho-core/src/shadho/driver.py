@@ -34,6 +34,7 @@ from shadho.options import (
     find_storage,
     objective_name,
     warn_of_launcher,
+    working_folder,
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
@@ -44,6 +45,7 @@ from shadho.scheduling import ClassPlan, Policy
 from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
+from shadho.streams import usable_streams, write
 
 __all__ = ['Shadho']
 
@@ -96,6 +98,9 @@ class Shadho:
         included.
     trial_timeout : float, optional
         Seconds after which a trial is ended, as failed.
+    max_tasks_per_child : int, optional
+        Trials after which a process that runs trials is replaced by a new one, for objectives that leak memory or other
+        resources; by default, processes live as long as the search. A trial that runs out of memory ends its process in any case.
     max_retries : int, default 3
         How often a trial is repeated whose worker vanished. Trials that fail are never repeated.
     direction : {'minimize', 'maximize'}, default 'minimize'
@@ -155,6 +160,7 @@ class Shadho:
         resources: Mapping[str, Any] | None = None,
         trials_per_tree: int | None = None,
         trial_timeout: float | None = None,
+        max_tasks_per_child: int | None = None,
         max_retries: int = 3,
         direction: str = 'minimize',
         loss_key: str = 'loss',
@@ -168,11 +174,13 @@ class Shadho:
         options: Mapping[str, Any] | None = None,
         policy_options: Mapping[str, Any] | None = None,
     ) -> None:
+        working_folder()
         self.exp_key = check_key(exp_key)
         self.objective = check_objective(objective)
         self.timeout = check_seconds('timeout', timeout)
         self.max_tasks = check_count('max_tasks', max_tasks, 1)
         self.trial_timeout = check_seconds('trial_timeout', trial_timeout)
+        self.max_tasks_per_child = check_count('max_tasks_per_child', max_tasks_per_child, 1)
         self.max_retries = check_count('max_retries', max_retries, 0) or 0
         self.resources = check_resources(resources)
         self.resume = check_flag('resume', resume)
@@ -275,7 +283,9 @@ class Shadho:
         if isinstance(self.objective, str):
             folder = Path(f'{self.exp_key}-output').absolute()
             objective = Command(self.objective, tuple(self._inputs), tuple(self._outputs), folder, self.loss_key)
-        return Job(self.exp_key, objective, self.resources, tuple(self._classes), self.trial_timeout)
+        return Job(
+            self.exp_key, objective, self.resources, tuple(self._classes), self.trial_timeout, self.max_tasks_per_child
+        )
 
     # --- running -------------------------------------------------------------------------------
 
@@ -294,20 +304,26 @@ class Shadho:
         ------
         StorageError
             When the storage belongs to another search, is in use, corrupt, or cannot be written.
+        BackendError
+            When no trial can be run, or the backend runs another search.
         """
         if os.environ.get(LOADING):
             raise ConfigurationError(
                 'a search was started while a process loaded its objective: the module of the objective runs a search when '
                 "it is imported; put that part below if __name__ == '__main__':"
             )
-        warn_of_launcher(self._registry, self._backend, self._job())
-        self._backend.attend()
+        working_folder()
         interrupts = Interrupts()
-        with interrupts, self._storage as storage:
-            search, elapsed = resume(storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume)
-            with self._backend as backend:
-                backend.open(self._job())
-                result = _Run(self, search, storage, backend, elapsed, interrupts).run()
+        with usable_streams():
+            warn_of_launcher(self._registry, self._backend, self._job())
+            self._backend.attend()
+            with interrupts, self._storage as storage:
+                search, elapsed = resume(
+                    storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume
+                )
+                with self._backend as backend:
+                    backend.open(self._job())
+                    result = _Run(self, search, storage, backend, elapsed, interrupts).run()
         interrupts.exit_when_terminated()
         return result
 
@@ -470,8 +486,7 @@ class _Run:
         trial = self.running.pop(result.trial)
         self.busy[trial.compute_class] -= 1
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
-            with contextlib.suppress(OSError, ValueError):  # nobody may be reading any more
-                sys.stdout.write(result.output + '\n' * (not result.output.endswith('\n')))
+            write(sys.stdout, result.output + '\n' * (not result.output.endswith('\n')))
         if result.state is TrialState.CANCELLED:  # it had not begun
             self.search.cancel(trial)
             return []

@@ -35,6 +35,7 @@ __all__ = [
     'is_file',
     'objective_name',
     'warn_of_launcher',
+    'working_folder',
 ]
 
 log = logging.getLogger('shadho')
@@ -193,7 +194,8 @@ def find_backend(registry: Registry, name: Any, job: Job) -> Backend:
     suits = {cls: (cls.affinity(job), not cls.__module__.startswith('shadho.')) for cls in classes.values()}
     best: type[Backend] = max(suits, key=lambda cls: suits[cls])
     if best.affinity(job) < 1:
-        limit = ' with a trial_timeout' if job.trial_timeout is not None else ''
+        asked = [name for name in ('trial_timeout', 'max_tasks_per_child') if getattr(job, name) is not None]
+        limit = f' with {" and ".join(asked)}' if asked else ''
         raise ConfigurationError(
             f'no installed backend can run this search{limit} by itself; pip install shadho-core[local], or name one: '
             + ', '.join(classes)
@@ -272,6 +274,17 @@ def is_file(path: str | os.PathLike[str]) -> bool:
         return Path(path).is_file()
     except OSError:
         return False
+
+
+def working_folder() -> str:
+    """Return the working folder of this process, which may be gone."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise ConfigurationError(
+            'the working folder of this process does not exist any more: was it removed, or its file system unmounted? Go to '
+            'one that exists (cd, or os.chdir) and start again'
+        ) from error
 
 
 def find_earlier(registry: Registry, warm_start: Any) -> Storage:

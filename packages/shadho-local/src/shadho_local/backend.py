@@ -77,7 +77,7 @@ class Local(Backend):
                 f'no trial fits on this machine ({self._discovered[0].hardware}): each asks for '
                 f'{dict(self._discovered[0].resources)}; ask for less with resources='
             )
-        self._station = Station(objective, self._discovered, pin=self.pin)
+        self._station = Station(objective, self._discovered, pin=self.pin, max_tasks_per_child=job.max_tasks_per_child)
 
     def _form_classes(self, job: Job) -> list[ComputeClass]:
         if self.classes is not None:

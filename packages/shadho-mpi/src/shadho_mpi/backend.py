@@ -63,6 +63,8 @@ class _Job:
     serving : list of int
         Numbers of the other ranks. One that has failed is taken off, under a launcher that lets the
         others live on: that of Open MPI with ``--with-ft ulfm``.
+    user : MPI or None
+        The backend whose trials they run now.
     """
 
     current: ClassVar[_Job | None] = None
@@ -73,6 +75,7 @@ class _Job:
         self.facts: dict[int, Facts] = {}
         self.shares: dict[int, Hardware] = {}
         self.runs = 0
+        self.user: MPI | None = None
         self.serving = list(range(1, self.size))
         self._sent: list[tuple[int, Any]] = []
 
@@ -164,6 +167,7 @@ class MPI(Backend):
     def __init__(self) -> None:
         self._members: dict[int, _Member] = {}
         self._alone: Rank | None = None
+        self._ranks: _Job | None = None
 
     @classmethod
     def affinity(cls, job: Job) -> int:
@@ -191,6 +195,9 @@ class MPI(Backend):
             self._alone = Rank(0)
             shares = {0: (self._alone.facts, self._alone.share([self._alone.facts]))}
         else:
+            if self._ranks.user not in (None, self):
+                raise BackendError('the ranks of this job run another search already; run one search after the other')
+            self._ranks.user = self
             self._ranks.gather()
             shares = {number: (self._ranks.facts[number], self._ranks.shares[number]) for number in self._ranks.serving}
             if not shares:
@@ -214,7 +221,8 @@ class MPI(Backend):
             if isinstance(job.objective, Command) and member.facts.host != here:
                 packed = packed or _pack_inputs(job.objective)
                 files = packed
-            self._tell(number, 'open', self._run, objective, member.compute_class, files, job.trial_timeout)
+            limits = job.trial_timeout, job.max_tasks_per_child
+            self._tell(number, 'open', self._run, objective, member.compute_class, files, *limits)
         if self._ranks is not None:
             self._ranks.runs = self._run
 
@@ -237,6 +245,8 @@ class MPI(Backend):
             self._tell(number, 'close')
         self._members = {}
         self._alone = None
+        if self._ranks is not None and self._ranks.user is self:
+            self._ranks.user = None
 
     # --- trials ------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import sys
 import tarfile
 import time
@@ -20,6 +22,7 @@ from typing import Any, NoReturn
 import attrs
 
 import shadho_worker
+from shadho.errors import ShadhoError
 from shadho.execution.command import Outcome
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import Pickled, pickle_objective
@@ -58,7 +61,10 @@ class Rank:
         hardware, self._gpus = divide(self.facts, ranks)
         return hardware
 
-    def open(self, run: int, objective: bytes, compute_class: Any, files: bytes | None, timeout: float | None) -> None:
+    def open(
+        self, run: int, objective: bytes, compute_class: Any, files: bytes | None, timeout: float | None,
+        max_tasks_per_child: int | None = None,
+    ) -> None:  # fmt: skip
         """Get ready for a search.
 
         Parameters
@@ -73,6 +79,8 @@ class Rank:
             Input files of a command, packed; None where they can be used in place.
         timeout : float or None
             Seconds that one trial may take.
+        max_tasks_per_child : int or None
+            Trials after which a slot gets a new process.
         """
         self.close()
         self._run, self._timeout = run, timeout
@@ -82,7 +90,7 @@ class Rank:
         def settle(folder: Path) -> bytes:
             return objective if files is None else self._move_in(objective, files, folder)
 
-        self._station = Station(settle, [compute_class], gpus=self._gpus)
+        self._station = Station(settle, [compute_class], gpus=self._gpus, max_tasks_per_child=max_tasks_per_child)
 
     def _move_in(self, objective: bytes, files: bytes, folder: Path) -> bytes:
         """Give a command the input files that came along, and a place for its output files."""
@@ -151,8 +159,9 @@ def serve(communicator: Any) -> NoReturn:
                 method, *arguments = communicator.recv(source=0)
                 if method == 'end':
                     rank.close()
-                    sys.stdout.flush()
-                    sys.stderr.flush()
+                    for stream in (sys.stdout, sys.stderr):
+                        with contextlib.suppress(Exception):  # a script may have replaced, closed or removed it
+                            stream.flush()
                     communicator.send(None, dest=0)  # nothing more is to come
                     leave(communicator, *arguments)
                     # Neither the rest of the script nor its exit handlers, but those of the MPI library, without
@@ -168,9 +177,13 @@ def serve(communicator: Any) -> NoReturn:
             pause = min(1.5 * pause, LONGEST)
         rank.close()
         os._exit(1)  # the launcher is gone
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # nobody may be reading standard error
+            if isinstance(error, ShadhoError):
+                sys.stderr.write(f'rank {communicator.Get_rank()} on {socket.gethostname()}: {error}\n')
+            else:
+                traceback.print_exc()
+            sys.stderr.flush()
         communicator.Abort(1)
         raise
 

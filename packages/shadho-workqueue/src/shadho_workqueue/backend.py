@@ -247,7 +247,16 @@ class WorkQueue(Backend):
                 log.warning(
                     'port %d of the last run is taken now: workers that wait there will not come back', last_port
                 )
-        return Engine(port=list(self.port) if isinstance(self.port, tuple) else self.port, **options)
+        if not isinstance(self.port, tuple):
+            return Engine(port=self.port, **options)
+        first, last = self.port
+        engine = Engine(port=[first, last], **options)
+        if not first <= engine.port <= last:  # where all are taken, the engine listens on any
+            engine.close(shutdown=False)
+            raise BackendError(
+                f'all ports from {first} to {last} are taken, by other searches perhaps; give another range, or 0 for any port'
+            )
+        return engine
 
     def _input_files(self, job: Job, folder: Path) -> list[tuple[str, str]]:
         """Return the files that go with every trial: local path and name in the folder of the trial."""
@@ -463,6 +472,7 @@ class WorkQueue(Backend):
             'outputs': self._outputs,
             'params': own.params,
             'timeout': self._job.trial_timeout,
+            'max_tasks_per_child': self._job.max_tasks_per_child,
             'resources': dict(trial.resources),
         }
         task = {
@@ -581,12 +591,12 @@ _RUNNER = tuple(
 
 def _check_port(port: Any) -> int | tuple[int, int]:
     numbers = [as_integer(number) for number in (port if isinstance(port, (tuple, list)) else (port,))]
-    if len(numbers) not in (1, 2) or any(number is None or not 0 <= number < 2**16 for number in numbers):
+    first, last = numbers[0] if numbers else None, numbers[-1] if numbers else None
+    if len(numbers) > 2 or first is None or last is None or not 0 <= first <= last < 2**16:
         raise ConfigurationError(
             f'WorkQueue(): port must be a number below 65536, the two ends of a range, or 0 for any; got {port!r}'
         )
-    first, last = int(numbers[0] or 0), int(numbers[-1] or 0)
-    return first if len(numbers) == 1 else (first, last)
+    return first if first == last else (first, last)
 
 
 def _check_names(path: Path) -> None:

@@ -29,12 +29,13 @@ import click
 import cloudpickle
 
 import shadho_worker
+from shadho.errors import BackendError
 from shadho.execution.command import Outcome, own_inputs, run_command
 from shadho.execution.hardware import gpu_environment, visible_gpus
-from shadho.execution.sandbox import Pickled, Sandbox
+from shadho.execution.sandbox import FILES, Pickled, Sandbox
 from shadho_workqueue.files import place_inputs, ready_outputs
 
-__all__ = ['OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
+__all__ = ['FILES_OF_SLOT', 'OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
 
 REQUEST = '.shadho.json'
 """Name of the file that says what a task is to do."""
@@ -44,6 +45,9 @@ OUTCOME = '.shadho-outcome.json'
 
 VARIABLE = 'SHADHO_WORKER'
 """In the environment of a worker's tasks: port and token of the process beside it."""
+
+FILES_OF_SLOT = FILES + 1
+"""Files that a slot keeps open: those of its sandbox, and the connection of its task."""
 
 _LOOK = 0.5
 _GRACE = 5.0  # seconds; the engine lets a task live for three before it kills it
@@ -203,7 +207,7 @@ class Server:
         link.setblocking(True)
         try:
             self.start(link, Path(folder))
-        except OSError as error:  # a full disk, or too many processes: the trial may run elsewhere
+        except (OSError, BackendError) as error:  # a full disk, or too many processes: the trial may run elsewhere
             click.echo(f'a trial could not be started: {error}', err=True)
             link.close()
         except Exception as error:
@@ -223,14 +227,14 @@ class Server:
             self.objectives[name] = file = tempfile.TemporaryFile()
             file.write(pickled)
             file.flush()
-        slot = self.slot_for(name, request['resources'])
+        slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
         slot.sandbox.submit(request['trial'], params, request['timeout'])
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
 
-    def slot_for(self, objective: str, resources: Mapping[str, Any]) -> _Slot:
-        """Return an idle slot for this objective and these resources, or make one."""
+    def slot_for(self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None) -> _Slot:
+        """Return an idle slot for this objective, these resources and trials per process, or make one."""
         cores, gpus = max(1, int(resources.get('cores', 1))), resources.get('gpus')
-        purpose = (objective, cores, gpus)
+        purpose = (objective, cores, gpus, max_tasks_per_child)
         idle = [slot for slot in self.slots if slot.link is None]
         for slot in idle:
             if slot.purpose == purpose:
@@ -244,8 +248,9 @@ class Server:
         self.number += 1
         place = self.folder / f'slot-{self.number}'
         sandbox = Sandbox(
-            self.objectives[objective], place, threads=cores, environment=gpu_environment(devices, resources)
-        )
+            self.objectives[objective], place, threads=cores, environment=gpu_environment(devices, resources),
+            max_tasks_per_child=max_tasks_per_child,
+        )  # fmt: skip
         self.slots.append(_Slot(sandbox, purpose, devices))
         return self.slots[-1]
 

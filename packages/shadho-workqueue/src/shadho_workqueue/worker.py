@@ -22,13 +22,14 @@ import click
 
 from shadho.errors import BackendError
 from shadho.execution.hardware import probe
+from shadho.execution.limits import allow_open_files
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import Reaper
 from shadho.records import Hardware
 from shadho_workqueue.installation import HELP, find_program
 from shadho_workqueue.meeting import keep_private
 from shadho_workqueue.roster import Card
-from shadho_workqueue.warm import VARIABLE, Server
+from shadho_workqueue.warm import FILES_OF_SLOT, VARIABLE, Server
 
 __all__ = ['become_worker', 'detect', 'worker_program']
 
@@ -77,6 +78,10 @@ def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, passw
         None when the arguments hold a password file.
     """
     program = worker_program()
+    try:
+        allow_open_files(hardware.cores, FILES_OF_SLOT)
+    except BackendError as error:  # trials may ask for several cores, so that there are fewer slots
+        click.echo(f'Warning: {error}', err=True)
     card = Card(name, hardware, f'{sys.version_info.major}.{sys.version_info.minor}')
     reaper = Reaper()
     folder = str(reaper.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,14 @@ from typing import Any, ClassVar
 import attrs
 from typing_extensions import Self
 
+from shadho.errors import BackendError
 from shadho.execution.classes import DeclaredClass
 from shadho.execution.objective import Command, Objective
 from shadho.records import ComputeClass, Result, Trial, Worker
 
 __all__ = ['Backend', 'Job']
+
+_claiming = threading.Lock()
 
 
 @attrs.frozen
@@ -31,6 +35,8 @@ class Job:
     classes : tuple of DeclaredClass
     trial_timeout : float or None
         Seconds that one trial may take.
+    max_tasks_per_child : int or None
+        Trials after which a process that runs trials is replaced by a new one.
     """
 
     exp_key: str
@@ -38,6 +44,7 @@ class Job:
     resources: Mapping[str, Any] = attrs.field(factory=dict)
     classes: tuple[DeclaredClass, ...] = ()
     trial_timeout: float | None = None
+    max_tasks_per_child: int | None = None
 
     @property
     def is_command(self) -> bool:
@@ -46,7 +53,7 @@ class Job:
 
 
 class Backend(ABC):
-    """Runs trials; a context manager between `open` and `close`.
+    """Runs the trials of one search at a time; a context manager around `open` and `close`.
 
     Invariants
     ----------
@@ -54,6 +61,7 @@ class Backend(ABC):
     * What a trial does wrong is a Result with a state and an error, never an exception; nor do
       changes that an objective makes to its parameters reach the trial.
     * `open` refuses what `affinity` says cannot be run. After `close`, it can be opened again.
+    * While one search has entered it, it refuses any other, with a BackendError.
     * A backend never runs more trials at once in a class than the class has slots. The driver
       submits no more than that; or, while trials take only milliseconds and the backend
       `queues_ahead`, one more for each slot, to start as soon as the slot is free.
@@ -61,6 +69,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     queues_ahead: ClassVar[bool] = False
+    _is_in_use = False
 
     @classmethod
     @abstractmethod
@@ -130,9 +139,19 @@ class Backend(ABC):
         return time.monotonic()
 
     def __enter__(self) -> Self:
+        with _claiming:
+            if self._is_in_use:
+                raise BackendError(
+                    f'this {type(self).__name__} runs another search already, whose trials it would take for those of this one. '
+                    'Give each of the searches that run at the same time a backend of its own, or run one after the other'
+                )
+            self._is_in_use = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        finally:
+            self._is_in_use = False

@@ -25,7 +25,7 @@ class Inline(Backend):
 
     @classmethod
     def affinity(cls, job: Job) -> int:
-        return -1 if job.trial_timeout is not None else 1
+        return 1 if job.trial_timeout is job.max_tasks_per_child is None else -1
 
     @classmethod
     def check(cls) -> str:
@@ -36,6 +36,11 @@ class Inline(Backend):
             raise ConfigurationError(
                 "backend='inline' cannot end a trial after trial_timeout, because it runs in the process of the search; "
                 "use backend='local' (pip install shadho-core[local])"
+            )
+        if job.max_tasks_per_child is not None:
+            raise ConfigurationError(
+                "backend='inline' cannot start new processes, as max_tasks_per_child asks for: it runs trials in the process "
+                "of the search; use backend='local' (pip install shadho-core[local])"
             )
         self._job = job
         hardware = probe()

@@ -19,6 +19,7 @@ from shadho.cli.report import report
 from shadho.cli.run import resume, run
 from shadho.errors import PluginError
 from shadho.plugins import Plugin
+from shadho.streams import usable_streams
 
 __all__ = ['cli', 'main']
 
@@ -129,8 +130,9 @@ def main(*command: str) -> None:
     *command : str
         Comes before the arguments of the process, as in ``main('worker', 'workqueue')``.
     """
-    try:
-        plugins.load().notify('shadho_register_commands', cli=cli)
-    except PluginError as error:
-        click.echo(f'Warning: commands of plugins are left out: {error}', err=True)
-    cli([*command, *sys.argv[1:]], prog_name='shadho')
+    with usable_streams():
+        try:
+            plugins.load().notify('shadho_register_commands', cli=cli)
+        except PluginError as error:
+            click.echo(f'Warning: commands of plugins are left out: {error}', err=True)
+        cli([*command, *sys.argv[1:]], prog_name='shadho')

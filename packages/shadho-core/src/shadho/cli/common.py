@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from shadho.errors import ShadhoError
+from shadho.streams import is_terminal
 
 __all__ = ['as_json', 'echo_json', 'print_table', 'reporting_errors', 'storage', 'suggests']
 
@@ -82,7 +83,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Coll
     from shadho.result import printable
 
     rows = [[printable(text) for text in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         click.echo('\n'.join(columns(titles, rows, left)))
         return
     from rich.console import Console

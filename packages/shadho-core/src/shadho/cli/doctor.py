@@ -12,7 +12,8 @@ import attrs
 import click
 
 from shadho.cli.common import as_json, echo_json
-from shadho.errors import PluginError, ShadhoError
+from shadho.errors import ConfigurationError, PluginError, ShadhoError
+from shadho.options import working_folder
 from shadho.plugins import Registry
 
 __all__ = ['Finding', 'doctor', 'examine']
@@ -135,7 +136,10 @@ def _hardware() -> str:
 
 
 def _folder() -> Finding:
-    here = os.getcwd()
+    try:
+        here = working_folder()
+    except ConfigurationError as error:
+        return Finding('folder', 'broken', str(error))
     writable = os.access(here, os.W_OK)
     detail = (
         here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shlex
@@ -15,7 +16,7 @@ import click
 from shadho.cli.common import as_json, echo_json, reporting_errors, storage, suggests
 from shadho.driver import Shadho
 from shadho.errors import ConfigurationError
-from shadho.options import is_file
+from shadho.options import is_file, working_folder
 from shadho.result import SearchResult, printable, shorten
 from shadho_worker import jsonable
 
@@ -65,6 +66,7 @@ def run(
     if arguments:
         raise click.UsageError(f'{shlex.join(arguments)}: a single OBJECTIVE is needed; put a command in quotes')
     with reporting_errors():
+        working_folder()
         target = _found('OBJECTIVE', objective) if _is_place(objective) else objective
         key = name or getattr(target, '__name__', None)
         if key is None:
@@ -101,8 +103,9 @@ def _run_script(script: str, arguments: tuple[str, ...]) -> None:
 
 
 def _become(command: list[str]) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
     os.execv(command[0], command)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import itertools
 import json
 import mmap
 import os
@@ -19,16 +20,19 @@ import shadho_worker
 from shadho.execution.command import Outcome, tail
 from shadho.execution.objective import LOADING
 
-__all__ = ['BROKEN', 'main']
+__all__ = ['BROKEN', 'NO_MEMORY', 'main']
 
 BROKEN = 70
 """Exit status of a process that a trial has left unable to go on."""
 
+NO_MEMORY = 71
+"""Exit status of a process without the memory to report a trial, or to read the next one."""
+
 _encode = json.JSONEncoder().encode
 
 
-def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
-    """Serve trials that come through a socket, until it closes.
+def main(connection: int, objective_file: int, cpus: Sequence[int], most: int | None = None) -> None:
+    """Serve trials that come through a socket, until it closes, a trial runs out of memory, or all `most` have run.
 
     Parameters
     ----------
@@ -38,6 +42,8 @@ def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
         File number of a file that holds the pickled objective.
     cpus : sequence of int
         CPUs to stay on; any when empty.
+    most : int or None
+        Trials after which the process ends; None is no limit.
     """
     for file in (connection, objective_file):
         os.set_inheritable(file, False)
@@ -49,9 +55,11 @@ def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
     faulthandler.enable(output.file)
     try:
         with socket.socket(fileno=connection) as channel, channel.makefile('rb') as trials:
-            _serve(channel, trials, objective_file, output)
+            _serve(channel, trials, objective_file, output, most)
     except (EOFError, ConnectionError):
         pass  # the driver has closed its end
+    except MemoryError:
+        os._exit(NO_MEMORY)
     except BaseException:
         with contextlib.suppress(OSError, ValueError):  # it may have closed its output too
             traceback.print_exc()
@@ -61,11 +69,11 @@ def main(connection: int, objective_file: int, cpus: Sequence[int]) -> None:
         os._exit(0)
 
 
-def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, output: _Output) -> None:
+def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, output: _Output, most: int | None) -> None:
     objective, broken = _load(objective_file)
     channel.sendall(b'\n')
-    home, own = os.getcwd(), os.getpid()
-    while True:
+    home, own = _home(), os.getpid()
+    for number in itertools.count(1):
         trial, pickled = load(trials)
         output.begin()
         outcome = {'seconds': 0.0, **(broken or _evaluate(objective, pickled, trial)), 'trial': trial}
@@ -73,8 +81,25 @@ def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, outpu
             return  # the objective has forked, and both processes return from it
         outcome['output'] = output.end() + outcome.get('output', '')
         with contextlib.suppress(OSError):  # an objective may have gone elsewhere
-            os.chdir(home)
+            if home is not None:
+                os.chdir(home)
+        outcome['is_last'] = number == most or _is_out_of_memory(outcome)
         channel.sendall(_encode(outcome).encode() + b'\n')
+        if outcome['is_last']:
+            return
+
+
+def _home() -> str | None:
+    """Return the working directory; None when it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _is_out_of_memory(outcome: Outcome) -> bool:
+    """Whether a trial failed for want of memory: what it has left behind would fail the next ones too."""
+    return outcome['error'] is not None and outcome['error']['kind'] == 'memory'
 
 
 def _evaluate(objective: Any, pickled: bytes, trial: int) -> Outcome:

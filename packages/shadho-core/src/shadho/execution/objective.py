@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -13,8 +14,9 @@ from typing import Any
 import attrs
 
 import shadho_worker
-from shadho.errors import ConfigurationError
+from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.command import COPY_LIMIT, Outcome, parameters_text, run_command
+from shadho.execution.limits import explaining
 
 __all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file']
 
@@ -71,18 +73,22 @@ class Command:
 
     def evaluate(self, params: Any, trial: int) -> Outcome:
         """Run the command once in a temporary folder."""
-        with tempfile.TemporaryDirectory(prefix=f'shadho-{trial}-', ignore_cleanup_errors=True) as name:
-            folder = Path(name)
-            try:
+        try:
+            with contextlib.ExitStack() as stack:
+                with explaining('the folder of the trial could not be made'):
+                    place = tempfile.TemporaryDirectory(prefix=f'shadho-{trial}-', ignore_cleanup_errors=True)
+                    folder = Path(stack.enter_context(place))
                 self._fill(folder, params)
-            except (TypeError, ValueError, OSError) as error:
-                message = f'the folder of the trial could not be filled: {error}'
-                return {**shadho_worker.failed('exception', message), 'seconds': 0.0}
-            outcome = run_command(self.command, folder, self.loss_key)
-            missing = self._bring_back(folder, trial)
-            if missing and outcome['state'] == 'done':
-                message = f'the command left no {missing[0]}'
-                outcome |= shadho_worker.failed('result', message, outcome['output'], outcome['results'])
+                with explaining('the command could not be started'):
+                    outcome = run_command(self.command, folder, self.loss_key)
+                problem = self._bring_back(folder, trial)
+        except BackendError as error:
+            return {**shadho_worker.failed('exception', str(error)), 'seconds': 0.0}
+        except (TypeError, ValueError, OSError) as error:
+            message = f'the folder of the trial could not be filled: {error}'
+            return {**shadho_worker.failed('exception', message), 'seconds': 0.0}
+        if problem and outcome['state'] == 'done':
+            outcome |= shadho_worker.failed('result', problem, outcome['output'], outcome['results'])
         return outcome
 
     def _fill(self, folder: Path, params: Any) -> None:
@@ -94,15 +100,17 @@ class Command:
         shutil.copy2(shadho_worker.__file__, folder / 'shadho_worker.py')
         (folder / shadho_worker.PARAMETERS_FILE).write_text(parameters_text(params), encoding='ascii')
 
-    def _bring_back(self, folder: Path, trial: int) -> list[str]:
-        """Move the output files out of the folder; return the names of those that are missing."""
-        root, missing = folder.resolve(), []
-        for name in self.outputs:
-            source = Path(os.path.realpath(root / name))
-            if root not in source.parents or not (source.is_file() or source.is_dir()):
-                missing.append(name)
-                continue
-            target = self.output_folder / str(trial) / name
+    def _bring_back(self, folder: Path, trial: int) -> str:
+        """Move the output files out of the folder; return what is wrong with the first that cannot be."""
+        problems = [self._bring(folder.resolve(), name, trial) for name in self.outputs]
+        return next(filter(None, problems), '')
+
+    def _bring(self, root: Path, name: str, trial: int) -> str:
+        source = Path(os.path.realpath(root / name))
+        if root not in source.parents or not (source.is_file() or source.is_dir()):
+            return f'the command left no {name}'
+        target = self.output_folder / str(trial) / name
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, target, dirs_exist_ok=True, ignore=_Strangers(root))
@@ -110,7 +118,9 @@ class Command:
                 shutil.copy2(source, target)
             else:
                 shutil.move(source, target)
-        return missing
+        except OSError as error:  # shutil.Error, too
+            return f'{name} could not be brought back: {error}'
+        return ''
 
 
 @attrs.frozen

@@ -1,15 +1,18 @@
 """A sandbox: one slot whose trials run in a process of their own, which may crash, hang or be killed.
 
 Each slot is a fresh interpreter in a session of its own, spoken to through one socket pair. The
-objective is sent once. When a trial ends its process, outlives its time or is cancelled, the whole
-session is killed, children of the objective included, and a new process takes over. When the
-driver itself is killed, a small helper (`sessions.Reaper`) ends what it leaves behind.
+objective is sent once. When a trial ends its process, runs out of memory, outlives its time or is
+cancelled, the whole session is killed, children of the objective included, and a new process takes
+over; likewise after `max_tasks_per_child` trials. When the driver itself is killed, a small helper
+(`sessions.Reaper`) ends what it leaves behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import logging
 import math
 import os
 import pickle
@@ -31,14 +34,23 @@ from typing import IO, Any, NamedTuple
 import cloudpickle
 
 import shadho_worker
-from shadho.errors import ConfigurationError
-from shadho.execution.child import BROKEN
+from shadho.errors import BackendError, ConfigurationError
+from shadho.execution.child import BROKEN, NO_MEMORY
 from shadho.execution.command import Outcome, describe_exit, is_outcome, tail
+from shadho.execution.limits import explaining
 from shadho.execution.objective import Objective
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import kill_session
 
-__all__ = ['Ended', 'Pickled', 'Sandbox', 'pickle_objective', 'pickle_params', 'poll']
+__all__ = ['FILES', 'Ended', 'Pickled', 'Sandbox', 'pickle_objective', 'pickle_params', 'poll']
+
+log = logging.getLogger('shadho')
+
+FILES = 3
+"""Files that a sandbox keeps open: a socket, what its trials print, and what tells of the end of its process."""
+
+_START_PAUSE = 1.0
+"""Seconds between two attempts to start a process that the system refuses."""
 
 _CHILD = """
 import sys
@@ -48,7 +60,7 @@ import json
 setup = json.loads(sys.argv[1])
 sys.path[:] = setup['path']
 from shadho.execution.child import main
-main(*setup['files'], setup['cpus'])
+main(*setup['files'], setup['cpus'], setup['most'])
 """
 _CHUNK = 2**16
 LOADING_SECONDS = 60.0
@@ -150,6 +162,10 @@ class Sandbox:
         Variables to set, such as ``CUDA_VISIBLE_DEVICES``.
     folder : Path
         New; temporary files of trials go there, and are removed with the process.
+    max_tasks_per_child : int, optional
+        Trials after which a new process takes over; no limit without.
+    start_patience : float, default 0.0
+        Seconds for which the system may refuse a new process before that is an error.
 
     Notes
     -----
@@ -165,8 +181,11 @@ class Sandbox:
         cpus: Sequence[int] = (),
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
+        max_tasks_per_child: int | None = None,
+        start_patience: float = 0.0,
     ) -> None:
         self._objective = objective
+        self._most = max_tasks_per_child
         self._cpus = list(cpus)
         limits = {name: os.environ.get(name, str(threads)) for name in _THREAD_VARIABLES}
         place = {'TMPDIR': str(folder), MARK: str(folder)}
@@ -180,23 +199,36 @@ class Sandbox:
         self._sent = 0
         self._begun = 0.0
         self._is_ready = False
+        self._start_patience = start_patience
+        self._refused_since = math.inf
+        self._next_start = -math.inf
 
     def __len__(self) -> int:
         """Return how many trials it has, the running one included."""
         return len(self._tasks)
 
     def start(self) -> None:
-        """Start the process; returns before it is ready."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._socket, inner = socket.socketpair()
-        files = [inner.fileno(), self._objective.fileno()]
-        path = [entry or os.getcwd() for entry in sys.path]
-        with inner:
-            self._process = subprocess.Popen(
-                [sys.executable, '-c', _CHILD, json.dumps({'files': files, 'path': path, 'cpus': self._cpus})],
-                env=self._environment, pass_fds=files, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
-            )  # fmt: skip
+        """Start the process; returns before it is ready.
+
+        Raises
+        ------
+        BackendError
+            When the system refuses it.
+        """
+        with explaining('no process for trials can be started'), contextlib.ExitStack() as stack:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            outer, inner = socket.socketpair()
+            stack.callback(outer.close)
+            with inner:
+                files = [inner.fileno(), self._objective.fileno()]
+                setup = {'files': files, 'path': _import_path(), 'cpus': self._cpus, 'most': self._most}
+                self._process = subprocess.Popen(
+                    [sys.executable, '-c', _CHILD, json.dumps(setup)],
+                    env=self._environment, pass_fds=files, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
+                )  # fmt: skip
+            stack.pop_all()
+        self._socket = outer
         self._received: list[bytes] = []
         self._unread = 0
         self._begun = time.monotonic()
@@ -206,11 +238,28 @@ class Sandbox:
         except (AttributeError, OSError):  # another system, or an old kernel
             self._exit_file = None
 
+    def _restart(self) -> None:
+        """Start the process again, now or, where the system refuses it for the moment, a little later."""
+        now = time.monotonic()
+        if now < self._next_start:
+            return
+        try:
+            self.start()
+        except BackendError as error:
+            if math.isinf(self._refused_since) and self._start_patience:
+                log.warning('%s. Trying again for %g s', error, self._start_patience)
+            self._refused_since = min(self._refused_since, now)
+            if now >= self._refused_since + self._start_patience:
+                raise
+            self._next_start = now + _START_PAUSE
+        else:
+            self._refused_since, self._next_start = math.inf, -math.inf
+
     def submit(self, trial: int, params: Any, timeout: float | None = None) -> None:
         """Run a trial; its time (seconds) counts from when the process is free and ready for it."""
         task = _Task(trial, pickle.dumps((trial, pickle_params(params))), timeout or math.inf)
         if self._process is None:
-            self.start()
+            self._restart()
         self._tasks.append(task)
         self._advance()
 
@@ -285,16 +334,19 @@ class Sandbox:
         for outcome in map(_read, lines):
             if outcome is None:  # nor can anything be read that follows
                 return ended + self._ended_by('result', _UNREADABLE)
+            is_last = outcome.pop('is_last', False)
             if (
                 self._sent and outcome['trial'] == self._tasks[0].trial
             ):  # else it is of a process that a trial has forked
-                ended.append(self._end(outcome))
+                ended.append(self._end(outcome, process_ended=is_last))
+                if is_last:
+                    break
         return ended
 
     def files(self) -> list[int]:
         """Return the numbers of the files that become readable when there is news."""
         if self._process is None and self._tasks:
-            self.start()  # its last process ended while trials were waiting
+            self._restart()  # its last process ended while trials were waiting
         if self._process is None:
             return []
         return [self._socket.fileno()] if self._exit_file is None else [self._socket.fileno(), self._exit_file]
@@ -310,8 +362,10 @@ class Sandbox:
 
         Loading the objective does not count, but a trial with a limit does not wait for ever for it.
         """
-        if not self._tasks or self._process is None:
+        if not self._tasks:
             return math.inf
+        if self._process is None:
+            return self._next_start - time.monotonic()
         limit = self._tasks[0].timeout if self._is_ready else max(self._tasks[0].timeout, LOADING_SECONDS)
         return self._begun + limit - time.monotonic()
 
@@ -326,6 +380,8 @@ class Sandbox:
                 'crash', 'the process of the trial could not go on: did it close files that are not its own, or replace what '
                 'Python needs?'
             )  # fmt: skip
+        if status == NO_MEMORY:
+            return self._ended_by('memory', 'the process of the trial had no memory left to report what came of it')
         hint = '' if status < 0 else '; did it call os._exit?'
         return self._ended_by('crash', f'the process of the trial ended with {describe_exit(status)}{hint}')
 
@@ -364,6 +420,15 @@ class Sandbox:
         self._tasks.clear()
         self.stop()
         self._output.close()
+
+
+def _import_path() -> list[str]:
+    """Return where modules are found, for a process that may begin elsewhere."""
+    try:
+        here = [os.getcwd()]
+    except OSError:  # the working directory was removed
+        here = []
+    return [place for entry in sys.path for place in ([entry] if entry else here)]
 
 
 def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended]:

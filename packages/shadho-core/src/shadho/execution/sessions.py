@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from shadho.execution import reaper
+from shadho.execution.limits import explaining
 
 __all__ = ['Reaper', 'kill_session']
 
@@ -32,15 +34,26 @@ class Reaper:
     ----------
     folder : Path
         Temporary; the helper removes it at the end.
+
+    Raises
+    ------
+    BackendError
+        When the operating system refuses the folder or the process.
     """
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix='shadho-'))
-        self._process = subprocess.Popen(
-            [sys.executable, '-I', '-S', reaper.__file__, str(self.folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with explaining('no folder for temporary files can be made'):
+            self.folder = Path(tempfile.mkdtemp(prefix='shadho-'))
+        try:
+            with explaining('the process that cleans up cannot be started'):
+                self._process = subprocess.Popen(
+                    [sys.executable, '-I', '-S', reaper.__file__, str(self.folder)],
+                    stdin=subprocess.PIPE,
+                    start_new_session=True,
+                )
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def close(self) -> None:
         """End the helper, and with it whatever is left in its folder."""

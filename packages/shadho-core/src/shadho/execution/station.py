@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from itertools import count, cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from shadho.execution import sandbox
 from shadho.execution.hardware import gpu_environment, usable_cpus, visible_gpus
-from shadho.execution.sandbox import Ended, Sandbox
+from shadho.execution.limits import allow_open_files, explaining
+from shadho.execution.sandbox import FILES, Ended, Sandbox
 from shadho.execution.sessions import Reaper
 from shadho.records import ComputeClass
 
 __all__ = ['Station']
+
+_START_PATIENCE = 60.0
+"""Seconds for which the system may refuse new processes, as while others use up the memory, before the search ends of it."""
 
 
 class Station:
@@ -33,11 +38,18 @@ class Station:
         small searches beside each other do not share a CPU while others idle.
     gpus : sequence of str, optional
         Devices to hand out, for ``CUDA_VISIBLE_DEVICES``; by default those that are visible here.
+    max_tasks_per_child : int, optional
+        Trials after which a slot gets a new process; no limit without.
 
     Attributes
     ----------
     folder : Path
         Temporary; it goes with the station, also when its process is killed.
+
+    Raises
+    ------
+    BackendError
+        When the operating system refuses files, processes or room for so many slots.
     """
 
     def __init__(
@@ -47,32 +59,44 @@ class Station:
         *,
         pin: bool | None = None,
         gpus: Sequence[str] | None = None,
+        max_tasks_per_child: int | None = None,
     ) -> None:
-        self._reaper = Reaper()
-        self.folder: Path = self._reaper.folder
-        self._objective = tempfile.TemporaryFile()
-        self._objective.write(objective if isinstance(objective, bytes) else objective(self.folder))
-        self._objective.flush()
+        self._sandboxes: dict[str, list[Sandbox]] = {}
+        allow_open_files(sum(own.slots for own in classes), FILES)
+        with contextlib.ExitStack() as stack, explaining('the slots cannot be made ready'):
+            reaper = Reaper()
+            stack.callback(reaper.close)
+            self.folder: Path = reaper.folder
+            file = stack.enter_context(tempfile.TemporaryFile())
+            file.write(objective if isinstance(objective, bytes) else objective(self.folder))
+            file.flush()
+            stack.callback(self._close_slots)
+            self._make_slots(file, classes, pin, gpus, max_tasks_per_child)
+            self._open = stack.pop_all()
+
+    def _make_slots(
+        self, objective: IO[bytes], classes: Sequence[ComputeClass], pin: bool | None, gpus: Sequence[str] | None,
+        max_tasks_per_child: int | None,
+    ) -> None:  # fmt: skip
         cpus = cycle(usable_cpus())
         devices = cycle([device for device, _ in visible_gpus()] if gpus is None else gpus)
         asked = sum(own.slots * _cores(own) for own in classes)
         pinned = asked == len(usable_cpus()) if pin is None else pin
         numbers = count()
-        self._sandboxes = {
-            own.name: [
-                Sandbox(
-                    self._objective,
+        for own in classes:
+            slots = self._sandboxes[own.name] = []
+            for _ in range(own.slots):
+                shown = list(islice(devices, int(own.resources.get('gpus', 1))))
+                slot = Sandbox(
+                    objective,
                     self.folder / str(next(numbers)),
                     cpus=list(islice(cpus, _cores(own))) if pinned else (),
                     threads=_cores(own),
-                    environment=gpu_environment(
-                        list(islice(devices, int(own.resources.get('gpus', 1)))), own.resources
-                    ),
+                    environment=gpu_environment(shown, own.resources),
+                    max_tasks_per_child=max_tasks_per_child,
+                    start_patience=_START_PATIENCE,
                 )
-                for _ in range(own.slots)
-            ]
-            for own in classes
-        }
+                slots.append(slot)
         for slot in self._slots():
             slot.start()
 
@@ -94,11 +118,12 @@ class Station:
 
     def close(self) -> None:
         """End all that runs."""
+        self._open.close()
+
+    def _close_slots(self) -> None:
         for slot in self._slots():
             slot.close()
         self._sandboxes = {}
-        self._reaper.close()
-        self._objective.close()
 
 
 def _cores(own: ComputeClass) -> int:

@@ -6,6 +6,7 @@ import os
 import sys
 
 from shadho.live.lines import PlainDisplay
+from shadho.streams import is_terminal
 
 __all__ = ['make_display']
 
@@ -16,7 +17,7 @@ def make_display() -> PlainDisplay:
         from shadho.live.notebook import NotebookDisplay
 
         return NotebookDisplay()
-    if sys.stderr.isatty() and os.environ.get('TERM') not in ('dumb', 'unknown'):
+    if is_terminal(sys.stderr) and os.environ.get('TERM') not in ('dumb', 'unknown'):
         from shadho.live.terminal import LiveDisplay
 
         return LiveDisplay()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from shadho.result import (
     printable,
 )
 from shadho.scheduling import ClassPlan
+from shadho.streams import say
 
 __all__ = ['PlainDisplay', 'describe_failure', 'describe_rate']
 
@@ -82,7 +82,7 @@ class PlainDisplay:
     @hookimpl
     def shadho_search_finished(self, result: SearchResult) -> None:
         self.end()
-        print(result.summary(), file=sys.stderr, flush=True)
+        say(result.summary())
 
     def _is_better(self, trial: Trial) -> bool:
         if self.best is None or self.best.loss is None or trial.loss is None:
@@ -140,7 +140,7 @@ class PlainDisplay:
     # --- plain lines -------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        _print(self.headline())
+        say(self.headline())
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -148,20 +148,16 @@ class PlainDisplay:
             self.line_at = now
             left = self.remaining()
             rest = f', {format_seconds(left)} left' if left is not None else ''
-            _print(f'{self.counts()}, {describe_rate(self.rate())}{rest}; {self.best_line()}')
+            say(f'{self.counts()}, {describe_rate(self.rate())}{rest}; {self.best_line()}')
 
     def tell_failure(self, trial: Trial) -> None:
         told = self.finished[TrialState.FAILED]
         if told <= self.FAILURES:
             more = '; the summary counts any others' if told == self.FAILURES else ''
-            _print(describe_failure(trial) + more)
+            say(describe_failure(trial) + more)
 
     def end(self) -> None:
         pass
-
-
-def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _trials(count: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from shadho.live.panel import PanelDisplay
+from shadho.streams import is_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleRenderable, RenderableType
@@ -31,14 +32,14 @@ class LiveDisplay(PanelDisplay):
         from rich.console import Console
 
         super().__init__(console or Console(stderr=True, markup=False, emoji=False, highlight=False))
-        self._log_handlers: list[logging.StreamHandler[Any]] = []
+        self._log_handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
 
     def begin(self) -> None:
         self.console.print(self.headline(), style='bold')
         log_handlers = _handlers_of(sys.stderr)
         self.live = _make_live(self.console, self.panel)
         self.live.start()
-        for handler in log_handlers:
+        for handler, _ in log_handlers:
             handler.setStream(sys.stderr)
         self._log_handlers = log_handlers
         atexit.register(self.end)  # should the search end without a word, the cursor comes back
@@ -47,8 +48,8 @@ class LiveDisplay(PanelDisplay):
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # the start of a line would be lost when the redirection ends
         self.live.stop()
-        for handler in self._log_handlers:
-            handler.setStream(sys.stderr)
+        for handler, stream in self._log_handlers:
+            handler.setStream(stream)
         atexit.unregister(self.end)
 
 
@@ -70,11 +71,12 @@ def _make_live(console: Console, panel: Callable[[], RenderableType]) -> Live:
         get_renderable=panel,
         refresh_per_second=4,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # what objectives print stays in the file it was sent to
+        redirect_stdout=is_terminal(sys.stdout),  # what objectives print stays in the file it was sent to
     )
 
 
-def _handlers_of(stream: TextIO) -> list[logging.StreamHandler[Any]]:
-    """Return the log handlers that write to a stream, of which they hold a reference of their own."""
+def _handlers_of(stream: TextIO) -> list[tuple[logging.StreamHandler[Any], Any]]:
+    """Return the log handlers that write to a stream, and their own references to it."""
     handlers = [*logging.getLogger().handlers, *logging.getLogger('shadho').handlers]
-    return [own for own in handlers if isinstance(own, logging.StreamHandler) and own.stream is stream]
+    same = (stream, getattr(stream, 'stream', stream))  # the second where it replaces another
+    return [(own, own.stream) for own in handlers if isinstance(own, logging.StreamHandler) and own.stream in same]

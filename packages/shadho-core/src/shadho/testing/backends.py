@@ -7,6 +7,7 @@ import os
 import shlex
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from shadho.backends import Backend, Job
 from shadho.driver import Shadho
-from shadho.errors import ShadhoError
+from shadho.errors import BackendError, ShadhoError
 from shadho.execution.objective import Command, Function, Objective
 from shadho.records import ComputeClass, Result, Trial, TrialState, Worker
 from shadho.testing.spaces import SPACES
@@ -225,6 +226,13 @@ class BackendSuite(ABC):
         for factor in (2.0, 3.0):
             with self._open(_times(factor), backend) as run:
                 assert run.one({'x': 1.0}).loss == factor
+
+    def test_a_search_is_refused_while_another_one_uses_it(self) -> None:
+        backend = self.make()
+        with self._open(lambda params: params['x'], backend) as run:
+            with pytest.raises(BackendError, match='another search'), backend:
+                pass
+            assert run.one({'x': 1.0}).loss == 1.0
 
     def test_affinity_is_a_number_and_needs_nothing_opened(self) -> None:
         for job in (self._job(lambda params: 1.0), self._job(Command('true')), self._job(max, trial_timeout=1.0)):
@@ -447,6 +455,34 @@ class IsolatedBackendSuite(ConcurrentBackendSuite):
             results = run.collect(len(beside))
         assert {result.trial for result in results} == {trial.id for trial in beside}
         assert {result.state for result in results} <= {TrialState.DONE}
+
+    def test_a_trial_that_ran_out_of_memory_leaves_a_new_process_to_the_next(self, tmp_path: Path) -> None:
+        def objective(params: Any) -> float:
+            import os
+
+            with (tmp_path / 'pids').open('a') as file:
+                file.write(f'{os.getpid()}\n')
+            if params['fails']:
+                raise MemoryError
+            return 1.0
+
+        with self._open(objective) as run:
+            self._check_failed(run.one({'fails': True}), 'memory', 'MemoryError')
+            results = run.all([{'fails': False}] * (2 * run.slots))
+        assert {result.state for result in results} == {TrialState.DONE}
+        failed, *others = (tmp_path / 'pids').read_text().split()
+        assert failed not in others
+
+    def test_a_process_runs_no_more_trials_than_max_tasks_per_child(self) -> None:
+        def objective(params: Any) -> dict[str, Any]:
+            import os
+
+            return {'loss': 1.0, 'pid': os.getpid()}
+
+        with self._open(objective, max_tasks_per_child=2) as run:
+            results = run.all([{}] * (4 * run.slots + 1))
+        assert {result.state for result in results} == {TrialState.DONE}
+        assert set(Counter(result.results['pid'] for result in results).values()) <= {1, 2}
 
     def test_what_a_trial_does_to_its_process_does_not_reach_the_search(self) -> None:
         def objective(params: Any) -> float:
