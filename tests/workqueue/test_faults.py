@@ -20,12 +20,13 @@ import attrs
 import psutil
 import pytest
 
-from shadho import Shadho, TrialState, spaces
+from shadho import Shadho, TrialState, hookimpl, spaces
 from shadho.backends import Job
 from shadho.execution.objective import Command, Function
 from shadho.records import Result, Trial
 from shadho.storage.sqlite import SQLite
-from shadho_workqueue import backend
+from shadho_workqueue import WorkQueue, backend
+from shadho_workqueue.meeting import read
 from shadho_workqueue.warm import VARIABLE, shell_command
 
 TRIALS = 200
@@ -154,6 +155,112 @@ def test_a_trial_that_takes_its_worker_down_each_time_has_failed_as_lost(staffed
     assert bad.error is not None
     assert (bad.error.kind, bad.error.message) == ('lost', 'its worker vanished 3 times; see max_retries')
     assert (tmp_path / 'attempts').read_text() == 'xxx'
+
+
+# --- drivers that end before their search ----------------------------------------------------
+
+
+CUT_OFF = """
+from shadho import Shadho, spaces
+from shadho_workqueue import WorkQueue
+
+def objective(params):
+    import os, time
+    while not os.path.exists('FOLDER/again') and len(os.listdir('FOLDER/begun')) > 2:
+        time.sleep(0.02)
+    open(f'FOLDER/begun/{params["x"]}', 'w').close()
+    return params['x']
+
+Shadho('cut', objective, {'x': spaces.uniform(0, 1)}, max_tasks=8, seed=1, backend=WorkQueue(OPTIONS), display=False).run()
+"""
+
+
+class Driven:
+    """A script that drives a search, whose trials wait after the third until the script is started again."""
+
+    def __init__(self, folder: Path, options: str = '') -> None:
+        self.folder = folder
+        (folder / 'begun').mkdir()
+        self.script = folder / 'driver.py'
+        self.script.write_text(CUT_OFF.replace('FOLDER', str(folder)).replace('OPTIONS', options))
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, str(self.script)], stderr=subprocess.PIPE, text=True)
+
+    def end_in_the_middle(self, number: int, wait_until: Callable[..., None]) -> None:
+        with self.start() as process:
+            wait_until(
+                lambda: len(list((self.folder / 'begun').iterdir())) > 2 or process.poll() is not None, '3 trials', 60
+            )
+            process.send_signal(number)
+            status = process.wait(60)
+        assert status == {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 0}.get(number, -number)
+
+    def finish(self) -> dict[int, str]:
+        """Run the script to its end; return the hosts of all trials."""
+        (self.folder / 'again').touch()
+        with self.start() as process:
+            _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        records = [record for _, record in SQLite('cut.db').read() if isinstance(record, Result)]
+        return {result.trial: result.host for result in records if result.state is TrialState.DONE}
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
+def test_workers_wait_for_the_driver_to_come_back_whatever_has_ended_it(
+    crew: Any, tmp_path: Path, wait_until: Callable[..., None], number: int
+) -> None:
+    hand = crew.start('-M', 'cut', name='patient')
+    driven = Driven(tmp_path)
+    driven.end_in_the_middle(number, wait_until)
+    assert hand.is_running
+    assert driven.finish() == dict.fromkeys(range(8), 'patient')
+    assert hand.wait() == 0
+    wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
+
+
+def test_workers_follow_a_driver_whose_port_was_taken_meanwhile(
+    crew: Any, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    hand = crew.start('-M', 'cut', name='patient')
+    driven = Driven(tmp_path)
+    driven.end_in_the_middle(signal.SIGTERM, wait_until)
+    meeting = read('cut')
+    assert meeting is not None
+    with socket.create_server(('', meeting.port)):
+        assert driven.finish() == dict.fromkeys(range(8), 'patient')
+    assert hand.wait() == 0
+
+
+@pytest.mark.parametrize(('number', 'options'), [(signal.SIGINT, ''), (signal.SIGTERM, 'keep_workers=False')])
+def test_workers_end_when_the_search_is_interrupted_and_when_they_shall_not_be_kept(
+    crew: Any, tmp_path: Path, wait_until: Callable[..., None], number: int, options: str
+) -> None:
+    hand = crew.start('-M', 'cut')
+    Driven(tmp_path, options).end_in_the_middle(number, wait_until)
+    assert hand.wait() == 0
+
+
+class Breaks:
+    """Raises what no search can go on after."""
+
+    @hookimpl
+    def shadho_trial_finished(self, trial: Any) -> None:
+        raise SystemExit('broken')
+
+
+@pytest.mark.parametrize(('keep', 'waits'), [(None, True), (True, True), (False, False)])
+def test_workers_wait_after_an_error_unless_they_shall_not_be_kept(crew: Any, keep: bool | None, waits: bool) -> None:
+    hand = crew.start('-M', 'broken', name='patient')
+
+    def search(**options: Any) -> Shadho:
+        return Shadho('broken', lambda params: 1.0, X, max_tasks=4, display=False, **options)
+
+    with pytest.raises(SystemExit, match='broken'):
+        search(backend=WorkQueue(keep_workers=keep), plugins=[Breaks()]).run()
+    if waits:
+        assert {trial.host for trial in search(backend='workqueue').run()} == {'patient'}
+    assert hand.wait() == 0
 
 
 # --- processes ---------------------------------------------------------------------------------

@@ -48,6 +48,9 @@ class Job:
 class Backend(ABC):
     """Runs trials; a context manager between `open` and `close`.
 
+    The context ends by an exception when the search is cut off: by an error, or by SIGTERM as SystemExit. A backend whose
+    workers may wait for the search to be run again overrides `__exit__`.
+
     Invariants
     ----------
     * Each submitted trial gives exactly one Result of `poll`, unless it was cancelled.
