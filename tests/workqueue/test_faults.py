@@ -184,14 +184,17 @@ class Driven:
         self.script = folder / 'driver.py'
         self.script.write_text(CUT_OFF.replace('FOLDER', str(folder)).replace('OPTIONS', options))
 
-    def start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen([sys.executable, str(self.script)], stderr=subprocess.PIPE, text=True)
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen([sys.executable, str(self.script)], stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()  # if it has not ended
 
     def end_in_the_middle(self, number: int, wait_until: Callable[..., None]) -> None:
-        with self.start() as process:
-            wait_until(
-                lambda: len(list((self.folder / 'begun').iterdir())) > 2 or process.poll() is not None, '3 trials', 60
-            )
+        with self.running() as process:
+            wait_until(lambda: len(list((self.folder / 'begun').iterdir())) > 2, 'the third trial', 120)
             process.send_signal(number)
             status = process.wait(60)
         assert status == {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 0}.get(number, -number)
@@ -199,8 +202,8 @@ class Driven:
     def finish(self) -> dict[int, str]:
         """Run the script to its end; return the hosts of all trials."""
         (self.folder / 'again').touch()
-        with self.start() as process:
-            _, err = process.communicate(timeout=120)
+        with self.running() as process:
+            _, err = process.communicate(timeout=180)
         assert process.returncode == 0, err
         records = [record for _, record in SQLite('cut.db').read() if isinstance(record, Result)]
         return {result.trial: result.host for result in records if result.state is TrialState.DONE}

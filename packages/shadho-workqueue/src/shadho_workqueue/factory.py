@@ -21,6 +21,7 @@ from shadho_workqueue.installation import HELP, find_program
 from shadho_workqueue.meeting import keep_private
 from shadho_workqueue.pool import Jobs, Setup
 from shadho_workqueue.roster import fetch, read_report
+from shadho_workqueue.words import unstamped
 
 __all__ = ['Factory']
 
@@ -36,7 +37,6 @@ _NOISE = re.compile(
     r'\|submitted: |^PROJECT\s+HOST|^\S+\s+\S+(\s+\d+){5}$|received abort signal|removing \d+ workers|all workers removed|'
     r"couldn't (connect to|read)"  # the driver, whose absence is mentioned elsewhere
 )
-_STAMP = re.compile(r'^\d+/\d+/\d+ [\d:.]+ \S+\[\d+\] \w+: ')
 
 _MEMORY = {
     'pbs': '-l mem={total}mb', 'torque': '-l mem={total}mb', 'sge': '-l h_vmem={share}M', 'lsf': '-M {total}MB',
@@ -95,7 +95,7 @@ class Factory(Jobs):
             while chunk := os.read(self._heard, 2**16):
                 received += chunk
         *lines, self._rest = (self._rest + received).split(b'\n')
-        return [_STAMP.sub('', line.decode('utf-8', 'replace').strip()) for line in lines]
+        return [unstamped(line) for line in lines]
 
     def _take(self, line: str) -> None:
         self._has_started = self._has_started or bool(_STARTED.search(line))

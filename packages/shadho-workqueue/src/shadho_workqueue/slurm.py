@@ -26,7 +26,7 @@ _LONGEST_PAUSE = 300.0
 _TIMEOUT = 60.0
 """Seconds for one of Slurm's programs to answer."""
 
-_GPUS = re.compile(r'(--gres|--gpus|-G)')
+_GPUS = re.compile(r'(^|\s)(--gres|--gpus|-G)')
 
 
 class Slurm(Jobs):
@@ -48,6 +48,7 @@ class Slurm(Jobs):
         self._say = setup.say
         self._command = _command(setup)
         self._jobs: set[str] = set()
+        self._has_started = False
         self._count = 0
         self._next = 0.0
         self._next_attempt = 0.0
@@ -92,10 +93,11 @@ class Slurm(Jobs):
         number = done.stdout.strip().partition(';')[0]  # the cluster's name may follow
         if done.returncode == 0 and number:
             self._jobs.add(number)
+            self._has_started = True
             self._count += 1
             return True
         problem = _words(done)
-        if not self._jobs:
+        if not self._has_started:
             raise BackendError(f'slurm refused the job: {problem}. The command was: {shlex.join(self._command)}')
         self._next_attempt = time.monotonic() + self._pause
         self._tell(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from shadho_workqueue.reach import Watch
 
-__all__ = ['Words', 'rephrase']
+__all__ = ['Words', 'rephrase', 'unstamped']
 
 _SETTLED = 0.5
 """Seconds of silence after which half a line is passed on, and a connection counts as one that lasts."""
@@ -43,6 +43,11 @@ _PHRASES: Sequence[tuple[str, str]] = (
     (r'(creating|deleting) workspace', ''),
     (r'using \d+ cores', ''),
 )
+
+
+def unstamped(line: bytes) -> str:
+    """Read a line that a program of the engine has printed, without date and process."""
+    return _STAMP.sub('', line.decode('utf-8', 'replace').strip())
 
 
 def rephrase(line: str) -> str:
@@ -108,7 +113,7 @@ class Words:
         self.settle()
 
     def _take(self, line: bytes) -> None:
-        text = _STAMP.sub('', line.decode('utf-8', 'replace').rstrip('\r'))
+        text = unstamped(line)
         if _TROUBLE.search(text):
             self._arrived = ''
             self._set(False)
