@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pytest
 
 from shadho import Shadho, TrialState, hookimpl, spaces
 from shadho.backends import Job
+from shadho.errors import BackendError
 from shadho.execution.objective import Command, Function
 from shadho.records import Result, Trial
 from shadho.storage.sqlite import SQLite
@@ -209,7 +210,7 @@ class Driven:
         return {result.trial: result.host for result in records if result.state is TrialState.DONE}
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
 def test_workers_wait_for_the_driver_to_come_back_whatever_has_ended_it(
     crew: Any, tmp_path: Path, wait_until: Callable[..., None], number: int
 ) -> None:
@@ -235,34 +236,57 @@ def test_workers_follow_a_driver_whose_port_was_taken_meanwhile(
     assert hand.wait() == 0
 
 
-@pytest.mark.parametrize(('number', 'options'), [(signal.SIGINT, ''), (signal.SIGTERM, 'keep_workers=False')])
-def test_workers_end_when_the_search_is_interrupted_and_when_they_shall_not_be_kept(
-    crew: Any, tmp_path: Path, wait_until: Callable[..., None], number: int, options: str
-) -> None:
-    hand = crew.start('-M', 'cut')
-    Driven(tmp_path, options).end_in_the_middle(number, wait_until)
-    assert hand.wait() == 0
+class Signals:
+    """Sends a signal to this process once two trials are done."""
 
-
-class Breaks:
-    """Raises what no search can go on after."""
+    def __init__(self, number: int) -> None:
+        self.number = number
 
     @hookimpl
     def shadho_trial_finished(self, trial: Any) -> None:
-        raise SystemExit('broken')
+        if trial.id == 1:
+            os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize(('keep', 'waits'), [(None, True), (True, True), (False, False)])
-def test_workers_wait_after_an_error_unless_they_shall_not_be_kept(crew: Any, keep: bool | None, waits: bool) -> None:
-    hand = crew.start('-M', 'broken', name='patient')
+class Fails(WorkQueue):
+    """Fails once there is a result."""
 
-    def search(**options: Any) -> Shadho:
-        return Shadho('broken', lambda params: 1.0, X, max_tasks=4, display=False, **options)
+    def poll(self, timeout: float | None) -> Sequence[Result]:
+        if super().poll(timeout):
+            raise BackendError('broken')
+        return []
 
-    with pytest.raises(SystemExit, match='broken'):
-        search(backend=WorkQueue(keep_workers=keep), plugins=[Breaks()]).run()
-    if waits:
-        assert {trial.host for trial in search(backend='workqueue').run()} == {'patient'}
+
+TERMINATED: Any = (WorkQueue, [Signals(signal.SIGTERM)], pytest.raises(SystemExit, match='143'))
+INTERRUPTED: Any = (WorkQueue, [Signals(signal.SIGINT)], contextlib.nullcontext())
+FAILED: Any = (Fails, [], pytest.raises(BackendError, match='broken'))
+
+
+@pytest.mark.parametrize(
+    ('end', 'keep', 'wait'),
+    [
+        (TERMINATED, None, True),
+        (TERMINATED, False, False),
+        (FAILED, None, True),
+        (FAILED, False, False),
+        (INTERRUPTED, None, False),
+        (INTERRUPTED, True, True),
+    ],
+    ids=['terminated', 'terminated-not-kept', 'failed', 'failed-not-kept', 'interrupted', 'interrupted-kept'],
+)
+def test_workers_wait_for_a_search_that_was_cut_off_unless_told_otherwise(
+    crew: Any, end: Any, keep: bool | None, wait: bool
+) -> None:
+    kind, plugins, outcome = end
+    hand = crew.start('-M', 'cut', name='patient')
+
+    def search(backend: Any, **options: Any) -> Shadho:
+        return Shadho('cut', lambda params: 1.0, X, max_tasks=6, backend=backend, display=False, **options)
+
+    with outcome:
+        search(kind(keep_workers=keep), plugins=plugins).run()
+    if wait:
+        assert {trial.host for trial in search('workqueue').run()} == {'patient'}
     assert hand.wait() == 0
 
 
