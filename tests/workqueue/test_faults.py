@@ -280,13 +280,13 @@ def test_workers_wait_for_a_search_that_was_cut_off_unless_told_otherwise(
     kind, plugins, outcome = end
     hand = crew.start('-M', 'cut', name='patient')
 
-    def search(backend: Any, **options: Any) -> Shadho:
-        return Shadho('cut', lambda params: 1.0, X, max_tasks=6, backend=backend, display=False, **options)
+    def search(backend: Any, max_tasks: int, **options: Any) -> Shadho:
+        return Shadho('cut', lambda params: 1.0, X, max_tasks=max_tasks, backend=backend, display=False, **options)
 
     with outcome:
-        search(kind(keep_workers=keep), plugins=plugins).run()
+        search(kind(keep_workers=keep), 6, plugins=plugins).run()
     if wait:
-        assert {trial.host for trial in search('workqueue').run()} == {'patient'}
+        assert {trial.host for trial in search('workqueue', 12).run()} == {'patient'}
     assert hand.wait() == 0
 
 

@@ -311,7 +311,7 @@ def test_a_pool_waits_for_a_driver_that_was_terminated(crew: Any, wait_until: Ca
     with pytest.raises(SystemExit, match='143'):
         search(max_tasks=8, plugins=[Terminates()]).run()
     assert pool.is_running
-    result = search(max_tasks=8).run()
+    result = search(max_tasks=16).run()
     assert len({trial.results['process'] for trial in result}) == 1  # the same worker
     assert pool.wait() == 0
     wait_until(lambda: pool.has_left_nothing, 'the end of all that the pool started')

@@ -138,7 +138,7 @@ class Place:
             return f'{where} is open, but does not answer within {_ANSWER:g} s: the driver hangs, or another program listens there'
         except (OSError, ValueError, RecursionError, LookupError, AttributeError, TypeError):
             return (
-                f'a program that is no driver of a search listens at {where}: is the port the one that the driver logs?'
+                f'{where} does not answer as a driver does: it is starting or ending, or another program listens there'
             )
         if self.version not in ('', release):
             return (
