@@ -50,6 +50,15 @@ def provide_engine(session: nox.Session) -> None:
     session.run('python', '-m', 'shadho.install.workqueue', *([] if may else ['--check']))
 
 
+def provide_slurm(session: nox.Session) -> None:
+    """Install Slurm where an administrator of Debian or Ubuntu lacks it; its tests are skipped where it is missing."""
+    if shutil.which('slurmctld') or os.geteuid() != 0 or shutil.which('apt-get') is None:
+        return
+    session.run('apt-get', 'update', '-qq', external=True)
+    packages = ('slurmctld', 'slurmd', 'slurm-client', 'munge')
+    session.run('apt-get', 'install', '-y', '-qq', '--no-install-recommends', *packages, external=True)
+
+
 def provide_browser(session: nox.Session) -> None:
     """Install Chromium where an administrator of Debian or Ubuntu lacks it; fail where it is missing."""
     if shutil.which('chromium'):
@@ -76,6 +85,7 @@ def tests(session: nox.Session) -> None:
     install(session, f'{CORE}[report,dashboard]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data', 'nas'))
     provide_engine(session)
     provide_browser(session)
+    provide_slurm(session)
     if session.posargs:
         session.run('pytest', *session.posargs)
     else:

@@ -48,7 +48,7 @@ PLACES = {
         'ctypes.CDLL': 'exit() of the C library',
     },
     'shadho_workqueue/task.py': {'os.execv': 'the reaper, by the same interpreter'},
-    'shadho_workqueue/worker.py': {'ctypes.CDLL': 'prctl() of the C library'},
+    'shadho_workqueue/engine_worker.py': {'ctypes.CDLL': 'prctl() of the C library'},
 }
 """All places of our packages where one of them is named, and what it loads there."""
 
@@ -106,6 +106,7 @@ VARIABLES = {
     "'XDG_STATE_HOME'": 'the folder of meetings: who can write there is trusted by a worker',
     "'TERM'": 'text', "'CUDA_VISIBLE_DEVICES'": 'text', 'OVERRIDE': 'SHADHO_HARDWARE: JSON', 'LOADING': 'a mark',
     'LOSS_KEY_VARIABLE': 'text', 'name': 'numbers of threads and ranks',
+    'variable': 'numbers: what Slurm has given a job',
 }  # fmt: skip
 """All variables that our packages read, and what each decides."""
 

@@ -117,6 +117,11 @@ class Crew:
         command = [sys.executable, '-m', 'shadho.workers.workqueue', *arguments, *options]
         return self.run(command, name, environment)
 
+    def start_pool(self, *options: str, environment: Mapping[str, str] | None = None) -> Hand:
+        """Start a pool of workers for the search 'pool'."""
+        command = [sys.executable, '-m', 'shadho.workers.workqueue', '-M', 'pool', '--wait', '60', *options]
+        return self.run(command, 'pool', environment)
+
     def start_plain(self, exp_key: str, *options: str) -> Hand:
         """Start a worker of the engine itself, for a search that has begun."""
         meeting = read(exp_key)

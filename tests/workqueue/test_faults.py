@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ import attrs
 import psutil
 import pytest
 
-from shadho import Shadho, TrialState, spaces
+from shadho import Shadho, TrialState, hookimpl, spaces
 from shadho.backends import Job
+from shadho.errors import BackendError
 from shadho.execution.objective import Command, Function
 from shadho.records import Result, Trial
 from shadho.storage.sqlite import SQLite
-from shadho_workqueue import backend
+from shadho_workqueue import WorkQueue, backend
+from shadho_workqueue.meeting import read
 from shadho_workqueue.warm import VARIABLE, shell_command
 
 TRIALS = 200
@@ -154,6 +156,138 @@ def test_a_trial_that_takes_its_worker_down_each_time_has_failed_as_lost(staffed
     assert bad.error is not None
     assert (bad.error.kind, bad.error.message) == ('lost', 'its worker vanished 3 times; see max_retries')
     assert (tmp_path / 'attempts').read_text() == 'xxx'
+
+
+# --- drivers that end before their search ----------------------------------------------------
+
+
+CUT_OFF = """
+from shadho import Shadho, spaces
+from shadho_workqueue import WorkQueue
+
+def objective(params):
+    import os, time
+    while not os.path.exists('FOLDER/again') and len(os.listdir('FOLDER/begun')) > 2:
+        time.sleep(0.02)
+    open(f'FOLDER/begun/{params["x"]}', 'w').close()
+    return params['x']
+
+Shadho('cut', objective, {'x': spaces.uniform(0, 1)}, max_tasks=8, seed=1, backend=WorkQueue(OPTIONS), display=False).run()
+"""
+
+
+class Driven:
+    """A script that drives a search, whose trials wait after the third until the script is started again."""
+
+    def __init__(self, folder: Path, options: str = '') -> None:
+        self.folder = folder
+        (folder / 'begun').mkdir()
+        self.script = folder / 'driver.py'
+        self.script.write_text(CUT_OFF.replace('FOLDER', str(folder)).replace('OPTIONS', options))
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen([sys.executable, str(self.script)], stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()  # if it has not ended
+
+    def end_in_the_middle(self, number: int, wait_until: Callable[..., None]) -> None:
+        with self.running() as process:
+            wait_until(lambda: len(list((self.folder / 'begun').iterdir())) > 2, 'the third trial', 120)
+            process.send_signal(number)
+            status = process.wait(60)
+        assert status == {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 0}.get(number, -number)
+
+    def finish(self) -> dict[int, str]:
+        """Run the script to its end; return the hosts of all trials."""
+        (self.folder / 'again').touch()
+        with self.running() as process:
+            _, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+        records = [record for _, record in SQLite('cut.db').read() if isinstance(record, Result)]
+        return {result.trial: result.host for result in records if result.state is TrialState.DONE}
+
+
+@pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
+def test_workers_wait_for_the_driver_to_come_back_whatever_has_ended_it(
+    crew: Any, tmp_path: Path, wait_until: Callable[..., None], number: int
+) -> None:
+    hand = crew.start('-M', 'cut', name='patient')
+    driven = Driven(tmp_path)
+    driven.end_in_the_middle(number, wait_until)
+    assert hand.is_running
+    assert driven.finish() == dict.fromkeys(range(8), 'patient')
+    assert hand.wait() == 0
+    wait_until(lambda: hand.has_left_nothing, 'the end of all that the worker started')
+
+
+def test_workers_follow_a_driver_whose_port_was_taken_meanwhile(
+    crew: Any, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    hand = crew.start('-M', 'cut', name='patient')
+    driven = Driven(tmp_path)
+    driven.end_in_the_middle(signal.SIGTERM, wait_until)
+    meeting = read('cut')
+    assert meeting is not None
+    with socket.create_server(('', meeting.port)):
+        assert driven.finish() == dict.fromkeys(range(8), 'patient')
+    assert hand.wait() == 0
+
+
+class Signals:
+    """Sends a signal to this process once two trials are done."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @hookimpl
+    def shadho_trial_finished(self, trial: Any) -> None:
+        if trial.id == 1:
+            os.kill(os.getpid(), self.number)
+
+
+class Fails(WorkQueue):
+    """Fails once there is a result."""
+
+    def poll(self, timeout: float | None) -> Sequence[Result]:
+        if super().poll(timeout):
+            raise BackendError('broken')
+        return []
+
+
+TERMINATED: Any = (WorkQueue, [Signals(signal.SIGTERM)], pytest.raises(SystemExit, match='143'))
+INTERRUPTED: Any = (WorkQueue, [Signals(signal.SIGINT)], contextlib.nullcontext())
+FAILED: Any = (Fails, [], pytest.raises(BackendError, match='broken'))
+
+
+@pytest.mark.parametrize(
+    ('end', 'keep', 'wait'),
+    [
+        (TERMINATED, None, True),
+        (TERMINATED, False, False),
+        (FAILED, None, True),
+        (FAILED, False, False),
+        (INTERRUPTED, None, False),
+        (INTERRUPTED, True, True),
+    ],
+    ids=['terminated', 'terminated-not-kept', 'failed', 'failed-not-kept', 'interrupted', 'interrupted-kept'],
+)
+def test_workers_wait_for_a_search_that_was_cut_off_unless_told_otherwise(
+    crew: Any, end: Any, keep: bool | None, wait: bool
+) -> None:
+    kind, plugins, outcome = end
+    hand = crew.start('-M', 'cut', name='patient')
+
+    def search(backend: Any, max_tasks: int, **options: Any) -> Shadho:
+        return Shadho('cut', lambda params: 1.0, X, max_tasks=max_tasks, backend=backend, display=False, **options)
+
+    with outcome:
+        search(kind(keep_workers=keep), 6, plugins=plugins).run()
+    if wait:
+        assert {trial.host for trial in search('workqueue', 12).run()} == {'patient'}
+    assert hand.wait() == 0
 
 
 # --- processes ---------------------------------------------------------------------------------

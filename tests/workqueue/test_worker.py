@@ -23,7 +23,8 @@ from shadho.records import Hardware
 from shadho_workqueue import WorkQueue, commands
 from shadho_workqueue.commands import worker
 from shadho_workqueue.meeting import Meeting
-from shadho_workqueue.warm import rephrase
+from shadho_workqueue.reach import Driver
+from shadho_workqueue.words import rephrase
 from shadho_workqueue.worker import detect
 
 X = {'x': spaces.uniform(0, 1)}
@@ -34,8 +35,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that runs the command up to where the process would become a worker, and what it would become."""
     seen: dict[str, Any] = {}
 
-    def become(arguments: list[str], hardware: Hardware, name: str, password: str | None) -> None:
-        seen.update(arguments=arguments, hardware=hardware, name=name, password=password)
+    def become(driver: Driver, hardware: Hardware, name: str, find: Any) -> None:
+        arguments = [*driver.address, *driver.options]
+        seen.update(arguments=arguments, hardware=hardware, name=name, password=driver.password)
 
     def run(*options: str) -> Any:
         seen.clear()

@@ -324,6 +324,7 @@ class Shadho:
                 with self._backend as backend:
                     backend.open(self._job())
                     result = _Run(self, search, storage, backend, elapsed, interrupts).run()
+                    interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
         interrupts.exit_when_terminated()
         return result
 

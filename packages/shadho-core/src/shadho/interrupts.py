@@ -16,7 +16,7 @@ T = TypeVar('T')
 class Interrupts:
     """Holds Ctrl-C and SIGTERM back while it is entered, except while the search waits.
 
-    A second signal is not held back: it raises KeyboardInterrupt wherever the search is.
+    A second signal is not held back, wherever the search is: Ctrl-C raises KeyboardInterrupt, and SIGTERM SystemExit.
 
     Attributes
     ----------
@@ -44,6 +44,8 @@ class Interrupts:
     def _handle(self, number: int, frame: object) -> None:
         again = bool(self.name)
         self.name = self._NAMES[signal.Signals(number)]
+        if again:
+            self.exit_when_terminated()
         if self._waiting or again:
             raise KeyboardInterrupt
 

@@ -16,6 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import attrs
@@ -36,6 +37,7 @@ from shadho_workqueue import files
 from shadho_workqueue.engine import Engine
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
 from shadho_workqueue.meeting import Meeting, new_password, read, read_password
+from shadho_workqueue.reach import Place, Watch, catalog_address
 from shadho_workqueue.roster import Connected, Roster, read_workers, trial_mark
 from shadho_workqueue.shipping import by_value, own_modules
 from shadho_workqueue.warm import REQUEST, shell_command
@@ -119,8 +121,11 @@ class WorkQueue(Backend):
         Name or address of this machine as workers reach it; by default its host name.
     catalog : str, optional
         ``host:port`` of a catalog server that workers find the driver by; none by default.
-    keep_workers : bool, default False
-        Whether workers stay, waiting for the next search of the same key, when this one ends.
+    keep_workers : bool, optional
+        Whether workers, and pools of them, stay and wait for the next driver of the same key. By default they end with
+        the search (a limit is reached, nothing is left to suggest, Ctrl-C), and wait when it was cut off (SIGTERM, an
+        error). With True they wait in both cases; with False in neither. Whatever is said here, they wait for a driver
+        that was killed. Who waits in vain ends after its ``--idle-timeout``.
     debug_log : path, optional
         Where the engine writes its debugging log.
     """
@@ -135,7 +140,7 @@ class WorkQueue(Backend):
         password_file: str | os.PathLike[str] | None = None,
         host: str | None = None,
         catalog: str | None = None,
-        keep_workers: bool = False,
+        keep_workers: bool | None = None,
         debug_log: str | os.PathLike[str] | None = None,
     ) -> None:
         self.port = _check_port(port)
@@ -146,8 +151,8 @@ class WorkQueue(Backend):
         for name, path in (('password_file', password_file), ('debug_log', debug_log)):
             if path is not None and not isinstance(path, (str, os.PathLike)):
                 raise ConfigurationError(f'WorkQueue(): {name} must be a path; got {path!r} ({type(path).__name__})')
-        if not isinstance(keep_workers, bool):
-            raise ConfigurationError(f'WorkQueue(): keep_workers must be True or False; got {keep_workers!r}')
+        if not (keep_workers is None or isinstance(keep_workers, bool)):
+            raise ConfigurationError(f'WorkQueue(): keep_workers must be True, False or None; got {keep_workers!r}')
         self.password_file = password_file
         self.host = host or socket.gethostname()
         self.catalog = catalog
@@ -214,8 +219,18 @@ class WorkQueue(Backend):
         self._busy: Counter[str] = Counter()  # and by their group
         self._ended_early: list[Result] = []
         self._told: dict[str, float] = {}
+        self._watch = self._watch_catalog()
         self._alone_since = time.monotonic()
         log.info('Work Queue listens on port %d of %s', self._engine.port, self.host)
+
+    def _watch_catalog(self) -> Watch | None:
+        """Say it when the catalog cannot be reached: the engine would try in silence, and no worker find the driver."""
+        if self.catalog is None:
+            return None
+        host, port = catalog_address(self.catalog)
+        watch = Watch(Place(host, port), lambda text: log.warning('catalog: %s', printable(text)))
+        watch.note(connected=True)  # to look until it has been reached once
+        return watch
 
     def _take_over(self, exp_key: str) -> Meeting:
         """Return where the last driver of this search was, whose workers may be waiting for this one."""
@@ -276,13 +291,29 @@ class WorkQueue(Backend):
         if self._outputs:
             shutil.rmtree(self._incoming, ignore_errors=True)
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        is_cut_off = kind is not None and not issubclass(kind, KeyboardInterrupt)
+        self._close(is_cut_off if self.keep_workers is None else self.keep_workers)
+
     def close(self) -> None:
+        self._close(bool(self.keep_workers))
+
+    def _close(self, workers_wait: bool) -> None:
         if self._roster is not None:
             self._roster.close()
             self._roster = None
         if self._engine is not None:
-            if self._engine.close(shutdown=not self.keep_workers):
-                self._meeting.remove()  # else workers wait for the next driver of this search
+            if self._watch is not None:
+                self._watch.close()
+            if self._engine.close(shutdown=not workers_wait):
+                self._meeting.remove()
+            elif workers_wait and self._workers:
+                log.info(
+                    'the workers wait for this search to be run again, each until its --idle-timeout; '
+                    'WorkQueue(keep_workers=False) would end them'
+                )
             self._engine = None
             self._clear_incoming()
         if self._spool is not None:

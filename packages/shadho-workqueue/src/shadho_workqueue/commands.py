@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from shadho.errors import ShadhoError
-from shadho_workqueue.factory import BATCH_SYSTEMS, Pool, run_pool
 from shadho_workqueue.installation import version_of
-from shadho_workqueue.meeting import read, read_password, wait_for
+from shadho_workqueue.keeper import run_pool
+from shadho_workqueue.meeting import Meeting, read, read_password, wait_for
+from shadho_workqueue.pool import BATCH_SYSTEMS, Pool
+from shadho_workqueue.reach import Driver
 from shadho_workqueue.worker import become_worker, detect, worker_program
 
 __all__ = ['worker']
@@ -79,30 +81,36 @@ def worker(
     with _errors():
         program = worker_program()
         password = None if password_file is None else read_password(password_file)
-        if catalog is not None:
-            address = ['-C', catalog, '-M', str(exp_key)]
-        elif host is not None:
-            address = list(_split(host))
-            if password is None:
-                raise click.UsageError('--host needs --password-file too: every search has a password')
-        else:
+        fixed = ['-t', str(idle_timeout), '-i', '1', '-b', '5']
+
+        def driver_of(meeting: Meeting) -> Driver:
+            address = meeting.address if batch in (None, 'local') else meeting.host
+            options = [*fixed, *(['--ssl'] if ssl or meeting.ssl else [])]
+            return Driver((address, str(meeting.port)), tuple(options), password or meeting.password)
+
+        def find() -> Driver | None:
+            meeting = read(str(exp_key))
+            return None if meeting is None else driver_of(meeting)
+
+        by_name = catalog is None and host is None
+        if by_name:
             click.echo(f'looking for the driver of the search {exp_key} ...', err=True)
             meeting = wait_for(str(exp_key), wait)
             _compare(meeting.version, version_of(program))
-            address, password, ssl = (
-                [meeting.address if batch in (None, 'local') else meeting.host, str(meeting.port)],
-                password or meeting.password,
-                ssl or meeting.ssl,
-            )
-        options = ['-t', str(idle_timeout), '-i', '1', '-b', '5', *(['--ssl'] if ssl else [])]
-        found = _gpus(gpus)
+            driver = driver_of(meeting)
+        else:
+            address = _split(str(host)) if catalog is None else ('-C', catalog, '-M', str(exp_key))
+            if catalog is None and password is None:
+                raise click.UsageError('--host needs --password-file too: every search has a password')
+            driver = Driver(address, (*fixed, *(['--ssl'] if ssl else [])), password)
+        models = _gpus(gpus)
         if batch is not None:
-            pool = Pool(batch, least if least is not None else count or 1, most or count or least or 1, batch_options,
-                        cores, memory, found, _features(features))  # fmt: skip
-            is_direct = host is None and catalog is None
-            run_pool(pool, address, options, password, lambda: is_direct and read(str(exp_key)) is None)
-        hardware = detect(cores, memory, found, _features(features))
-        become_worker([*address, *options], hardware, name or socket.gethostname(), password)
+            most = most or count or least or 1
+            pool = Pool(batch, least if least is not None else count or 1, most, batch_options, cores, memory, models,
+                        _features(features), idle_timeout)  # fmt: skip
+            run_pool(pool, find if by_name else lambda: driver)
+        hardware = detect(cores, memory, models, _features(features))
+        become_worker(driver, hardware, name or socket.gethostname(), find if by_name else None)
 
 
 def _compare(driver: str, own: str) -> None:

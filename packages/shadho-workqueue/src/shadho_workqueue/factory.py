@@ -1,139 +1,167 @@
-"""Pools of workers as jobs of a batch system, which the engine's factory keeps running."""
+"""The engine's factory, which keeps jobs of most batch systems running, and what it says about that."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import shlex
 import signal
 import socketserver
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
-
-import attrs
+from collections.abc import Iterator
 
 from shadho.errors import BackendError
+from shadho.execution.command import describe_exit
 from shadho.execution.hardware import usable_cpus
 from shadho_workqueue.installation import HELP, find_program
 from shadho_workqueue.meeting import keep_private
+from shadho_workqueue.pool import Jobs, Setup
 from shadho_workqueue.roster import fetch, read_report
+from shadho_workqueue.words import unstamped
 
-__all__ = ['BATCH_SYSTEMS', 'Pool', 'become_pooled_worker', 'run_pool']
+__all__ = ['Factory']
 
-BATCH_SYSTEMS = ('local', 'slurm', 'condor', 'sge', 'pbs', 'torque', 'lsf', 'moab')
-
-_LOOK = 1.0
 _QUESTIONS = ('queue_status',)
 """What the factory asks; whoever else asks hears no more, as it need not say the password."""
 
-_ABSENCE = 600
-"""Seconds without a driver after which a pool ends; a driver that crashed may be started again before."""
+_AGAIN = 60.0
+"""Seconds after which the same words of the factory are passed on again."""
+
+_REFUSED = re.compile(r'submission failed|failed to submit|couldn.t submit|couldn.t open logfile condor')
+_STARTED = re.compile(r'\|submitted: [1-9]')
+_NOISE = re.compile(
+    r'\|submitted: |^PROJECT\s+HOST|^\S+\s+\S+(\s+\d+){5}$|received abort signal|removing \d+ workers|all workers removed|'
+    r"couldn't (connect to|read)"  # the driver, whose absence is mentioned elsewhere
+)
+
+_MEMORY = {
+    'pbs': '-l mem={total}mb', 'torque': '-l mem={total}mb', 'sge': '-l h_vmem={share}M', 'lsf': '-M {total}MB',
+}  # fmt: skip
+"""How to ask for memory (MiB): some releases of the engine write it in two words, and nothing is ever submitted."""
 
 
-@attrs.frozen
-class Pool:
-    """Workers with the same hardware: one compute class.
-
-    Attributes
-    ----------
-    batch : str
-        One of `BATCH_SYSTEMS`.
-    least, most : int
-        How many workers.
-    batch_options : str
-        For the batch system.
-    cores, memory, gpus, features
-        What each worker asks the batch system for, and offers.
-    """
-
-    batch: str
-    least: int
-    most: int
-    batch_options: str = ''
-    cores: int | None = None
-    memory: int | None = None
-    gpus: Sequence[str] | None = None
-    features: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-def run_pool(
-    pool: Pool, address: Sequence[str], options: Sequence[str], password: str | None, is_over: Callable[[], bool]
-) -> NoReturn:
-    """Keep a pool of workers running, until Ctrl-C, SIGTERM, or the end of the search.
-
-    Parameters
-    ----------
-    pool : Pool
-    address : sequence of str
-        Of the manager, as the engine's worker wants it: host and port, or options for a catalog.
-    options : sequence of str
-        Further options of the engine's worker.
-    password : str or None
-    is_over : callable
-        Tells whether the search has ended.
+class Factory(Jobs):
+    """Jobs that the engine's factory submits and counts.
 
     Raises
     ------
     BackendError
-        When the engine's factory is not installed.
+        When the factory is not installed.
     """
-    factory = find_program('work_queue_factory')
-    if factory is None:
-        raise BackendError(f'the program work_queue_factory was not found; {HELP}')
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    is_direct = not address[0].startswith('-')
-    # Most batch systems run a job in the folder that it was submitted from, which must be shared with the nodes.
-    place = None if pool.batch in ('local', 'condor') else str(Path.cwd())
-    with tempfile.TemporaryDirectory(prefix='.shadho-pool-', dir=place) as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        stub = folder / 'shadho-worker'
-        stub.write_text(_stub(pool, list(address) if is_direct else None), encoding='utf-8')
-        stub.chmod(0o755)
-        command = [
-            factory, '-T', pool.batch, '-w', str(pool.least), '-W', str(max(pool.least, pool.most)), '-S', str(folder / 'scratch'),
-            '--worker-binary', str(stub), '--extra-options', shlex.join([*options, '--parent-death']), '--parent-death',
-            '--factory-timeout', str(_ABSENCE),
-        ]  # fmt: skip
-        for option, amount in (
-            ('--cores', pool.cores),
-            ('--memory', pool.memory),
-            ('--gpus', pool.gpus and len(pool.gpus)),
-        ):
-            command += [option, str(amount)] if amount else []
-        if pool.batch_options:
-            command += ['-B', pool.batch_options]
-        if password is not None:
-            keep_private(folder / 'password', password)
-            command += ['-P', str(folder / 'password')]
-        if is_direct and password is not None:
-            address = ['127.0.0.1', str(stack.enter_context(_door(address[0], int(address[1]), password, pool)))]
+
+    def __init__(self, setup: Setup) -> None:
+        program = find_program('work_queue_factory')
+        if program is None:
+            raise BackendError(f'the program work_queue_factory was not found; {HELP}')
+        self._say = setup.say
+        self._batch = setup.pool.batch
+        self._stack = contextlib.ExitStack()
+        self._rest = b''
+        self._words: list[str] = []  # since the last attempt to submit
+        self._told: dict[str, float] = {}
+        self._has_started = False
+        address = setup.driver.address
+        if setup.driver.is_direct and setup.driver.password is not None:
+            address = ('127.0.0.1', str(self._stack.enter_context(_door(setup))))
+        self._heard, words = os.openpty()  # into a pipe, it would say what it does when it ends
+        self._stack.callback(os.close, self._heard)
+        os.set_blocking(self._heard, False)
         # In a group of its own, as Ctrl-C must reach it once only: at the second one it leaves its jobs behind.
-        process = subprocess.Popen([*command, *address], start_new_session=True)
-        status = 0
-        try:
-            while process.poll() is None and not is_over():
-                time.sleep(_LOOK)
-        except KeyboardInterrupt:
-            status = 130
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)  # it takes its jobs back
-        sys.exit(process.wait() or status)
+        self._process = subprocess.Popen(
+            [program, *_options(setup), *address],
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            start_new_session=True,
+        )
+        os.close(words)
+
+    def tend(self, wanted: bool) -> None:
+        status = self._process.poll()
+        for line in self._lines():
+            self._take(line)
+        if status is not None:
+            raise BackendError(
+                f'work_queue_factory ended ({describe_exit(status)}): {" / ".join(self._words[-5:]) or "it said nothing"}'
+            )
+
+    def _lines(self) -> list[str]:
+        received = b''
+        with contextlib.suppress(OSError):  # there is nothing to read, or never will be
+            while chunk := os.read(self._heard, 2**16):
+                received += chunk
+        *lines, self._rest = (self._rest + received).split(b'\n')
+        return [unstamped(line) for line in lines]
+
+    def _take(self, line: str) -> None:
+        self._has_started = self._has_started or bool(_STARTED.search(line))
+        if _REFUSED.search(line):
+            reason = ' / '.join(self._words) or line
+            self._words.clear()
+            if not self._has_started:
+                raise BackendError(
+                    f'{self._batch} refused the job: {reason}. See --batch-options, and what the workers are to offer'
+                )
+            self._tell(f'a job was refused: {reason}')
+        elif line and not _NOISE.search(line):
+            self._words.append(line)
+            if self._has_started:
+                self._tell(line)
+
+    def _tell(self, text: str) -> None:
+        if time.monotonic() >= self._told.get(text, 0.0):
+            self._told[text] = time.monotonic() + _AGAIN
+            self._say(text)
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)  # it takes its jobs back
+            while self._process.poll() is None:
+                self._lines()  # or it waits for its terminal
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(0.05)
+        self._stack.close()
+
+
+def _options(setup: Setup) -> list[str]:
+    pool, driver = setup.pool, setup.driver
+    stub = setup.script(keeps_log=setup.has_shared_folder)
+    options = [
+        '-T', pool.batch, '-w', str(pool.least), '-W', str(max(pool.least, pool.most)), '-S', str(setup.folder / 'scratch'),
+        '--worker-binary', str(stub), '--extra-options', shlex.join([*driver.options, '--parent-death']), '--parent-death',
+    ]  # fmt: skip
+    memory = _MEMORY.get(pool.batch)
+    asked = [
+        ('--cores', pool.cores),
+        ('--gpus', pool.gpus and len(pool.gpus)),
+        ('--memory', None if memory else pool.memory),
+    ]
+    for option, amount in asked:
+        options += [option, str(amount)] if amount else []
+    batch_options = pool.batch_options
+    if memory and pool.memory:
+        request = memory.format(total=pool.memory, share=max(1, pool.memory // (pool.cores or 1)))
+        batch_options = f'{request} {batch_options}'.strip()
+    if batch_options:
+        options += ['-B', batch_options]
+    if driver.password is not None and not setup.has_shared_folder:
+        keep_private(setup.folder / 'password', driver.password)
+        options += ['-P', str(setup.folder / 'password')]
+    return options
 
 
 @contextlib.contextmanager
-def _door(host: str, port: int, password: str, pool: Pool) -> Iterator[int]:
+def _door(setup: Setup) -> Iterator[int]:
     """Answer the factory's questions about the manager, whose password the factory cannot say; yield the port.
 
     The factory starts as many workers as there are tasks waiting. A driver suggests no more trials than
     there are slots, yet has always more to suggest; so it is said to have work for the whole pool.
     """
-    work = pool.most * max(1, pool.cores or len(usable_cpus()))
+    work = setup.pool.most * max(1, setup.pool.cores or len(usable_cpus()))
 
     class Handler(socketserver.StreamRequestHandler):
         timeout = 10.0
@@ -143,7 +171,8 @@ def _door(host: str, port: int, password: str, pool: Pool) -> Iterator[int]:
                 question = self.rfile.readline(4096).decode('ascii', 'replace').strip()
                 if question not in _QUESTIONS:
                     return
-                report = read_report(fetch(host, port, password, question))
+                (host, port), password = setup.driver.address, setup.driver.password
+                report = read_report(fetch(host, int(port), password or '', question))
                 for entry in report:
                     entry['tasks_waiting'] = max(work, entry.get('tasks_waiting', 0))
                 self.wfile.write(json.dumps(report).encode())
@@ -155,34 +184,3 @@ def _door(host: str, port: int, password: str, pool: Pool) -> Iterator[int]:
             yield int(server.server_address[1])
         finally:
             server.shutdown()
-
-
-def _stub(pool: Pool, address: list[str] | None) -> str:
-    """Return a script that the factory takes for the engine's worker."""
-    job = json.dumps({'gpus': pool.gpus and list(pool.gpus), 'features': dict(pool.features), 'address': address})
-    found = [entry for entry in sys.path if entry]
-    code = (
-        f'import sys; sys.path[:] = {found}\n'
-        f'from shadho_workqueue.factory import become_pooled_worker as become; become({job!r}, sys.argv[1:])'
-    )
-    return f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n'
-
-
-def become_pooled_worker(job: str, arguments: Sequence[str]) -> NoReturn:
-    """Turn a job of the batch system into a worker, with the arguments that the factory gives the engine's worker."""
-    import argparse
-    import socket
-
-    from shadho_workqueue.worker import become_worker, detect
-
-    given = json.loads(job)
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    for option in ('--cores', '--memory', '--gpus'):
-        parser.add_argument(option, type=lambda text: int(float(text)))  # such as 1.000
-    if given['address'] is not None:  # neither the door of the factory, nor the public catalog that it names
-        parser.add_argument('-C')
-        arguments = [*given['address'], *arguments[2:]]
-    known, others = parser.parse_known_args(arguments)
-    gpus = given['gpus'] if given['gpus'] is not None else ['gpu'] * known.gpus if known.gpus else None
-    found = detect(known.cores or None, known.memory or None, gpus, given['features'])
-    become_worker(others, found, socket.gethostname(), None)

@@ -18,7 +18,7 @@ import attrs
 from shadho.errors import ConfigurationError
 from shadho.records import ComputeClass, Hardware
 
-__all__ = ['Card', 'Connected', 'Roster', 'ask', 'fetch', 'read_report', 'read_workers', 'trial_mark']
+__all__ = ['Card', 'Connected', 'Roster', 'ask', 'converse', 'fetch', 'read_report', 'read_workers', 'trial_mark']
 
 _IDENT = 'auth password sha1'
 _PERIOD = 1.0
@@ -145,7 +145,21 @@ def _read_worker(entry: Mapping[str, Any]) -> Connected | None:
 
 def fetch(host: str, port: int, password: str, question: str, timeout: float = 10.0) -> bytes:
     """Return a manager's report as it is; see `ask`."""
-    with socket.create_connection((host, port), timeout) as link, link.makefile('rwb') as file:
+    with socket.create_connection((host, port), timeout) as link:
+        return converse(link, password, question)
+
+
+def converse(link: socket.socket, password: str, question: str) -> bytes:
+    """Return the answer to a question, on a connection to a manager; see `ask`.
+
+    Raises
+    ------
+    PermissionError
+        When the two do not know the same password.
+    OSError
+        When what listens there is no manager, or wants no password.
+    """
+    with link.makefile('rwb') as file:
 
         def say(text: str) -> None:
             file.write(text.encode() + b'\n')
@@ -159,16 +173,16 @@ def fetch(host: str, port: int, password: str, question: str, timeout: float = 1
 
         say(_IDENT)
         if hear() != _IDENT:
-            raise OSError('the manager wants no password')
+            raise OSError('no manager that wants a password')
         own = secrets.token_hex(32)
         say(own)
         say(proof(hear()))
         if hear() != proof(own):
             say('failure')
-            raise OSError('the manager does not know the password')
+            raise PermissionError('the manager does not know the password')
         say('ok')
         if hear() != 'ok':
-            raise OSError('the manager refused the password')
+            raise PermissionError('the manager refused the password')
         say(question)
         return file.read(_LONGEST_REPORT)
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-import re
 import select
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +30,9 @@ from shadho.errors import BackendError
 from shadho.execution.command import Outcome, own_inputs, run_command
 from shadho.execution.hardware import gpu_environment, visible_gpus
 from shadho.execution.sandbox import FILES, Pickled, Sandbox
+from shadho_workqueue.engine_worker import EngineWorker
 from shadho_workqueue.files import place_inputs, ready_outputs
+from shadho_workqueue.reach import Driver
 
 __all__ = ['FILES_OF_SLOT', 'OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
 
@@ -50,7 +49,9 @@ FILES_OF_SLOT = FILES + 1
 """Files that a slot keeps open: those of its sandbox, and the connection of its task."""
 
 _LOOK = 0.5
-_GRACE = 5.0  # seconds; the engine lets a task live for three before it kills it
+_LOOK_FOR_DRIVER = 2.0
+"""Seconds between looks at where the driver is now, while the worker is not connected."""
+
 _LONGEST_REQUEST = 2**13
 _MOST_ASKING = 64
 _TIME_TO_ASK = 10.0  # seconds
@@ -114,8 +115,6 @@ class Server:
 
     Parameters
     ----------
-    engine : Popen
-        The engine's worker.
     name : str
         By which people know the worker.
     listener : socket
@@ -124,15 +123,11 @@ class Server:
         By which they are known.
     folder : Path
         For sandboxes.
-    words : int
-        The end of a terminal that the engine's worker speaks to.
     """
 
-    def __init__(
-        self, engine: subprocess.Popen[bytes], name: str, listener: socket.socket, token: str, folder: Path, words: int
-    ) -> None:
-        self.engine = engine
-        self.deadline = math.inf
+    def __init__(self, name: str, listener: socket.socket, token: str, folder: Path) -> None:
+        self.engine: EngineWorker | None = None
+        self.ended = 0
         self.name = name
         self.listener = listener
         self.token = token
@@ -141,33 +136,55 @@ class Server:
         self.asking: dict[socket.socket, tuple[bytes, float]] = {}  # what each has said, and until when it may
         self.slots: list[_Slot] = []
         self.objectives: dict[str, IO[bytes]] = {}
-        self.words = words
-        self.heard = b''
         self.number = 0
         self.served = 0
 
-    def run(self, parent: int | None = None) -> None:
-        """Serve until the engine's worker has ended, which it does when `parent` is not the parent of this process."""
-        while self.engine.poll() is None:
+    def run(
+        self, engine: EngineWorker, moved: Callable[[], Driver | None], parent: int | None = None
+    ) -> tuple[int, Driver | None]:
+        """Serve until the engine's worker has ended.
+
+        Parameters
+        ----------
+        engine : EngineWorker
+        moved : callable
+            Returns where its driver is, if that is no longer where the worker looks for it: then the worker is ended.
+        parent : int, optional
+            The worker is ended, too, when this is not the parent of this process.
+
+        Returns
+        -------
+        tuple
+            Its exit status, and where its driver has moved to.
+        """
+        self.engine = engine
+        if self.ended:  # before there was anybody to tell
+            engine.end(self.ended)
+        place, looked = None, time.monotonic()
+        while (status := engine.status) is None:
             if parent not in (None, os.getppid()):
                 self.end(signal.SIGTERM)
-            if time.monotonic() > self.deadline:
-                self.engine.kill()
+            if place is None and not engine.is_connected and time.monotonic() > looked + _LOOK_FOR_DRIVER:
+                place, looked = moved(), time.monotonic()
+                if place is not None:
+                    engine.end(signal.SIGTERM)
             poller = select.poll()
             links = [*self.asking, *[slot.link for slot in self.slots if slot.link is not None]]
             links += [self.listener] * (len(self.asking) < _MOST_ASKING)
-            for number in [self.words, *[link.fileno() for link in links]]:
+            for number in [engine.fileno(), *[link.fileno() for link in links]]:
                 poller.register(number, select.POLLIN)
             for slot in self.slots:
                 for number in slot.sandbox.files():
                     poller.register(number, select.POLLIN)
             patience = max(0.0, min([_LOOK, *[slot.sandbox.patience for slot in self.slots]]))
             ready = {number for number, _ in poller.poll(patience * 1000)}
+            engine.listen(engine.fileno() in ready)
             self.look(ready)
+        self.engine = None
+        engine.close()
+        return status, None if self.ended else place
 
     def look(self, ready: set[int]) -> None:
-        if self.words in ready and not self.listen_to_engine():
-            ready.discard(self.words)
         for slot in self.slots:
             if slot.link is not None and slot.link.fileno() in ready:
                 self.cancel(slot)  # nothing is sent while a trial runs: the connection has ended
@@ -282,58 +299,15 @@ class Server:
         slot.link = None
         slot.sandbox.cancel(slot.trial)
 
-    def listen_to_engine(self) -> bool:
-        """Pass on what the engine's worker says, in words that help; return whether it still speaks."""
-        try:
-            received = os.read(self.words, 2**16)
-        except OSError:  # how the end of a terminal is told
-            received = b''
-        *lines, self.heard = (self.heard + received).split(b'\n')
-        for line in lines:
-            said = rephrase(line.decode('utf-8', 'replace').rstrip('\r'))
-            if said:
-                click.echo(said, err=True)
-        return bool(received)
-
     def end(self, number: int, frame: object = None) -> None:
-        """Ask the engine's worker to end, by a signal; it has a few seconds to do so."""
-        self.engine.send_signal(number)
-        self.deadline = min(self.deadline, time.monotonic() + _GRACE)
+        """Let the engine's worker end, by a signal."""
+        self.ended = number
+        if self.engine is not None:
+            self.engine.end(number)
 
     def close(self) -> None:
         """End all that is left."""
-        self.engine.kill()  # which has ended, unless something went wrong here
-        self.engine.wait()
-        while self.listen_to_engine():
-            pass
+        if self.engine is not None:  # something went wrong here
+            self.engine.close()
         for slot in self.slots:
             slot.sandbox.close()
-
-
-_PHRASES: Sequence[tuple[str, str]] = (
-    (r'connected to manager (\S+) via', r'connected to the driver at \1; Ctrl-C ends this worker'),
-    (r'disconnected from manager (\S+)', r'the driver at \1 has gone, or let this worker go'),
-    (
-        r'wrong password for manager (\S+)',
-        r'the driver at \1 has another password: this worker was started with the password of another search. Give the '
-        'file that the driver was given (--password-file), or none, to find it by the name of the search',
-    ),
-    (
-        r'this manager requires a password',
-        'the driver wants a password: give the same --password-file as the driver, or only -M, the name of the search',
-    ),
-    (r'stopping: abort signal received', 'this worker ends'),
-    (r'stopping: no other managers available', 'no driver to work for any more; this worker ends'),
-    (r'stopping: (.*)', r'this worker ends: \1'),
-    (r'(creating|deleting) workspace', ''),
-    (r'using \d+ cores', ''),
-)
-
-
-def rephrase(line: str) -> str:
-    """Say what the engine's worker says in words that tell what to do; empty for what nobody needs."""
-    for pattern, phrase in _PHRASES:
-        match = re.search(pattern, line)
-        if match:
-            return match.expand(phrase) if phrase else ''
-    return line.strip()

@@ -6,14 +6,13 @@ as it hears nobody while it waits for a manager that hangs. It ends too when thi
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
 import secrets
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,8 +25,11 @@ from shadho.execution.limits import allow_open_files
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import Reaper
 from shadho.records import Hardware
-from shadho_workqueue.installation import HELP, find_program
+from shadho.result import printable
+from shadho_workqueue.engine_worker import EngineWorker
+from shadho_workqueue.installation import HELP, find_program, version_of
 from shadho_workqueue.meeting import keep_private
+from shadho_workqueue.reach import Driver, Place, Watch
 from shadho_workqueue.roster import Card
 from shadho_workqueue.warm import FILES_OF_SLOT, VARIABLE, Server
 
@@ -63,19 +65,26 @@ def worker_program() -> str:
     return program
 
 
-def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, password: str | None) -> NoReturn:
+def become_worker(
+    driver: Driver,
+    hardware: Hardware,
+    name: str,
+    find: Callable[[], Driver | None] | None = None,
+    ends_with_parent: bool = False,
+) -> NoReturn:
     """Be a worker, until its engine's worker ends.
 
     Parameters
     ----------
-    arguments : sequence of str
-        For the engine's worker, such as the address of the manager.
+    driver : Driver
     hardware : Hardware
         What to advertise.
     name : str
         By which people know the worker.
-    password : str or None
-        None when the arguments hold a password file.
+    find : callable, optional
+        Returns where the driver is now, when it may be started again elsewhere.
+    ends_with_parent : bool, default False
+        Whether to end when the parent process does.
     """
     program = worker_program()
     try:
@@ -84,38 +93,58 @@ def become_worker(arguments: Sequence[str], hardware: Hardware, name: str, passw
         click.echo(f'Warning: {error}', err=True)
     card = Card(name, hardware, f'{sys.version_info.major}.{sys.version_info.minor}')
     reaper = Reaper()
-    folder = str(reaper.folder)
     own = [
-        '--cores', str(hardware.cores), '--gpus', str(len(hardware.gpus)), '-s', folder,
+        '--cores', str(hardware.cores), '--gpus', str(len(hardware.gpus)), '-s', str(reaper.folder),
         '--feature', card.feature, '-A', card.encode(), '--parent-death',
     ]  # fmt: skip
     if hardware.memory:
         own += ['--memory', str(hardware.memory)]
-    if password is not None:
-        keep_private(Path(folder) / 'password', password)
-        own += ['-P', str(Path(folder) / 'password')]
     click.echo(f'worker {name}: {hardware}', err=True)
     token = secrets.token_hex(16)
     listener = socket.create_server(('127.0.0.1', 0))
-    heard, words = os.openpty()  # into a pipe, the engine's worker would say what it does when it ends
-    known = {VARIABLE: f'{listener.getsockname()[1]}:{token}', MARK: folder}
-    engine = subprocess.Popen(
-        [program, *arguments, *own], env={**os.environ, **known}, stdout=words, stderr=words, preexec_fn=_end_with_parent
-    )  # fmt: skip
-    os.close(words)
-    server = Server(engine, name, listener, token, reaper.folder, heard)
+    server = Server(name, listener, token, reaper.folder)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, server.end)
+    known = {VARIABLE: f'{listener.getsockname()[1]}:{token}', MARK: str(reaper.folder)}
+    parent = os.getppid() if ends_with_parent else None
+    place: Driver | None = driver
+    status = 0
     try:
-        server.run(os.getppid() if '--parent-death' in arguments else None)
+        while place is not None:
+            command = [program, *place.address, *place.options, *own, *_password(place, reaper.folder)]
+            watch = Watch(Place.of(place, version_of(program)), _say, _patience(place))
+            engine = EngineWorker(command, {**os.environ, **known}, _say, watch)
+            status, place = server.run(engine, _moved(find, place), parent)
     finally:
         server.close()
         reaper.close()
         click.echo(f'{server.served} trials were run here', err=True)
-    sys.exit(engine.returncode)
+    sys.exit(status)
 
 
-def _end_with_parent() -> None:
-    """Let the kernel kill this process at once when its parent is killed, lest it take trials that nobody runs."""
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+def _moved(find: Callable[[], Driver | None] | None, place: Driver) -> Callable[[], Driver | None]:
+    """Return a function that tells where the driver is when that is no longer `place`; None while it is, or unknown."""
+
+    def moved() -> Driver | None:
+        with contextlib.suppress(BackendError):
+            found = None if find is None else find()
+            return None if found == place else found
+        return None
+
+    return moved
+
+
+def _password(driver: Driver, folder: Path) -> list[str]:
+    if driver.password is None:
+        return []
+    keep_private(folder / 'password', driver.password)
+    return ['-P', str(folder / 'password')]
+
+
+def _patience(driver: Driver) -> str:
+    options = driver.options
+    return f'; trying again (--idle-timeout {options[options.index("-t") + 1]} s)' if '-t' in options else ''
+
+
+def _say(text: str) -> None:
+    click.echo(printable(text), err=True)

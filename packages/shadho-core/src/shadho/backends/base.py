@@ -55,6 +55,9 @@ class Job:
 class Backend(ABC):
     """Runs the trials of one search at a time; a context manager around `open` and `close`.
 
+    The context ends by an exception when the search is cut off: by an error, or by SIGTERM as SystemExit. A backend whose
+    workers may wait for the search to be run again overrides `__exit__`.
+
     Invariants
     ----------
     * Each submitted trial gives exactly one Result of `poll`, unless it was cancelled.
