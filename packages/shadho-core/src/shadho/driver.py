@@ -26,6 +26,7 @@ from shadho.options import (
     check_flag,
     check_key,
     check_objective,
+    check_parameters,
     check_path,
     check_plugins,
     check_seconds,
@@ -188,6 +189,7 @@ class Shadho:
         self._inputs: list[Path] = []
         self._outputs: list[str] = []
         self.forest = Forest(space)
+        check_parameters(self.objective, self.forest)
         search = self._new_search(seed)
         self._check_end(search)
         self.loss_key = search.loss_key

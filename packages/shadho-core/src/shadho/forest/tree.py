@@ -9,6 +9,7 @@ from typing import Any, Literal
 import attrs
 
 from shadho.errors import SpaceError
+from shadho.records import copy_containers
 from shadho.spaces.domains import Discrete, Domain, Kind
 from shadho.spaces.structure import Dependent
 
@@ -229,7 +230,8 @@ class Computed(Part):
 
     def value(self, setting: _Setting, offset: int, path: Path) -> Any:
         if path not in setting.computed:
-            values = tuple(setting.at(path[: len(path) - up] + down) for up, down in self.links)
+            # Copies: what a callback does to a list must not change the space.
+            values = tuple(copy_containers(setting.at(path[: len(path) - up] + down)) for up, down in self.links)
             try:
                 setting.computed[path] = self.dependent.compute(values)
             except Exception as error:
