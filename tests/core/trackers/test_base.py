@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from shadho import spaces
-from shadho.trackers import Tracker
 from shadho.result import column
+from shadho.trackers import Tracker
 from shadho.trackers.base import distinct, hyperparameters, values_of
 
 
