@@ -189,10 +189,11 @@ def _found(argument: str, text: str) -> Any:
         raise ConfigurationError(
             f'{argument} {text!r}: a module {module!r} is loaded already, from {found.__file__}; give the file another name'
         )
-    for place, part in zip([place, *name.split('.')], name.split('.')):
+    owner = place
+    for part in name.split('.'):
         if not hasattr(found, part):
-            raise ConfigurationError(f'{argument} {text!r}: {place} has no {part!r}')
-        found = getattr(found, part)
+            raise ConfigurationError(f'{argument} {text!r}: {owner} has no {part!r}')
+        found, owner = getattr(found, part), part
     return found
 
 

@@ -249,7 +249,8 @@ class _Described:
         root = root_name(result.forest)
         self.decisions = {show_path(path) if path else root: decision for path, decision in tree.decisions.items()}
         self.leaves = [
-            (show_path(leaf.path) if leaf.path else 'value', leaf.domain, u) for leaf, u in zip(tree.leaves, trial.point)
+            (show_path(leaf.path) if leaf.path else 'value', leaf.domain, u)
+            for leaf, u in zip(tree.leaves, trial.point)
         ]
 
     def optuna_params(

@@ -360,7 +360,13 @@ def _scale(course: Course) -> list[tuple[float, str]]:
 
 def _colorbar(course: Course, low: float, high: float) -> dict[str, Any]:
     ticks, told = zip(*round_ticks(low, high, course.is_log))
-    return {'tickvals': ticks, 'ticktext': told, 'thickness': 12, 'outlinewidth': 0, 'title': {'text': course.loss_name}}
+    return {
+        'tickvals': ticks,
+        'ticktext': told,
+        'thickness': 12,
+        'outlinewidth': 0,
+        'title': {'text': course.loss_name},
+    }
 
 
 def _thin(course: Course, rows: Mask) -> Any:

@@ -170,7 +170,10 @@ def plot_contour(result: SearchResult, x: str | None = None, y: str | None = Non
     size = float(np.clip(100 / np.sqrt(rows.sum()), 1.5, 5))
     ax.plot(across.drawn[rows], up.drawn[rows], 'o', color='white', markeredgecolor=INK, markeredgewidth=size / 8, markersize=size)  # fmt: skip
     bar = ax.figure.colorbar(
-        filled, ax=ax, label=course.loss_name, ticks=[place for place, _ in round_ticks(surface.low, surface.high, course.is_log)]
+        filled,
+        ax=ax,
+        label=course.loss_name,
+        ticks=[place for place, _ in round_ticks(surface.low, surface.high, course.is_log)],
     )
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(lambda place, _: f'{10**place if course.is_log else place:.3g}')

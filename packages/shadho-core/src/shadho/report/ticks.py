@@ -7,7 +7,9 @@ import math
 __all__ = ['round_ticks']
 
 
-def round_ticks(low: float, high: float, log: bool = False, most: int = 6, unit: float = 1.0) -> list[tuple[float, str]]:
+def round_ticks(
+    low: float, high: float, log: bool = False, most: int = 6, unit: float = 1.0
+) -> list[tuple[float, str]]:
     """Return places from `low` to `high`, and what to write there: multiples of 1, 2 or 5 times a power of ten.
 
     Parameters
@@ -39,4 +41,4 @@ def round_ticks(low: float, high: float, log: bool = False, most: int = 6, unit:
 
 
 def _show(place: float, log: bool, unit: float) -> str:
-    return f'{10**place if log else place * unit:.3g}'
+    return f'{(10**place if log else place) * unit:.3g}'

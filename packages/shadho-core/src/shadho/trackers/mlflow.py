@@ -41,8 +41,9 @@ class MLflow(Tracker):
     ``shadho.host`` and ``shadho.error``. The run of the search has ``best_loss`` as a metric over the number of finished
     trials. A search that goes on goes on with its runs.
 
-    A thread talks to MLflow, so that the search does not wait for it, except at its end. When MLflow fails, that is
-    logged once, and what is missing is tried again at the end of the search, and at that of the next run.
+    A thread talks to MLflow, so that the search does not wait for it, except at its end. What MLflow refuses is logged,
+    and what is missing is tried again at the end of the search, and at that of the next run; while MLflow cannot be
+    reached, trials wait for that.
 
     Needs MLflow (``pip install shadho-core[mlflow]``, or the whole of ``mlflow``, which has the pages to look at).
 
