@@ -402,7 +402,10 @@ class Trial:
 
     def asked(self) -> Trial:
         """Return this trial as it was before anything came of it."""
-        return Trial(*(getattr(self, field.name) for field in attrs.fields(Trial)[:8]), started=self.started)
+        return Trial(
+            self.id, self.tree, self.sample, self.point, self.params, self.compute_class, self.resources, self.meta,
+            started=self.started,
+        )  # fmt: skip
 
     def with_result(self, result: Result) -> Trial:
         """Return this trial together with what came of it."""
@@ -446,8 +449,8 @@ def copy_containers(value: Any) -> Any:
         return {key: copy_containers(item) for key, item in value.items()}
     if kind is list or kind is tuple:
         return kind([copy_containers(item) for item in value])
-    is_mutable = isinstance(value, (dict, list, bytearray)) or (hasattr(value, 'dtype') and getattr(value, 'ndim', 0))
-    return copy.copy(value) if is_mutable else value
+    is_array = kind.__module__.partition('.')[0] in ('numpy', 'pandas') and getattr(value, 'ndim', 0)
+    return copy.copy(value) if is_array or isinstance(value, (dict, list, bytearray)) else value
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode

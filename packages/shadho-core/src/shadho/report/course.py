@@ -107,10 +107,11 @@ class Course:
 
     def bounded_places(self) -> Floats:
         """Return `places`, those that cannot be drawn at the end of the axis that they lie beyond."""
-        bounded = np.clip(self.losses, -(10.0**MOST_DECADES), 10.0**MOST_DECADES)
+        bounded: Floats = np.clip(self.losses, -(10.0**MOST_DECADES), 10.0**MOST_DECADES)
         if not self.is_log:
             return bounded
-        return np.log10(np.maximum(bounded, self.losses[self.is_finite].min()))
+        least = self.losses[self.is_finite].min()
+        return np.asarray(np.log10(np.maximum(bounded, least)))
 
     @property
     def is_infinite(self) -> Mask:
