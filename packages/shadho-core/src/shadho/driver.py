@@ -375,7 +375,7 @@ class _Run:
         while not self._is_over():
             self._discover()
             for trial in self._fill_slots():
-                self.storage.append(trial)
+                self.storage.append(trial.asked())
                 if trial.error is None:
                     self.unsent[trial.id] = trial
                 else:  # its parameters could not be computed

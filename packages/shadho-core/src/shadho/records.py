@@ -449,7 +449,7 @@ def copy_containers(value: Any) -> Any:
         return {key: copy_containers(item) for key, item in value.items()}
     if kind is list or kind is tuple:
         return kind([copy_containers(item) for item in value])
-    is_array = kind.__module__.partition('.')[0] in ('numpy', 'pandas') and getattr(value, 'ndim', 0)
+    is_array = kind.__module__.partition('.')[0] in ('numpy', 'pandas') and getattr(value, 'ndim', 0) != 0
     return copy.copy(value) if is_array or isinstance(value, (dict, list, bytearray)) else value
 
 
