@@ -10,7 +10,7 @@ import pytest
 
 from shadho import ComputeClass, Search, ShadhoError, TrialState, spaces
 from shadho.errors import ConfigurationError
-from shadho.records import Result
+from shadho.records import Result, Trial
 
 X = {'x': spaces.uniform(0, 1)}
 KERNELS = {
@@ -225,6 +225,57 @@ def test_with_the_market_a_restored_search_goes_on_within_each_tree() -> None:
             shorter = min(len(one), len(other))
             assert shorter > 5
             assert one[:shorter] == other[:shorter]
+
+
+def test_finished_trials_are_learned_as_their_log_would_be() -> None:
+    trials = [Trial(number, 0, number, (number / 4,), {'x': number / 4}, started=number // 2, finished=2.0 - number % 2,
+                    state=TrialState.DONE, loss=abs(number - 1.5), seconds=1.0) for number in range(4)]  # fmt: skip
+    search = Search(X, seed=0)
+    search.restore(sorted(trials, key=lambda trial: trial.finished))
+    assert (len(search.history), search.waiting, search.best) == (4, 0, trials[1])
+    assert search.ask().id == 4
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'message'),
+    [([1, 2], r'trial 1 comes where trial 0 should.*result.storage.read\(\)'), ([0, 2], 'trial 2 comes where trial 1')],
+)
+def test_finished_trials_of_which_one_is_missing_are_refused(numbers: list[int], message: str) -> None:
+    trials = [Trial(number, 0, number, (0.5,), {'x': 0.5}, state=TrialState.DONE, loss=1.0) for number in numbers]
+    with pytest.raises(ShadhoError, match=message):
+        Search(X, seed=0).restore(trials)
+
+
+def test_only_trials_and_results_can_be_restored() -> None:
+    with pytest.raises(ShadhoError, match=r'takes trials and results; got \(1, .*for _, record in storage.read'):
+        Search(X, seed=0).restore([(1, Search(X, seed=0).ask())])
+
+
+def test_what_a_search_gives_is_the_callers_to_change() -> None:
+    space = {'model': ['svm', 'forest'], 'layers': [[1, 2], [3]], 'weights': [np.zeros(2)], 'C': spaces.uniform(0, 1)}
+    search = Search(space, seed=0)
+    for _ in range(3):
+        trial = search.ask()
+        del trial.params['model']
+        trial.params['layers'].clear()
+        trial.params['weights'] += 1
+        told = search.tell(trial, {'loss': trial.params['C'], 'curve': [1]})
+        told.params.clear()
+        told.results['curve'].append(2)
+        search.best.params.clear()
+    assert list(search.best.params) == ['model', 'layers', 'weights', 'C']
+    assert search.best.results['curve'] == [1]
+    assert search.best.params['layers'] in ([1, 2], [3])
+    assert search.best.params['weights'].tolist() == [0, 0]
+
+
+def test_what_a_callback_does_to_a_list_does_not_change_the_space() -> None:
+    widths = spaces.choice([[8], [8, 16]])
+    space = {'widths': widths, 'sum': spaces.dependent(widths, callback=lambda own: own.append(1) or sum(own))}
+    search = Search(space, seed=0)
+    for _ in range(5):
+        params = search.ask().params
+        assert params['sum'] == sum(params['widths']) + 1
 
 
 def test_a_finished_grid_is_finished_after_restoring() -> None:

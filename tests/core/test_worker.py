@@ -8,12 +8,14 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import shadho_worker
-from shadho.records import from_json, revive, to_json
+from shadho.records import Result, from_json, revive, to_json
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,74 @@ def test_arrays_keep_dtype_and_shape() -> None:
         back = from_json(to_json({'array': array}))['array']
         assert (back.dtype, back.shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(back, array)
+
+
+MASKED = np.ma.array([[1, 2], [3, 4]], mask=[[0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [
+        (MASKED, MASKED),
+        (np.ma.array(['a', 'bc'], mask=[0, 1]), np.ma.array(['a', 'bc'], mask=[0, 1])),
+        (np.ma.array([1, 'x'], object, mask=[0, 1]), np.array([1, None], object)),
+        (pd.Series([1, 2]).convert_dtypes(), np.array([1, 2])),
+        (pd.Series([1.5, None], dtype='Float64'), np.ma.array([1.5, 0], mask=[0, 1])),
+        (pd.Series([True, None], dtype='boolean'), np.ma.array([True, False], mask=[0, 1])),
+        (pd.Series(pd.arrays.SparseArray([0, 1])), np.array([0, 1])),
+        (pd.Series(['a', 'b'], dtype='category'), np.array(['a', 'b'], object)),
+        (np.ones((2, 2), np.longdouble), np.ones((2, 2))),
+        (np.array([[(1, 2)], [[3]], [None]], object), np.array([[(1, 2)], [[3]], [None]], object)),
+        (np.array(['2020', 'NaT'], 'M8[ns]'), np.array(['2020', 'NaT'], 'M8[ns]')),
+        (np.array([1, 2], 'm8[D]'), np.array([1, 2], 'm8[D]')),
+    ],
+)  # fmt: skip
+def test_arrays_and_columns_of_any_kind_come_back(value: object, expected: np.ndarray) -> None:
+    back = from_json(to_json({'value': value}))['value']
+    assert (back.dtype, back.shape, np.ma.isMA(back)) == (expected.dtype, expected.shape, np.ma.isMA(expected))
+    assert back.tolist() == expected.tolist()
+
+
+def test_the_longest_numbers_become_those_of_python_unless_none_is_near() -> None:
+    assert from_json(to_json([np.longdouble(1.5), np.clongdouble(1j), np.longdouble('inf')])) == [1.5, 1j, math.inf]
+    assert 'longdouble' in from_json(to_json(np.longdouble('1e400')))
+    assert from_json(to_json(np.array(['1e400', '2'], np.longdouble)))[1] == 2.0
+
+
+class Unreadable:
+    @property
+    def dtype(self) -> object:
+        raise RuntimeError('it has been deleted')
+
+
+@pytest.mark.parametrize(
+    ('value', 'note'),
+    [
+        (Unreadable(), '(Unreadable: it cannot be written, because of RuntimeError)'),
+        (MagicMock(), 'cannot be '),
+        (np.datetime64('2020'), "2020"),
+        (pd.NA, '<NA> (NAType)'),
+        (pd.DataFrame({'a': [1]}), '(DataFrame)'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_kept_leaves_a_note_and_the_loss_is_kept(value: object, note: str) -> None:
+    result = Result.of(0, shadho_worker.outcome({'loss': 0.25, 'value': value, 'inside': [{'value': value}]}))
+    assert result.loss == 0.25
+    assert note in result.results['value']
+    assert note in result.results['inside'][0]['value']
+
+
+def test_an_array_that_holds_itself_ends() -> None:
+    array = np.empty(2, object)
+    array[:] = [array, array]
+    assert from_json(to_json(array)).tolist() == ['(nested too deeply, or in itself)'] * 2
+
+
+def test_the_loss_is_kept_beside_too_many_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadho_worker, '_LARGEST', 2**16)
+    result = Result.of(0, shadho_worker.outcome({'loss': 0.25, **{str(number): number for number in range(2**10)}}))
+    assert (result.loss, result.results['loss']) == (0.25, 0.25)
+    assert 'too large' in result.results['results']
 
 
 def test_nan_survives() -> None:

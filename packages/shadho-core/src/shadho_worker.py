@@ -16,6 +16,7 @@ the result and writes no file.
 
 from __future__ import annotations
 
+import cmath
 import errno
 import json
 import math
@@ -26,7 +27,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ['PARAMETERS_FILE', 'RESULT_FILE', 'failure', 'jsonable', 'outcome', 'run']
+__all__ = ['PARAMETERS_FILE', 'RESULT_FILE', 'failure', 'jsonable', 'outcome', 'read_json', 'run', 'write_json']
 
 PARAMETERS_FILE = 'hyperparameters.json'
 RESULT_FILE = 'result.json'
@@ -60,7 +61,7 @@ def run(objective: Callable[[Any], Any]) -> None:
         result = failure(error)
     if not by_hand:
         with open(RESULT_FILE + '.part', 'w', encoding='utf-8') as file:
-            json.dump(result, file)
+            file.write(write_json(result))
         os.replace(RESULT_FILE + '.part', RESULT_FILE)
     elif result['state'] == 'done':
         print(json.dumps(result['results']))
@@ -71,7 +72,7 @@ def run(objective: Callable[[Any], Any]) -> None:
 
 def _arguments() -> Any:
     try:
-        return json.loads(sys.argv[1])
+        return read_json(sys.argv[1])
     except ValueError as error:
         sys.exit(
             f'{sys.argv[0]}: the first argument must be the parameters as JSON, such as '
@@ -82,13 +83,69 @@ def _arguments() -> Any:
 def _load(path: str) -> Any:
     try:
         with open(path, encoding='utf-8') as file:
-            return json.load(file)
+            return read_json(file.read())
     except FileNotFoundError:
         sys.exit(
             f'{sys.argv[0]}: no {path} in {os.getcwd()}. SHADHO writes it for every trial; to try '
             f'the script by hand, give the parameters as JSON: '
             f'python {sys.argv[0]} \'{{"x": 1.0}}\''
         )
+
+
+def read_json(text: str) -> Any:
+    """Read JSON in which ``{"$float": "inf"}``, ``"-inf"`` and ``"nan"`` stand for the floats that JSON lacks.
+
+    Examples
+    --------
+    >>> read_json('{"momentum": 0.9, "clip": {"$float": "inf"}}')
+    {'momentum': 0.9, 'clip': inf}
+    """
+    return json.loads(text, object_hook=_as_float)
+
+
+def write_json(value: Any, **options: Any) -> str:
+    """Write JSON that every language reads: floats that are not finite as `read_json` reads them.
+
+    Parameters
+    ----------
+    value : Any
+    **options
+        Of `json.dumps`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a value cannot be written.
+
+    Examples
+    --------
+    >>> write_json({'momentum': 0.9, 'clip': float('inf')})
+    '{"momentum": 0.9, "clip": {"$float": "inf"}}'
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    """Return plain data in which floats that are not finite are written in full."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if hasattr(value, 'tolist'):  # of NumPy, whose longest numbers give themselves
+        plain = value.tolist()
+        return _finite(float(plain) if type(plain) is type(value) else plain)
+    return jsonable(value) if isinstance(value, float) else value
+
+
+def _as_float(found: dict[str, Any]) -> Any:
+    text = found.get('$float') if len(found) == 1 else None
+    return _NOT_FINITE.get(text, found) if isinstance(text, str) else found
+
+
+_NOT_FINITE = {'inf': math.inf, '-inf': -math.inf, 'nan': math.nan}
 
 
 def outcome(returned: Any, loss_key: str = 'loss') -> dict[str, Any]:
@@ -117,6 +174,8 @@ def outcome(returned: Any, loss_key: str = 'loss') -> dict[str, Any]:
     value = returned
     if isinstance(returned, dict):
         results = jsonable(returned)
+        if list(results) == ['$repr']:  # a note in the place of all results
+            results = {'results': results, loss_key: jsonable(returned.get(loss_key))}
         if loss_key not in returned:
             keys = ', '.join(repr(key) for key in returned) or 'no keys at all'
             return _unusable(f'the objective returned a dict without {loss_key!r}; it has {keys}', results)
@@ -126,6 +185,8 @@ def outcome(returned: Any, loss_key: str = 'loss') -> dict[str, Any]:
     wanted = '' if where else f' or a dict with the key {loss_key!r}'
     if loss is None:
         hint = ' (is a return statement missing?)' if value is None else ''
+        if isinstance(value, numbers.Real):
+            hint = ' (of those that a float can hold: up to 1.8e308)'
         return _unusable(
             f'the objective returned {_shown(value)}{where and " " + where.strip()}: '
             f'it must return a number{wanted}{hint}',
@@ -253,9 +314,9 @@ _CONTAINER, _ENTRY, _NUMBER = 256, 64, 8  # what a dict or a list counts as, an 
 class _Limits:
     """How much more of a value may be described, and what the part at hand lies in."""
 
-    def __init__(self, left: float) -> None:
+    def __init__(self, left: float, around: list[int] | None = None) -> None:
         self.left = left
-        self.around: list[int] = []
+        self.around: list[int] = [] if around is None else around
 
     def allow(self, characters: int) -> bool:
         self.left -= characters
@@ -265,10 +326,11 @@ class _Limits:
 def jsonable(value: Any) -> Any:
     """Describe any value by JSON's types; what JSON lacks becomes a dict with one ``$`` key.
 
-    Tuples, NumPy arrays (with their dtype), non-finite floats, complex numbers, bytes and dicts
-    with odd keys can be told apart when they are read back; other objects leave their repr. What
-    lies in itself, deeper than 100 levels, or beyond 64 Mi characters, a million entries, or four
-    million numbers in arrays, leaves a note of that.
+    Tuples, NumPy arrays (with their dtype and mask), columns of pandas, non-finite floats, complex
+    numbers, bytes and dicts with odd keys can be told apart when they are read back; other objects
+    leave their repr. What lies in itself, deeper than 100 levels, or beyond 64 Mi characters, a
+    million entries, or four million numbers in arrays, leaves a note of that, and so does what
+    raises when it is looked at.
 
     Examples
     --------
@@ -288,14 +350,22 @@ def _describe(value: Any, limits: _Limits) -> Any:
         return value
     if kind is str:
         return _clean(value) if limits.allow(len(value)) else _too_large()
-    if not isinstance(value, (dict, list, tuple)):
-        return _uncommon(value, limits)
+    around = len(limits.around)
+    try:
+        return _describe_object(value, limits)
+    except Exception as error:  # of any object's own methods: what lies beside it is kept
+        del limits.around[around:]
+        return _note(f'{kind.__name__}: it cannot be written, because of {type(error).__name__}')
+
+
+def _describe_object(value: Any, limits: _Limits) -> Any:
     if id(value) in limits.around or len(limits.around) >= _MAXIMUM_DEPTH:
         return _note('nested too deeply, or in itself')
-    if not limits.allow(_CONTAINER + _ENTRY * len(value)):
+    is_container = isinstance(value, (dict, list, tuple))
+    if is_container and not limits.allow(_CONTAINER + _ENTRY * len(value)):
         return _too_large()
     limits.around.append(id(value))
-    described = _container(value, limits)
+    described = _container(value, limits) if is_container else _uncommon(value, limits)
     limits.around.pop()
     return described
 
@@ -311,14 +381,7 @@ def _container(value: Any, limits: _Limits) -> Any:
 
 def _uncommon(value: Any, limits: _Limits) -> Any:
     if hasattr(value, 'dtype') and hasattr(value, 'tolist') and hasattr(value, 'shape'):
-        if not limits.allow(_NUMBER * math.prod(value.shape) + getattr(value, 'nbytes', 0)):
-            return _too_large()
-        plain, kind = value.tolist(), getattr(value.dtype, 'kind', None)
-        if (value.shape == () and not isinstance(plain, complex)) or kind is None:  # tensors of PyTorch have no kind
-            return _describe(plain, _Limits(math.inf))
-        if kind in 'biufcUS':
-            data = _describe(plain, _Limits(math.inf))
-            return {'$array': {'dtype': str(value.dtype), 'shape': list(value.shape), 'data': data}}
+        return _array(value, limits)
     if isinstance(value, complex):
         return {'$complex': [jsonable(value.real), jsonable(value.imag)]}
     if isinstance(value, (bytes, bytearray)):
@@ -328,6 +391,70 @@ def _uncommon(value: Any, limits: _Limits) -> Any:
             plain = base(value)
             return _describe(plain if type(plain) is base else _shown(plain), limits)
     return {'$repr': _clean(_shown(value))}
+
+
+def _array(value: Any, limits: _Limits) -> Any:
+    """Describe an array of any library, or a number that is an array without dimensions."""
+    if not limits.allow(int(_NUMBER * math.prod(value.shape) + getattr(value, 'nbytes', 0))):
+        return _too_large()
+    dtype, kind = value.dtype, getattr(value.dtype, 'kind', None)
+    if value.shape == ():
+        return _scalar(value, kind, limits)
+    if kind is None:  # tensors of PyTorch have none
+        return _describe(value.tolist(), _Limits(math.inf, limits.around))
+    is_plain = type(dtype).__module__.partition('.')[0] == 'numpy' and dtype.itemsize <= _WIDEST.get(kind, math.inf)
+    if not is_plain or kind not in 'biufcUSMm':
+        return _column(value, kind, limits)
+    has_mask = hasattr(value, 'mask') and hasattr(value, 'filled')
+    plain = value.filled(dtype.type()) if has_mask else value
+    data = (plain.astype('int64') if kind in 'Mm' else plain).tolist()
+    described = {'dtype': str(dtype), 'shape': list(value.shape), 'data': _describe(data, _Limits(math.inf))}
+    if has_mask and value.mask.any():
+        described['mask'] = value.mask.tolist()
+    return {'$array': described}
+
+
+def _scalar(value: Any, kind: str | None, limits: _Limits) -> Any:
+    plain = value.tolist()
+    if kind in ('M', 'm'):
+        return {'$repr': _clean(_shown(value))}
+    if type(plain) is not type(value):
+        return _describe(plain, _Limits(math.inf, limits.around))
+    number = _as_python(plain)  # of numpy.longdouble
+    return {'$repr': _clean(_shown(value))} if number is plain else jsonable(number)
+
+
+def _column(value: Any, kind: str, limits: _Limits) -> Any:
+    """Describe an array whose items are objects, or which says in its own way that some are missing (pandas)."""
+    items = [_as_python(item) for item in _leaves(value.tolist(), len(value.shape))]
+    if not limits.allow(_ENTRY * len(items)):
+        return _too_large()
+    described = {'dtype': 'object', 'shape': list(value.shape)}
+    missing = [not isinstance(item, numbers.Number) for item in items]
+    if kind in _PLAIN and all(none or type(item) in _NUMBERS for item, none in zip(items, missing)):
+        described['dtype'] = _PLAIN[kind]
+        items = [0 if none else item for item, none in zip(items, missing)]
+        if any(missing):
+            described['mask'] = missing
+    return {'$array': {**described, 'data': [_describe(item, limits) for item in items]}}
+
+
+def _leaves(nested: Any, levels: int) -> list[Any]:
+    """Return the items of an array from its nested lists, in one list; items may be lists themselves."""
+    return [leaf for part in nested for leaf in _leaves(part, levels - 1)] if levels > 1 else list(nested)
+
+
+def _as_python(number: Any) -> Any:
+    """Return a number that is longer than Python's as one of these, unless that would make it 0 or infinite."""
+    if type(number) in _NUMBERS or not hasattr(number, 'dtype') or not isinstance(number, numbers.Complex):
+        return number
+    plain = float(number) if isinstance(number, numbers.Real) else complex(number)
+    return number if plain != number and (plain == 0 or cmath.isinf(plain)) else plain
+
+
+_NUMBERS = (bool, int, float, complex)
+_PLAIN = {'b': 'bool', 'i': 'int64', 'u': 'uint64', 'f': 'float64', 'c': 'complex128'}
+_WIDEST = {'f': 8, 'c': 16}  # bytes that Python's own floats and complex numbers hold
 
 
 def _note(text: str) -> dict[str, str]:

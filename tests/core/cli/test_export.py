@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
 
 from shadho import Shadho, load_result, spaces
-from shadho.report.export import to_optuna
+from shadho.report.export import export, to_optuna
 
 
 def test_a_csv_file_has_a_row_for_each_trial_and_a_column_for_each_parameter(
@@ -136,3 +137,30 @@ def test_a_file_is_replaced_only_when_the_new_one_is_whole(
     assert 'No space left' in answer.output
     assert (tmp_path / 'a.csv').read_text() == 'earlier'
     assert [path.name for path in tmp_path.iterdir()] == ['a.csv']
+
+
+def test_values_and_names_of_every_kind_are_in_every_file(shadho: Any, tmp_path: Path) -> None:
+    space = {
+        'exclusive': True,
+        'tree': spaces.uniform(0, 1),
+        'other': {
+            'tree': [0, 1, 1.5, 3], 'a.b': [1], 'a': {'b': [2]}, 'huge': [10**400, 10**401], 'complex': [1j], 'flag': [True, False],
+            'text': ['\udc80'], 'numpy': [np.float32(0.5), np.float32(2)], 'wide': spaces.log10_randint(0, 300), 'odd': [0, 2, 3, 6],
+        },
+    }  # fmt: skip
+    result = Shadho('kinds', lambda params: {'loss': 0.5, 'f1.macro': 1, 'f1': {'macro': 2}}, space, max_tasks=12, seed=0,
+                    method='random', policy='fcfs', backend='inline', storage=tmp_path / 'kinds.db', display=False).run()  # fmt: skip
+    for own in (result, load_result(tmp_path / 'kinds.db')):
+        for name in ('kinds.csv', 'kinds.json', 'kinds.parquet'):
+            export(own, tmp_path / name)
+    json.loads((tmp_path / 'kinds.json').read_text(), parse_constant=pytest.fail)
+    tables = [result.to_dataframe(), pd.read_csv(tmp_path / 'kinds.csv'), pd.read_parquet(tmp_path / 'kinds.parquet')]
+    for table in tables:
+        assert {"params.other['a.b']", 'params.other.a.b', "results['f1.macro']", 'results.f1.macro'} <= set(
+            table.columns
+        )
+        assert len(table) == 12
+    study = to_optuna(result, optuna.storages.InMemoryStorage())
+    assert {'(the whole space)', 'tree', 'other.tree', "other['a.b']", 'other.a.b'} <= {
+        name for trial in study.trials for name in trial.params
+    }

@@ -15,6 +15,15 @@ space = {'x': spaces.uniform(0, 1)}
 
 def bowl(params):
     return (params['x'] - centre) ** 2
+
+class Bowl:
+    def __call__(self, params):
+        return bowl(params)
+
+    def deep(self, params):
+        return bowl(params) - 1
+
+thing = Bowl()
 """
 
 
@@ -40,6 +49,13 @@ def test_a_function_is_searched_and_the_summary_printed(shadho, tmp_path, place)
     assert answer.returncode == 0, answer.stderr
     assert 'bowl: 30 trials' in answer.stdout
     assert (tmp_path / 'bowl.db').is_file()
+
+
+@pytest.mark.parametrize(('place', 'name'), [('mine.py:thing', 'thing'), ('mine:thing.deep', 'deep')])
+def test_a_callable_object_and_a_method_are_searched_under_their_names(shadho, place, name):
+    answer = shadho(place, *IN_SERIES, '--max-tasks', '2')
+    assert f'{name}: 2 trials in' in answer.stdout, answer.stderr
+    assert '(2 done, 0 failed)' in answer.stdout
 
 
 def test_it_goes_on_with_a_search_of_the_same_name(shadho):
@@ -74,6 +90,7 @@ def test_what_an_earlier_search_found_is_learned_from(shadho):
         (['mine.py:bowl', '--space', 'mine.py:space'], 'the search would never end'),
         (['mine.py:bowl', '--space', 'space'], '--space must be module:NAME or file.py:NAME'),
         (['mine.py:bowl', '--space', 'mine.py:other', '--max-tasks', '1'], "mine.py has no 'other'"),
+        (['mine.py:thing.shallow', '--space', 'mine.py:space', '--max-tasks', '1'], "thing has no 'shallow'"),
         (['none.py:bowl', '--space', 'mine.py:space', '--max-tasks', '1'], "there is no file 'none.py'"),
         (['none:bowl', '--space', 'mine.py:space', '--max-tasks', '1'], 'none cannot be imported: ModuleNotFoundError'),
         (['true', '--space', 'mine.py:space', '--max-tasks', '1'], '--name is needed with a command'),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shadho import SearchResult, Shadho, spaces
@@ -89,11 +91,6 @@ def test_a_link_out_of_the_folder_is_not_brought_back() -> None:
             'exit status 126 (the shell may not run the command: is it executable?)',
         ),
         (
-            """echo '{"state":"done","loss":1,"results":{"x":{"$array":{}}},"error":null}' > result.json""",
-            'result',
-            'the result cannot be read',
-        ),
-        (
             f"""echo '{{"state":"done","loss":1{400 * '0'},"results":{{}},"error":null}}' > result.json""",
             'result',
             'the result cannot be read',
@@ -157,8 +154,10 @@ def test_files_that_cannot_be_sent_are_refused_at_once() -> None:
         Shadho('test', print, SPACE, max_tasks=1).add_input_file('data.npz')
 
 
-def test_parameters_that_json_lacks_fail_with_a_hint() -> None:
-    opt = Shadho('test', 'true', {'f': [print]}, max_tasks=1, backend='inline', storage=None, display=False)
+def test_computed_parameters_that_json_lacks_fail_with_a_hint() -> None:
+    x = spaces.uniform(0, 1)
+    space = {'x': x, 'f': spaces.dependent(x, callback=lambda x: print)}
+    opt = Shadho('test', 'true', space, max_tasks=1, backend='inline', storage=None, display=False)
     assert 'cannot be written as JSON for a command; choose between names instead' in only_error(opt.run()).message
 
 
@@ -167,3 +166,49 @@ def test_another_loss_key_reaches_the_script() -> None:
     Path('data.txt').write_text('')
     result = run('python3 objective.py', inputs=('objective.py', 'data.txt'), loss_key='error')
     assert all(trial.loss == trial.params['x'] for trial in result)
+
+
+@pytest.mark.parametrize('loss', ['{"$float": "inf"}', 'Infinity', '{"loss": {"$float": "inf"}}'])
+def test_an_infinite_loss_is_written_as_json_has_it_or_as_python_has_it(loss: str) -> None:
+    assert run(f"echo '{loss}' > result.json").best.loss == math.inf
+
+
+def test_a_loss_is_kept_beside_results_that_cannot_be_read() -> None:
+    outcome = '{"state":"done","loss":1,"results":{"x":{"$array":{}},"y":{"z":2}},"error":null}'
+    best = run(f"echo '{outcome}' > result.json").best
+    assert (best.loss, best.results['y']) == (1, {'z': 2})
+    assert best.results['x'].startswith('(cannot be read: KeyError')
+
+
+def test_files_for_programs_in_other_languages_are_valid_json() -> None:
+    Path('objective.py').write_text(OBJECTIVE.replace("'loss': params['x']", "'loss': params['clip']"))
+    Path('data.txt').write_text('')
+    space = {
+        'x': spaces.uniform(0, 1),
+        'pair': [1, 2],
+        'clip': [math.inf],
+        'others': [(math.nan, np.array([-math.inf]))],
+    }
+    opt = Shadho(
+        'test', f'{sys.executable} objective.py', space, max_tasks=1, backend='inline', storage=None, display=False
+    )
+    for name in ('objective.py', 'data.txt'):
+        opt.add_input_file(name)
+    for name in ('hyperparameters.json', 'result.json'):
+        opt.add_output_file(name)
+    assert opt.run().best.loss == math.inf
+    written = [
+        json.loads(Path('test-output', '0', name).read_text(), parse_constant=pytest.fail)
+        for name in ('hyperparameters.json', 'result.json')
+    ]
+    assert written[0]['clip'] == {'$float': 'inf'}
+    assert written[0]['others'] == [{'$float': 'nan'}, [{'$float': '-inf'}]]
+    assert written[1]['loss'] == {'$float': 'inf'}
+
+
+def test_a_choice_that_cannot_be_written_for_a_command_is_refused_at_once() -> None:
+    for value in ([print], {'a': object()}):
+        with pytest.raises(
+            ConfigurationError, match=r'the space, at layers\[\*\].act: the parameter .* cannot be written as JSON'
+        ):
+            Shadho('test', 'true', {'layers': spaces.repeat({'act': ['relu', value]}, 2)}, max_tasks=1)

@@ -320,3 +320,31 @@ def test_shadho_should_stop_ends_the_search_when_any_plugin_says_so():
 
     result = search(Never(), Third(), Never())
     assert (len(result), result.stopped) == (3, 'plugin')
+
+
+class Forgetful:
+    """Takes from trials what it does not need."""
+
+    @hookimpl
+    def shadho_trial_dispatched(self, trial):
+        trial.params.clear()
+
+    @hookimpl
+    def shadho_trial_finished(self, trial):
+        trial.params.clear()
+        trial.results.clear()
+
+    @hookimpl
+    def shadho_search_finished(self, result):
+        result.best.params.clear()
+        for trial in result:
+            trial.params.clear()
+
+
+def test_what_observers_and_callers_do_to_a_trial_changes_it_for_nobody_else():
+    result = search(Forgetful(), Forgetful())
+    result.best.params.clear()
+    next(iter(result)).results.clear()
+    assert result.best.params == {'x': 2}
+    assert all(trial.params.keys() == {'x'} for trial in result)
+    assert all(trial.results.keys() == {'loss'} for trial in result if trial.error is None)

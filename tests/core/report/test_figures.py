@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import matplotlib
 
 matplotlib.use('Agg')
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -220,6 +222,57 @@ def test_a_search_with_little_to_show_is_drawn_or_says_why_not(draw, case, searc
             drawn.figure.canvas.draw()
         else:
             assert drawn.to_json()
+
+
+EXTREME = {
+    'diverged scores': (lambda number: -1e160 * number if number % 2 else -0.5, 'maximize'),
+    'one far below': (lambda number: -1e160 if number == 3 else float(number), 'minimize'),
+    'both ends': (lambda number: 1e308 * (-1) ** number, 'minimize'),
+    'up to 1e280': (lambda number: 10.0 ** (number * 280 / 11), 'minimize'),
+    'tiny': (lambda number: 1e-290 * (number + 1), 'minimize'),
+}
+EXTREME_SPACE = {'wide': spaces.log10_uniform(-300, 300), 'huge': spaces.uniform(0, 1e300), 'x': spaces.uniform(0, 1)}
+
+
+@pytest.mark.parametrize('case', EXTREME)
+def test_losses_and_domains_near_the_ends_of_a_float_are_drawn(case, search):
+    loss, direction = EXTREME[case]
+    numbers = itertools.count()
+    course = Course.of(search(lambda params: loss(next(numbers)), EXTREME_SPACE, max_tasks=12, direction=direction))
+    for draw in [*STILL, *INTERACTIVE]:
+        drawn = draw(course)
+        if hasattr(drawn, 'figure'):
+            drawn.figure.canvas.draw()
+            plt.close(drawn.figure)
+        else:
+            assert drawn.to_json()
+    for name in ('wide', 'huge'):
+        drawn = report.plot_slice(course, name)
+        drawn.figure.canvas.draw()
+        assert name in drawn.get_xlabel() != name
+        plt.close(drawn.figure)
+    assert report.parameter_importance(course).shares.sum() > 0
+    assert report.to_html(course)
+
+
+def test_losses_that_are_mostly_huge_are_drawn_in_a_unit(search):
+    course = Course.of(search(lambda params: 1e200 * params['x'], {'x': spaces.uniform(1, 2)}, max_tasks=5))
+    assert (course.unit, course.loss_name) == (1e200, 'loss / 1e+200')
+    assert all(1 <= loss <= 2 for loss in course.losses)
+    assert course.best_of_trees()[0] * course.unit == pytest.approx(course.result.best.loss)
+
+
+def test_a_loss_far_beyond_all_others_stands_on_the_rim(search):
+    course = Course.of(
+        search(lambda params: -1e160 if params['n'] else 0.5, {'n': spaces.grid([0, 1])}, direction='maximize')
+    )
+    assert [course.is_finite.sum(), course.is_infinite.sum()] == [1, 1]
+
+
+def test_pairs_of_many_parameters_are_found_without_going_through_all(search):
+    course = Course.of(search(nothing, {f'x{number}': spaces.uniform(0, 1) for number in range(400)}, max_tasks=6))
+    found = [(one.name, other.name) for one, other in itertools.islice(pairs(course.parameters, course.is_finite), 4)]
+    assert found == [('x0', 'x1'), ('x0', 'x2'), ('x0', 'x3'), ('x1', 'x2')]
 
 
 @pytest.mark.parametrize('draw', [*STILL, *INTERACTIVE], ids=lambda draw: draw.__name__)

@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from shadho import spaces
+from shadho.result import column
 from shadho.trackers import Tracker
-from shadho.trackers.base import column, hyperparameters, values_of
+from shadho.trackers.base import distinct, hyperparameters, values_of
 
 
 class Noting(Tracker):
@@ -88,14 +89,22 @@ def test_a_tracker_can_be_used_for_one_search_after_another(search, tmp_path):
         (spaces.uniform(0, 1), ['params']),
         ((spaces.uniform(0, 1), [1, 2]), ['params[0]', 'params[1]']),
         ({'a': {'optional': True, 'b': [1, 2]}, 'c': 3}, ['params.a.b']),
+        ({'a.b': [1, 2], 'a': {'b': [3, 4]}, '[0]': [5, 6]}, ["params['a.b']", 'params.a.b', "params['[0]']"]),
         ({'r': spaces.repeat((spaces.uniform(0, 1), [1, 2]), 2)}, [f'params.r[{i}][{j}]' for i in (0, 1) for j in (0, 1)]),
     ],
 )  # fmt: skip
 def test_columns_cover_all_that_varies(space, columns):
-    assert [column(path) for path, _ in hyperparameters(space)] == columns
+    assert [column(('params', *path)) for path, _ in hyperparameters(space)] == columns
 
 
 def test_values_that_a_tree_lacks_are_left_out():
     columns = {'a': ('a', 'b'), 'second': ('r', 1), 'first': ('r', 0)}
     assert values_of({'a': None, 'r': [7]}, columns) == {'first': 7}
     assert values_of(None, columns) == {}
+
+
+def test_names_that_would_become_one_get_numbers_and_those_that_are_taken_as_they_are_stay_so():
+    found = distinct(
+        ['a/b', 'a_b', 'a b', 'abcdefg', 'abcdefh'], lambda name: name.replace('/', '_').replace(' ', '_'), 6
+    )
+    assert found == {'a_b': 'a_b', 'a/b': 'a_b-2', 'a b': 'a_b-3', 'abcdefg': 'abcdef', 'abcdefh': 'abcd-2'}

@@ -146,7 +146,8 @@ def test_what_mlflow_refuses_is_logged_once_and_sent_at_the_end(search, uri, run
         def shadho_trial_finished(self, trial):
             if trial.id == 2:
                 tracker._sender.submit(lambda: None).result()
-                monkeypatch.setattr(tracker._client, 'create_run', lambda *a, **k: 1 / 0)
+                for call in ('create_run', 'get_run'):
+                    monkeypatch.setattr(tracker._client, call, lambda *a, **k: 1 / 0)
 
         @hookimpl
         def shadho_search_finished(self, result):
@@ -159,6 +160,40 @@ def test_what_mlflow_refuses_is_logged_once_and_sent_at_the_end(search, uri, run
     assert [text.partition(';')[0] for text in caplog.messages] == ['MLflow does not take trials']
     _, children = runs()
     assert [run.data.tags['shadho.trial'] for run in children] == [str(number) for number in range(8)]
+
+
+def test_a_trial_that_mlflow_refuses_keeps_no_other_out(search, uri, runs, caplog, monkeypatch):
+    class Picky:
+        @hookimpl
+        def shadho_search_started(self, search):
+            fill = tracker._fill
+            monkeypatch.setattr(
+                tracker, '_fill', lambda run, trial, ended: 1 / (trial.id != 2) and fill(run, trial, ended)
+            )
+
+    tracker = MLflow(uri)
+    with caplog.at_level(logging.ERROR, 'shadho.plugins'):
+        search(Picky(), tracker, max_tasks=5)
+    assert [text.partition(';')[0] for text in caplog.messages] == [
+        'MLflow does not take trial 2 (ZeroDivisionError: division by zero)'
+    ]
+    _, children = runs()
+    assert [run.data.tags['shadho.trial'] for run in children] == ['0', '1', '3', '4']
+
+
+def test_names_that_mlflow_would_take_for_one_and_numbers_that_no_metric_holds_are_kept(search, uri, runs):
+    space = {'lr/log': [1], 'lr log': [2], 'lr_log': [3], 'x': spaces.uniform(0, 1)}
+    results = {'loss': 0.5, 'seconds': 7, 'a/b': 1, 'a_b': 2, 'c/d': 'e', 'c_d': 'f', 'huge': 10**400}
+    search(MLflow(uri, experiment='names'), space=space, objective=lambda params: results, max_tasks=1)
+    _, (run,) = runs('names')
+    assert {name: value for name, value in run.data.params.items() if name != 'x'} == {
+        'lr log': '2', 'lr_log': '3', 'lr_log-2': '1',
+    }  # fmt: skip
+    metrics = {name: value for name, value in run.data.metrics.items() if name != 'seconds'}
+    assert metrics == {'loss': 0.5, 'results.seconds': 7, 'a_b': 2, 'a_b-2': 1}
+    assert run.data.metrics['seconds'] < 7
+    tags = {name: value for name, value in run.data.tags.items() if name.startswith('results.')}
+    assert tags == {'results.c_d': 'f', 'results.c_d-2': 'e', 'results.huge': str(10**400)}
 
 
 def test_the_logging_of_the_user_stays_as_it_is_when_a_store_is_made(search, empty_store, tmp_path):

@@ -26,6 +26,7 @@ from shadho.options import (
     check_flag,
     check_key,
     check_objective,
+    check_parameters,
     check_path,
     check_plugins,
     check_seconds,
@@ -196,6 +197,7 @@ class Shadho:
         self._inputs: list[Path] = []
         self._outputs: list[str] = []
         self.forest = Forest(space)
+        check_parameters(self.objective, self.forest)
         search = self._new_search(seed)
         self._check_end(search)
         self.loss_key = search.loss_key
@@ -390,7 +392,7 @@ class _Run:
         while not self._is_over():
             self._discover()
             for trial in self._fill_slots():
-                self.storage.append(trial)
+                self.storage.append(trial.asked())
                 if trial.error is None:
                     self.unsent[trial.id] = trial
                 else:  # its parameters could not be computed

@@ -12,6 +12,9 @@ from typing import Any
 
 from shadho.backends import Backend, Job
 from shadho.errors import ConfigurationError
+from shadho.execution.command import parameters_text
+from shadho.forest import Forest
+from shadho.forest.tree import show_path
 from shadho.plugins import Registry
 from shadho.records import as_integer, as_list
 from shadho.storage import Storage
@@ -24,6 +27,7 @@ __all__ = [
     'check_key',
     'check_loss_key',
     'check_objective',
+    'check_parameters',
     'check_options',
     'check_path',
     'check_plugins',
@@ -81,6 +85,23 @@ def check_objective(objective: Any) -> Any:
             f'({type(objective).__name__})'
         )
     return objective
+
+
+def check_parameters(objective: Any, forest: Forest) -> None:
+    """Refuse a space that holds what cannot be written for a command.
+
+    Raises
+    ------
+    ConfigurationError
+        When a choice or a constant cannot be written as JSON.
+    """
+    if not isinstance(objective, str):
+        return
+    for path, value in forest.values():
+        try:
+            parameters_text(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f'the space, at {show_path(path)}: {error}') from None
 
 
 def objective_name(objective: Any) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import enum
+import heapq
 import json
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -27,7 +29,10 @@ __all__ = [
     'Worker',
     'as_integer',
     'as_list',
+    'as_log',
+    'copy_containers',
     'from_json',
+    'readable',
     'revive',
     'to_json',
 ]
@@ -299,13 +304,17 @@ class Result:
             if not 0 <= seconds < LATEST:
                 raise ValueError('it took an impossible time')
             taken = seconds
-            state, loss, results = TrialState(outcome['state']), outcome['loss'], revive(outcome['results'])
+            state, loss, results = TrialState(outcome['state']), outcome['loss'], readable(outcome['results'])
             loss = None if loss is None else float(loss)
             error = None if outcome.get('error') is None else TrialError(**outcome['error'])
         except Exception as unreadable:  # a script may have written anything
             message = f'the result cannot be read: {type(unreadable).__name__}: {unreadable}'
             state, loss, results, error = TrialState.FAILED, None, {}, TrialError('result', message)
         return cls(trial, state, loss, results, error, started, finished, taken, host, output)
+
+    def copied(self) -> Result:
+        """Return this result with a dict of results that its receiver may change."""
+        return attrs.evolve(self, results=copy_containers(self.results))
 
     def shifted(self, seconds: float) -> Result:
         """Return this result on a clock that is so many seconds ahead."""
@@ -374,6 +383,11 @@ class Trial:
     host: str = ''
     output: str = ''
 
+    def copied(self) -> Trial:
+        """Return this trial with parameters, results and notes that its receiver may change."""
+        own = {name: copy_containers(getattr(self, name)) for name in ('params', 'resources', 'meta', 'results')}
+        return attrs.evolve(self, **own)
+
     @property
     def is_finished(self) -> bool:
         """Whether the trial is DONE or FAILED."""
@@ -381,11 +395,16 @@ class Trial:
 
     def result(self) -> Result:
         """Return what came of this trial, as a record of its own."""
-        assert self.started is not None
-        assert self.finished is not None
         return Result(
-            self.id, self.state, self.loss, self.results, self.error, self.started, self.finished, self.seconds or 0.0,
-            self.host, self.output,
+            self.id, self.state, self.loss, self.results, self.error, self.started or 0.0, self.finished or 0.0,
+            self.seconds or 0.0, self.host, self.output,
+        )  # fmt: skip
+
+    def asked(self) -> Trial:
+        """Return this trial as it was before anything came of it."""
+        return Trial(
+            self.id, self.tree, self.sample, self.point, self.params, self.compute_class, self.resources, self.meta,
+            started=self.started,
         )  # fmt: skip
 
     def with_result(self, result: Result) -> Trial:
@@ -409,6 +428,29 @@ class Trial:
             result.host,
             result.output,
         )
+
+
+def as_log(trials: Iterable[Trial]) -> Iterator[Trial | Result]:
+    """Yield the records of finished trials as a storage would have them: asked in their order, with results in between."""
+    running: list[tuple[float, int, Trial]] = []
+    for trial in sorted(trials, key=lambda trial: trial.id):
+        while running and running[0][0] <= (trial.started or 0.0):
+            yield heapq.heappop(running)[2].result()
+        yield trial.asked()
+        heapq.heappush(running, (trial.finished or 0.0, trial.id, trial))
+    for _, _, trial in sorted(running, key=lambda item: item[:2]):
+        yield trial.result()
+
+
+def copy_containers(value: Any) -> Any:
+    """Copy dicts, lists, tuples and arrays, but no other objects within: whoever gets the copy may change it."""
+    kind = type(value)
+    if kind is dict:
+        return {key: copy_containers(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return kind([copy_containers(item) for item in value])
+    is_array = kind.__module__.partition('.')[0] in ('numpy', 'pandas') and getattr(value, 'ndim', 0) != 0
+    return copy.copy(value) if is_array or isinstance(value, (dict, list, bytearray)) else value
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
@@ -454,6 +496,21 @@ def revive(value: Any) -> Any:
     return {key: revive(item) for key, item in value.items()}
 
 
+def readable(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return results as `revive` does; what cannot be read leaves a note, and the loss beside it is kept."""
+    try:
+        return dict(revive(results))
+    except Exception:  # a script may have written anything
+        return {name: _revived_or_note(value) for name, value in results.items()}
+
+
+def _revived_or_note(value: Any) -> Any:
+    try:
+        return revive(value)
+    except Exception as error:
+        return f'(cannot be read: {type(error).__name__}: {error!s:.200})'
+
+
 _LONGEST_ITEM = 2**20
 """Bytes of an item of an array that are taken on trust; longer texts are measured."""
 
@@ -461,12 +518,22 @@ _LONGEST_ITEM = 2**20
 def _array(content: Mapping[str, Any]) -> Any:
     import numpy as np
 
-    dtype = np.dtype(content['dtype'])
-    if dtype.kind not in 'biufcUS':
-        raise ValueError(f'an array of {dtype} is never written')
-    if dtype.itemsize > _LONGEST_ITEM:  # which whoever wrote it may have made up, to take all memory
-        dtype = np.dtype(dtype.kind)
-    return np.array(revive(content['data']), dtype=dtype).reshape(content['shape'])
+    shape, data = content['shape'], revive(content['data'])
+    array: Any
+    if content['dtype'] == 'object':
+        array = np.empty(len(data), object)
+        for place, item in enumerate(data):  # one by one, as items may be lists
+            array[place] = item
+    else:
+        dtype = np.dtype(content['dtype'])
+        if dtype.kind not in 'biufcUSMm':
+            raise ValueError(f'an array of {dtype} is never written')
+        if dtype.itemsize > _LONGEST_ITEM:  # which whoever wrote it may have made up, to take all memory
+            dtype = np.dtype(dtype.kind)
+        array = np.array(data, dtype=dtype)
+    if 'mask' in content:
+        return np.ma.array(array.reshape(shape), mask=np.reshape(content['mask'], shape))
+    return array.reshape(shape)
 
 
 def _complex(content: Sequence[Any]) -> complex:

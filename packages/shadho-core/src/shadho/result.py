@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -23,6 +23,7 @@ __all__ = [
     'ClassUse',
     'SearchInfo',
     'SearchResult',
+    'column',
     'finished_trials',
     'format_best',
     'format_counts',
@@ -34,6 +35,7 @@ __all__ = [
     'printable',
     'reason_of',
     'shorten',
+    'text_of',
 ]
 
 
@@ -132,8 +134,6 @@ class SearchResult:
     Attributes
     ----------
     exp_key : str
-    best : Trial or None
-        None when no trial is done.
     stopped : str
         Why the search ended: 'finished' (nothing left to suggest), 'max_tasks', 'timeout',
         'interrupted', 'terminated', 'plugin' or 'error'.
@@ -153,7 +153,7 @@ class SearchResult:
         history: History, direction: str, seed: int, classes: Sequence[ClassUse] = (),
     ) -> None:  # fmt: skip
         self.exp_key = exp_key
-        self.best = best
+        self._best = best
         self.stopped = stopped
         self.elapsed = elapsed
         self.storage = storage
@@ -163,6 +163,11 @@ class SearchResult:
         self.seed = seed
         self.classes = list(classes)
         self._count = len(history)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial; None when no trial is done."""
+        return None if self._best is None else self._best.copied()
 
     def __len__(self) -> int:
         return self._count
@@ -180,7 +185,7 @@ class SearchResult:
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each finished trial; columns ``params.<path>`` and ``results.<name>``.
 
-        Needs pandas (``pip install pandas``).
+        A name that holds a dot or a bracket is quoted, as in ``results['f1.macro']``, so that no two are the same. Needs pandas (``pip install pandas``).
         """
         import pandas as pd
 
@@ -203,7 +208,7 @@ class SearchResult:
         row.update(_flat('params', trial.params))
         if trial.results:
             row.update(_flat('results', trial.results))
-        return row
+        return {name: text_of(value) if isinstance(value, str) else value for name, value in row.items()}
 
     def summary(self) -> str:
         """Describe the search for people: counts, the best trial, each tree and why trials failed."""
@@ -352,7 +357,8 @@ def shorten(text: str, limit: int) -> str:
 def format_params(params: Any) -> list[tuple[str, str]]:
     """Return (path, value) texts of nested parameters."""
     return [
-        (name, f'{value:.6g}' if isinstance(value, float) else str(value)) for name, value in _flat('', params).items()
+        (name, f'{value:.6g}' if isinstance(value, float) else text_of(value))
+        for name, value in _flat('', params).items()
     ]
 
 
@@ -414,11 +420,37 @@ def format_seconds(seconds: float) -> str:
     return f'{minutes // 60} h {minutes % 60:02d} min'
 
 
+def column(path: Iterable[Any]) -> str:
+    """Name a column of a table after the place of its values; different places have different names.
+
+    Examples
+    --------
+    >>> column(('params', 'layers', 0, 'width'))
+    'params.layers[0].width'
+    >>> column(('results', 'f1', 'macro')), column(('results', 'f1.macro'))
+    ('results.f1.macro', "results['f1.macro']")
+    """
+    return ''.join(map(_step, path)).removeprefix('.')
+
+
+def _step(key: Any) -> str:
+    is_plain = isinstance(key, str) and key and not any(letter in '.[]' for letter in key)
+    return f'.{key}' if is_plain else f'[{key!r}]'
+
+
 def _flat(prefix: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping) and value:
-        items: list[tuple[str, Any]] = [(f'.{key}', item) for key, item in value.items()]
+        items = list(value.items())
     elif isinstance(value, (list, tuple)) and value:
-        items = [(f'[{place}]', item) for place, item in enumerate(value)]
+        items = list(enumerate(value))
     else:
-        return {prefix.lstrip('.') or 'value': value}
-    return {name: leaf for key, item in items for name, leaf in _flat(prefix + key, item).items()}
+        return {prefix.removeprefix('.') or 'value': value}
+    return {name: leaf for key, item in items for name, leaf in _flat(prefix + _step(key), item).items()}
+
+
+def text_of(value: Any) -> str:
+    """Return a text that any file can hold, for any value: a dependent one may be an object that has none."""
+    try:
+        return str(value).encode(errors='backslashreplace').decode()
+    except Exception as error:
+        return f'({type(value).__name__}: it cannot be shown, because of {type(error).__name__})'

@@ -11,7 +11,7 @@ import numbers
 import secrets
 import traceback
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -24,7 +24,17 @@ from shadho.forest import Forest, Tree, Visited
 from shadho.history import History
 from shadho.options import check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.plugins import Registry
-from shadho.records import DEFAULT_CLASS, LATEST, ComputeClass, Result, Trial, TrialError, TrialState, as_integer
+from shadho.records import (
+    DEFAULT_CLASS,
+    LATEST,
+    ComputeClass,
+    Result,
+    Trial,
+    TrialError,
+    TrialState,
+    as_integer,
+    as_log,
+)
 from shadho.samplers import Sampler, Suggestion
 from shadho.samplers.grid import combination
 from shadho.scheduling import Policy
@@ -70,8 +80,6 @@ class Search:
     ----------
     forest : Forest
     history : History
-    best : Trial or None
-        The best trial that is done; the earliest of equals.
     pending : mapping of int to Trial
         Trials that were asked for and not yet told.
     seed : int
@@ -112,7 +120,7 @@ class Search:
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.history = History()
         self._visited = Visited(self.repeats)
-        self.best: Trial | None = None
+        self._best: Trial | None = None
         self.pending = self.history.running
         self._again: dict[str, deque[Trial]] = {}  # trials to be run again, by their classes
         self._suggestions: dict[int, Suggestion] = {}
@@ -133,6 +141,11 @@ class Search:
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
         self.policy: Policy = _make('policy', policy_class, (self.forest, self.history), self.seed, given, chosen)
         self.plan([ComputeClass()], 0.0)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial that is done; the earliest of equals."""
+        return None if self._best is None else self._best.copied()
 
     @property
     def finished(self) -> bool:
@@ -176,7 +189,7 @@ class Search:
         Returns
         -------
         Trial or None
-            None when the slot had better stay idle: all is suggested (see `finished`), or the
+            Its parameters are the caller's to change. None when the slot had better stay idle: all is suggested (see `finished`), or the
             policy wants it so.
 
         Raises
@@ -194,8 +207,10 @@ class Search:
             )
         for _ in range(_MOST_REJECTED):
             trial = self.suggest(compute_class, now)
-            if trial is None or trial.error is None:
-                return trial
+            if trial is None:
+                return None
+            if trial.error is None:
+                return trial.copied()
             reason = trial.error.message
         raise SpaceError(f'{_MOST_REJECTED} suggestions in a row could not be computed; the last: {reason}')
 
@@ -313,9 +328,11 @@ class Search:
         started = (self.pending[number].started or 0.0) if number in self.pending else 0.0
         if type(result) is float and not math.isnan(result):  # mostly: then there is nothing to be read
             state, results = TrialState.DONE, {self.loss_key: result}
-            return self.record(Result(number, state, result, results, None, started, started + seconds, seconds))
-        outcome = shadho_worker.outcome(result, self.loss_key)
-        return self.record(Result.of(number, outcome, started=started, finished=started + seconds, seconds=seconds))
+            came = Result(number, state, result, results, None, started, started + seconds, seconds)
+        else:
+            outcome = shadho_worker.outcome(result, self.loss_key)
+            came = Result.of(number, outcome, started=started, finished=started + seconds, seconds=seconds)
+        return self.record(came).copied()
 
     def add(self, params: Any, loss: float | None) -> None:
         """Learn from a result of another search, or one that is known beforehand: a warm start.
@@ -369,9 +386,9 @@ class Search:
         self.history.append(trial, loss)
         self.sampler.tell(suggestion, loss)
         self.policy.tell(trial, loss)
-        best = math.inf if self.best is None or self.best.loss is None else minimised(self.best.loss, self.direction)
-        if trial.state is TrialState.DONE and (loss < best or self.best is None):
-            self.best = trial
+        best = math.inf if self._best is None or self._best.loss is None else minimised(self._best.loss, self.direction)
+        if trial.state is TrialState.DONE and (loss < best or self._best is None):
+            self._best = trial
 
     def cancel(self, trial: Trial) -> None:
         """Take back a trial that will not be told; the search suggests it again when it goes on."""
@@ -416,15 +433,22 @@ class Search:
         Parameters
         ----------
         records : iterable of Trial and Result
+            Trials as they were asked, and results; or finished trials, such as those of a `SearchResult`.
         only_learn : bool, default False
             Take what has not finished for running, and no tree for exhausted: to look at a search, which may
             be running, rather than to go on with it.
+
+        Raises
+        ------
+        ShadhoError
+            When a record is no trial or result, is of another space, or a trial is missing among the finished ones.
         """
         running: dict[int, Trial] = {}
         is_serial = True  # another search cannot be repeated
-        for record in records:
+        for record in _in_order(records):
             if isinstance(record, Trial):
                 if record.id not in running:
+                    _check_number(record, self.history.asked)
                     check_tree(self.forest, record)
                     tree = self.forest.tree(record.tree)
                     is_serial = is_serial and not running
@@ -440,8 +464,8 @@ class Search:
         if only_learn:
             self.history.running.update(running)
             return
-        if self.best is not None and not self.forest.keeps_values:
-            self.best = self._decoded(self.best)
+        if self._best is not None and not self.forest.keeps_values:
+            self._best = self._decoded(self._best)
         for trial in map(self._decoded, running.values()):
             self._again.setdefault(trial.compute_class, deque()).append(trial)
             self.sampler.adopt(self._suggestion(trial))
@@ -464,6 +488,32 @@ class Search:
         self.sampler.adopt(suggestion)
         self.pending[trial.id] = trial
         self._suggestions[trial.id] = suggestion
+
+
+def _in_order(records: Iterable[Trial | Result]) -> Iterator[Trial | Result]:
+    """Yield records of a log as they come, and then those of trials that were finished when they came."""
+    finished = []
+    for record in records:
+        if not isinstance(record, (Trial, Result)):
+            raise ConfigurationError(
+                f'restore() takes trials and results; got {record!r:.200} ({type(record).__name__}). Those of a storage are '
+                '(record for _, record in storage.read())'
+            )
+        if isinstance(record, Trial) and record.is_finished:
+            finished.append(record)
+        else:
+            yield record
+    yield from as_log(finished)
+
+
+def _check_number(trial: Trial, asked: int) -> None:
+    """Refuse a log that lacks a trial, or has one twice."""
+    if trial.id != asked:
+        raise ShadhoError(
+            f'restore(): trial {trial.id} comes where trial {asked} should: a search goes on from all of its trials. Give all of '
+            'them once, before the first ask(), such as (record for _, record in result.storage.read()); to learn from some, '
+            'call add(trial.params, trial.loss) for each'
+        )
 
 
 def check_tree(forest: Forest, trial: Trial) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ import click
 
 from shadho.errors import ShadhoError
 from shadho.streams import is_terminal
+from shadho_worker import write_json
 
 __all__ = ['as_json', 'echo_json', 'print_table', 'reporting_errors', 'storage', 'suggests']
 
@@ -41,8 +41,8 @@ def as_json(function: _Function) -> _Function:
 
 
 def echo_json(data: Any) -> None:
-    """Print plain data as JSON."""
-    click.echo(json.dumps(data, indent=2))
+    """Print plain data as JSON, which has no floats that are not finite (see `shadho_worker.write_json`)."""
+    click.echo(write_json(data, indent=2))
 
 
 class _StorageFile(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.3

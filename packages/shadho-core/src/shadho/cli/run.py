@@ -56,8 +56,8 @@ def run(
 ) -> None:  # fmt: skip
     """Search for good settings of OBJECTIVE, and go on with a search of the same name.
 
-    OBJECTIVE is a function, as module:FUNCTION or file.py:FUNCTION, or a command in quotes, such as
-    'python3 train.py'; --space says what varies. At least one of --max-tasks and --timeout says when the search ends.
+    OBJECTIVE is a function or another callable, as module:FUNCTION, file.py:FUNCTION or file.py:OBJECT.METHOD, or a command
+    in quotes, such as 'python3 train.py'; --space says what varies. At least one of --max-tasks and --timeout says when the search ends.
 
     A script that runs a search itself, such as driver.py, is run with its own ARGUMENTs and no --space.
     """
@@ -68,7 +68,7 @@ def run(
     with reporting_errors():
         working_folder()
         target = _found('OBJECTIVE', objective) if _is_place(objective) else objective
-        key = name or getattr(target, '__name__', None)
+        key = name or (None if isinstance(target, str) else objective.rpartition(':')[2].rpartition('.')[2])
         if key is None:
             raise ConfigurationError('--name is needed with a command: it names the search and its file')
         search = Shadho(key, target, _found('--space', str(space)), **options)
@@ -160,9 +160,10 @@ def _is_path(text: object) -> bool:
 
 
 def _is_place(text: str) -> bool:
-    """Whether a text is module:NAME or file.py:NAME rather than a command."""
+    """Whether a text is module:NAME or file.py:NAME, also with dots in NAME, rather than a command."""
     place, colon, name = text.rpartition(':')
-    return bool(colon) and name.isidentifier() and not any(letter.isspace() for letter in place)
+    is_name = all(part.isidentifier() for part in name.split('.'))
+    return bool(colon) and is_name and not any(letter.isspace() for letter in place)
 
 
 def _found(argument: str, text: str) -> Any:
@@ -191,9 +192,12 @@ def _found(argument: str, text: str) -> Any:
         raise ConfigurationError(
             f'{argument} {text!r}: a module {module!r} is loaded already, from {found.__file__}; give the file another name'
         )
-    if not hasattr(found, name):
-        raise ConfigurationError(f'{argument} {text!r}: {place} has no {name!r}')
-    return getattr(found, name)
+    owner = place
+    for part in name.split('.'):
+        if not hasattr(found, part):
+            raise ConfigurationError(f'{argument} {text!r}: {owner} has no {part!r}')
+        found, owner = getattr(found, part), part
+    return found
 
 
 def _facts(result: SearchResult) -> dict[str, Any]:

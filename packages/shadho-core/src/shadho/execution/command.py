@@ -5,7 +5,6 @@ Standard library and `shadho_worker` only: both files are also sent to machines 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -37,12 +36,14 @@ COPY_LIMIT = 10 * 2**20
 def parameters_text(params: Any) -> str:
     """Return the parameters of a trial as they are written to ``hyperparameters.json``: in ASCII.
 
+    Floats that are not finite are written as ``{"$float": "inf"}``, as JSON has none.
+
     Raises
     ------
     TypeError, ValueError
         When a parameter cannot be written as JSON.
     """
-    return json.dumps(params, default=_plain)
+    return shadho_worker.write_json(params, default=_plain)
 
 
 def own_inputs(folder: str | os.PathLike[str]) -> None:
@@ -104,7 +105,7 @@ def _outcome(folder: Path, status: int, printed: str, loss_key: str) -> Outcome:
             printed,
         )
     try:
-        data = json.loads(text)
+        data = shadho_worker.read_json(text)
     except (ValueError, RecursionError) as error:
         return shadho_worker.failed('result', f'{shadho_worker.RESULT_FILE} is not JSON: {error}', printed)
     return data if is_outcome(data) else shadho_worker.outcome(data, loss_key)
@@ -144,7 +145,7 @@ def describe_exit(status: int) -> str:
 
 def _is_failure(text: str) -> bool:
     try:
-        data = json.loads(text)
+        data = shadho_worker.read_json(text)
     except (ValueError, RecursionError):
         return False
     return is_outcome(data) and data['state'] == 'failed'

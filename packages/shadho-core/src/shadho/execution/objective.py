@@ -17,6 +17,7 @@ import shadho_worker
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.command import COPY_LIMIT, Outcome, parameters_text, run_command
 from shadho.execution.limits import explaining
+from shadho.records import copy_containers
 
 __all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file']
 
@@ -35,7 +36,7 @@ class Function:
         """Call the function once; whatever it does short of ending the process is an outcome."""
         begun = time.perf_counter()
         try:
-            returned = self.function(_copy_containers(params))
+            returned = self.function(copy_containers(params))
             seconds = time.perf_counter() - begun
             outcome: Outcome = shadho_worker.outcome(returned, self.loss_key)
         except KeyboardInterrupt:
@@ -150,14 +151,3 @@ def check_file(kind: str, path: str | os.PathLike[str]) -> Path:
             f'add_output_file({str(path)!r}): the path must be relative to the folder of the trial, without ".."'
         )
     return name.absolute() if kind == 'input' else name
-
-
-def _copy_containers(value: Any) -> Any:
-    """Copy dicts, lists and tuples, but not what they hold: objectives may change their parameters."""
-    if isinstance(value, dict):
-        return {key: _copy_containers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copy_containers(item) for item in value]
-    if isinstance(value, tuple):
-        return tuple(_copy_containers(item) for item in value)
-    return value

@@ -98,9 +98,15 @@ class Forest:
     @cached_property
     def keeps_values(self) -> bool:
         """Whether every value of the space survives the way through JSON, as into a storage."""
-        fixed = [node.source.value for node in self._root.ends() if isinstance(node, _Fixed)]
-        chosen = [value for leaf in self.leaves if isinstance(leaf.domain, Choice) for value in leaf.domain.values]
-        return all(map(survives_json, fixed + chosen))
+        return all(survives_json(value) for _, value in self.values())
+
+    def values(self) -> Iterator[tuple[Path, Any]]:
+        """Yield every constant and every value of a choice with its place; those of a repeat once, as number -1."""
+        for node in self._root.ends():
+            if isinstance(node, _Fixed):
+                yield node.path(), node.source.value
+            elif isinstance(node.source, Choice):
+                yield from ((node.path(), value) for value in node.source.values)
 
     def tree(self, index: int) -> Tree:
         """Build tree number `index`; recently used trees are kept."""

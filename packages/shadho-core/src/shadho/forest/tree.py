@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import SpaceError
+from shadho.records import copy_containers
 from shadho.spaces.domains import Discrete, Domain, Kind
 from shadho.spaces.structure import Dependent
 
@@ -265,7 +266,8 @@ class Computed(Part):
 
     def value(self, setting: _Setting, offset: int, path: Path) -> Any:
         if path not in setting.computed:
-            values = tuple(setting.at(path[: len(path) - up] + down) for up, down in self.links)
+            # Copies: what a callback does to a list must not change the space.
+            values = tuple(copy_containers(setting.at(path[: len(path) - up] + down)) for up, down in self.links)
             try:
                 setting.computed[path] = self.dependent.compute(values)
             except Exception as error:

@@ -13,6 +13,7 @@ import pluggy
 
 from shadho.errors import ConfigurationError, PluginError, nearest
 from shadho.plugins import hookspecs
+from shadho.records import Trial
 
 __all__ = ['KINDS', 'Plugin', 'Registry', 'installed', 'load']
 
@@ -225,6 +226,8 @@ class Registry:
     def notify(self, hook: str, **values: Any) -> list[Any]:
         """Call a hook of every plugin; what one raises is logged, and the others still run.
 
+        Each gets trials of its own: one may change what is in them.
+
         Returns
         -------
         list
@@ -233,13 +236,17 @@ class Registry:
         answers = []
         for owner, function in self._hooks.get(hook, ()):
             try:
-                answer = function(**values)
+                answer = function(**{name: _own(value) for name, value in values.items()})
             except (Exception, SystemExit):
                 log.exception('%s of the plugin %s failed', hook, owner)
                 continue
             if answer is not None:
                 answers.append(answer)
         return answers
+
+
+def _own(value: Any) -> Any:
+    return value.copied() if isinstance(value, Trial) else value
 
 
 _INSTALLABLE = {

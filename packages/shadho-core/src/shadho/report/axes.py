@@ -69,9 +69,9 @@ def scale_parameter(ax: Axes, own: Parameter, which: Literal['x', 'y'] = 'x') ->
         ax.set(**{f'{which}ticks': places, f'{which}ticklabels': labels, f'{which}lim': (-0.5, len(own.labels) - 0.5)})
         for text in ax.get_xticklabels() if which == 'x' else ax.get_yticklabels():
             text.set_parse_math(False)
-    elif own.log:
+    elif own.has_log_axis:
         ax.set(**{f'{which}scale': 'log'})
-    elif np.all(own.values[own.active] % 1 == 0):
+    elif np.all(own.drawn[own.active] % 1 == 0):
         from matplotlib.ticker import MaxNLocator
 
         (ax.xaxis if which == 'x' else ax.yaxis).set_major_locator(MaxNLocator(integer=True))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.records import Trial, TrialState
-from shadho.report.parameters import Parameter, read_parameters
+from shadho.report.parameters import MOST_DECADES, Parameter, read_parameters
 from shadho.result import SearchResult, shorten
 
 __all__ = ['COLOURS', 'FAINT', 'GRID', 'INK', 'OTHER', 'Course', 'Group', 'unit_of_time']
@@ -50,8 +50,10 @@ class Course:
     started, finished : array of float, shape (trials,)
         Seconds of active search.
     losses : array of float, shape (trials,)
-        nan where the trial failed.
+        In units of `unit`; nan where the trial failed.
     failed : array of bool, shape (trials,)
+    unit : float
+        Of the losses: 1, unless most are so large or so small that no picture can show them.
     """
 
     result: SearchResult
@@ -63,6 +65,7 @@ class Course:
     finished: Floats
     losses: Floats
     failed: Mask
+    unit: float = 1.0
 
     @classmethod
     def of(cls, result: SearchResult | Course) -> Course:
@@ -70,6 +73,7 @@ class Course:
         if isinstance(result, Course):
             return result
         trials = list(result)
+        losses, unit = _in_range(np.array([np.nan if trial.loss is None else trial.loss for trial in trials], float))
         return cls(
             result,
             trials,
@@ -78,8 +82,9 @@ class Course:
             np.array([trial.compute_class for trial in trials], object),
             np.array([trial.started for trial in trials], float),
             np.array([trial.finished for trial in trials], float),
-            np.array([np.nan if trial.loss is None else trial.loss for trial in trials], float),
+            losses,
             np.array([trial.state is TrialState.FAILED for trial in trials], bool),
+            unit,
         )
 
     def __len__(self) -> int:
@@ -95,16 +100,29 @@ class Course:
         """Which trials have a loss that can be drawn."""
         return np.isfinite(self.losses)
 
+    @cached_property
+    def has_number(self) -> Mask:
+        """Which trials have a finite loss, also one that cannot be drawn."""
+        return np.array([trial.loss is not None and np.isfinite(trial.loss) for trial in self.trials], bool)
+
+    def bounded_places(self) -> Floats:
+        """Return `places`, those that cannot be drawn at the end of the axis that they lie beyond."""
+        bounded: Floats = np.clip(self.losses, -(10.0**MOST_DECADES), 10.0**MOST_DECADES)
+        if not self.is_log:
+            return bounded
+        least = self.losses[self.is_finite].min()
+        return np.asarray(np.log10(np.maximum(bounded, least)))
+
     @property
     def is_infinite(self) -> Mask:
-        """Which trials are done, with a loss that cannot be drawn."""
+        """Which trials are done, with a loss that cannot be drawn: infinite, or beyond 10^100 times the others."""
         return ~self.failed & ~self.is_finite
 
     @cached_property
     def decades(self) -> float:
         """Powers of ten that the losses span; 0 unless all are positive."""
         losses = self.losses[self.is_finite]
-        return float(np.log10(losses.max() / losses.min())) if len(losses) and losses.min() > 0 else 0.0
+        return float(np.ptp(np.log10(losses))) if len(losses) and losses.min() > 0 else 0.0
 
     @property
     def is_log(self) -> bool:
@@ -114,7 +132,8 @@ class Course:
     @property
     def loss_name(self) -> str:
         """What to write beside the axis of the loss."""
-        return 'loss (maximised)' if self.sign < 0 else 'loss'
+        unit = '' if self.unit == 1 else f' / {self.unit:g}'
+        return f'loss{unit} (maximised)' if self.sign < 0 else f'loss{unit}'
 
     @property
     def places(self) -> Floats:
@@ -174,6 +193,21 @@ class Course:
         if result.best is None:
             return f'{result.exp_key}: {trials}, none done'
         return f'{result.exp_key}: {trials}, best loss {result.best.loss:.4g}'
+
+
+def _in_range(losses: Floats) -> tuple[Floats, float]:
+    """Return losses in a unit in which they can be drawn, and the unit; those that cannot be are infinite.
+
+    Squares, margins and ticks of what is left are far from the ends of a float.
+    """
+    sizes = np.abs(losses[np.isfinite(losses) & (losses != 0)])
+    middle = float(np.median(np.log10(sizes))) if len(sizes) else 0.0
+    unit = 1.0 if abs(middle) <= MOST_DECADES else 10.0 ** max(round(middle), -307)
+    with np.errstate(over='ignore'):
+        scaled = losses / unit
+    scaled[np.abs(scaled) > 10.0**MOST_DECADES] *= np.inf
+    scaled[np.abs(scaled) < 10.0 ** (-2 * MOST_DECADES)] = 0.0
+    return scaled, unit
 
 
 def unit_of_time(seconds: float) -> tuple[str, float]:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import importlib.util
 import json
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from shadho.cluster import Cluster
 from shadho.errors import ConfigurationError, ShadhoError
-from shadho.forest.tree import Path as Place
 from shadho.forest.tree import show_path
 from shadho.records import Trial
+from shadho.report.parameters import root_name
 from shadho.report.trials import trial_facts
-from shadho.result import SearchResult
-from shadho.spaces.domains import Continuous, Discrete, Domain
+from shadho.result import SearchResult, text_of
+from shadho.spaces.domains import Continuous, Discrete, Domain, IntegerRange
 from shadho_worker import jsonable
 
 if TYPE_CHECKING:
@@ -94,7 +97,7 @@ def _write_csv(result: SearchResult, path: Path) -> None:
 def _write_rows(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]]) -> None:
     writer = csv.DictWriter(file, columns)
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: value if value is None else text_of(value) for name, value in row.items()} for row in rows)
 
 
 def _write_json(result: SearchResult, path: Path) -> None:
@@ -107,13 +110,35 @@ def _write_json(result: SearchResult, path: Path) -> None:
 
 
 def _write_parquet(result: SearchResult, path: Path) -> None:
-    _require('parquet', 'pandas', 'pyarrow')
-    table = result.to_dataframe()
-    for column in table.columns:
-        kinds = {type(value) for value in table[column].dropna()}
-        if not (len(kinds) <= 1 and kinds <= {str, bool, int, float}) and table[column].dtype == object:
-            table[column] = [None if value is None else str(value) for value in table[column]]
-    table.to_parquet(path, index=False)
+    _require('parquet', 'pyarrow')
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = list(_rows(result))
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: _arrow_column([row.get(name) for row in rows]) for name in names}
+    parquet.write_table(pyarrow.table(columns), path)
+
+
+def _arrow_column(values: list[Any]) -> Any:
+    """Return the values of a column as numbers or flags, if all are such and Arrow can hold them, else as texts."""
+    import pyarrow
+
+    kinds = {_kind(value) for value in values if value is not None}
+    for kind in (bool, int, float):
+        if kinds == {kind} or (kind is float and kinds == {int, float}):
+            with contextlib.suppress(pyarrow.ArrowInvalid, OverflowError):
+                return pyarrow.array([None if value is None else kind(value) for value in values])
+    return pyarrow.array([None if value is None else text_of(value) for value in values], pyarrow.string())
+
+
+def _kind(value: Any) -> type[Any]:
+    """Return of which type of Python a value is; one of NumPy, which type is most like it."""
+    if type(value) in (bool, str, int, float):
+        return type(value)
+    if hasattr(value, 'dtype') and getattr(value, 'shape', None) == ():
+        return {'b': bool, 'i': int, 'u': int, 'f': float}.get(getattr(value.dtype, 'kind', ''), str)
+    return str
 
 
 def _require(extra: str, *modules: str) -> None:
@@ -188,10 +213,11 @@ def _optuna_trials(result: SearchResult) -> Iterator[optuna.trial.FrozenTrial]:
         for place, decision in own.decisions.items():
             if decision not in choices.setdefault(place, []):
                 choices[place].append(decision)
+    distribution_of = cache(_distribution)
     began = _began(result.storage.metadata())
     for number, own in enumerate(described):
         trial = own.trial
-        params, distributions = own.optuna_params(choices)
+        params, distributions = own.optuna_params(choices, distribution_of)
         yield FrozenTrial(
             number=number,
             trial_id=number,
@@ -220,17 +246,24 @@ class _Described:
         self.trial = trial
         tree = result.forest.tree(trial.tree)
         self.label = tree.label
-        self.decisions = {_place(path, 'tree'): decision for path, decision in tree.decisions.items()}
-        self.leaves = [(_place(leaf.path, 'value'), leaf.domain, u) for leaf, u in zip(tree.leaves, trial.point)]
+        root = root_name(result.forest)
+        self.decisions = {show_path(path) if path else root: decision for path, decision in tree.decisions.items()}
+        self.leaves = [
+            (show_path(leaf.path) if leaf.path else 'value', leaf.domain, u)
+            for leaf, u in zip(tree.leaves, trial.point)
+        ]
 
-    def optuna_params(self, choices: Mapping[str, list[str]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def optuna_params(
+        self, choices: Mapping[str, list[str]], distribution_of: Callable[[Domain], Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return parameters and their distributions."""
         from optuna.distributions import CategoricalDistribution
 
         params: dict[str, Any] = dict(self.decisions)
         distributions: dict[str, Any] = {place: CategoricalDistribution(choices[place]) for place in self.decisions}
         for place, domain, u in self.leaves:
-            params[place], distributions[place] = _optuna_value(domain, u)
+            distributions[place] = distribution_of(domain)
+            params[place] = _optuna_value(domain.decode(u), distributions[place])
         return params, distributions
 
     def attributes(self) -> dict[str, Any]:
@@ -244,33 +277,51 @@ class _Described:
         return {f'shadho:{name}': value for name, value in facts.items() if value is not None}
 
 
-def _place(path: Place, root: str) -> str:
-    return show_path(path) if path else root
-
-
-def _optuna_value(domain: Domain, u: float) -> tuple[Any, Any]:
-    """Return a value and the distribution of Optuna that is most like its domain."""
+def _distribution(domain: Domain) -> Any:
+    """Return the distribution of Optuna that is most like a domain."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    value = domain.decode(u)
+    first, last = (_python_number(domain.decode(u)) for u in (0.0, 1.0))
     if isinstance(domain, Continuous):
-        low, high = float(domain.decode(0.0)), float(domain.decode(1.0))
-        is_log = getattr(domain, 'base', None) is not None and low > 0
-        return min(max(float(value), low), high), FloatDistribution(low, high, log=is_log)
+        low, high = float(first), float(last)
+        return FloatDistribution(low, high, log=getattr(domain, 'base', None) is not None and low > 0)
     assert isinstance(domain, Discrete)
-    first, last = domain.decode(0.0), domain.decode(1.0)
-    if domain.kind == 'integer' and domain.size > 1:
-        step = domain.decode(domain.coordinate(1)) - first
-        if isinstance(value, int) and (last - first) == step * (domain.size - 1):
-            return value, IntDistribution(first, last, step=step)
+    if domain.kind == 'integer' and domain.size > 1 and max(abs(first), abs(last)) <= sys.float_info.max:
+        if _is_even(domain):
+            return IntDistribution(first, last, step=_python_number(domain.decode(domain.coordinate(1))) - first)
         if domain.size > _FEW:
-            return float(value), FloatDistribution(float(first), float(last))
+            return FloatDistribution(float(first), float(last))
     values = [domain.decode(domain.coordinate(index)) for index in range(domain.size)]
-    return _plain(value), CategoricalDistribution(list(dict.fromkeys(map(_plain, values))))
+    return CategoricalDistribution(list(dict.fromkeys(map(_plain, values))))
+
+
+def _is_even(domain: Discrete) -> bool:
+    """Whether the values are integers with one step between all of them."""
+    if isinstance(domain, IntegerRange):
+        return True
+    values = [_python_number(value) for value in getattr(domain, 'values', ())]
+    if not values or not all(type(value) is int for value in values):
+        return False
+    step = values[1] - values[0]
+    return all(value == values[0] + step * place for place, value in enumerate(values))
+
+
+def _optuna_value(value: Any, distribution: Any) -> Any:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if isinstance(distribution, FloatDistribution):
+        return min(max(float(value), distribution.low), distribution.high)
+    return int(value) if isinstance(distribution, IntDistribution) else _plain(value)
+
+
+def _python_number(value: Any) -> Any:
+    """Return a number of NumPy as one of Python."""
+    return value.item() if hasattr(value, 'dtype') and getattr(value, 'shape', None) == () else value
 
 
 def _plain(value: Any) -> Any:
     """Return a value that Optuna can keep: others by their texts."""
-    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+    value = _python_number(value)
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    return str(value)
+    return text_of(value)

@@ -22,6 +22,7 @@ from shadho.errors import ConfigurationError
 from shadho.forest import Path
 from shadho.forest.tree import show_path
 from shadho.report.course import Course
+from shadho.report.parameters import root_name
 from shadho.result import SearchResult
 
 __all__ = ['Importance', 'parameter_importance']
@@ -50,7 +51,7 @@ class Importance:
     ----------
     names : list of str
         Parameters, and the decisions that make the trees ('tree', for one that chooses between
-        whole spaces); the most important first.
+        whole spaces, if no parameter has that name); the most important first.
     shares : array, shape (names,)
         Of the variance, from 0 to 1.
     spread : array, shape (names,)
@@ -97,7 +98,7 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
         When fewer than ten trials have a finite loss, or scikit-learn is missing.
     """
     course = Course.of(result)
-    rows = course.is_finite
+    rows = course.has_number
     if rows.sum() < _FEWEST:
         raise ConfigurationError(
             f'importance needs {_FEWEST} trials with a finite loss; {course.result.exp_key!r} has {rows.sum()}'
@@ -111,7 +112,7 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
         ]
     )
     inputs[np.isnan(inputs)] = _INACTIVE
-    losses = _cap(course.sign * course.places[rows])
+    losses = _standardise(_cap(course.sign * course.bounded_places()[rows]))
     model = _fit(inputs, losses)
     count = len(course.parameters)
     chosen = np.unique(np.linspace(0, len(trees) - 1, min(len(trees), _MOST_TREES)).astype(int))
@@ -119,7 +120,9 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
     parts = np.array([_shares(tree.tree_, settings, codes[chosen], count) for tree in model.estimators_])
     shares = parts.mean(axis=0)
     order = np.argsort(-shares, kind='stable')
-    names = [own.name for own in course.parameters] + [show_path(path) if path else 'tree' for path in decisions]
+    names = [own.name for own in course.parameters] + [
+        show_path(path) if path else root_name(course.result.forest) for path in decisions
+    ]
     explained = float(model.oob_score_) if np.ptp(losses) > 0 else 0.0
     return Importance(
         [names[place] for place in order], shares[order], parts.std(axis=0)[order], explained, course.is_log
@@ -133,6 +136,12 @@ def _cap(losses: Floats) -> Floats:
     """
     first, third = np.quantile(losses, [0.25, 0.75])
     return np.minimum(losses, third + 3 * (third - first)) if third > first else losses
+
+
+def _standardise(losses: Floats) -> Floats:
+    """Return losses from 0 to 1: shares of variance have no unit."""
+    width = float(np.ptp(losses))
+    return (losses - losses.min()) / width if width > 0 else np.zeros(len(losses))
 
 
 def _decisions(own: Sequence[dict[Path, str]]) -> tuple[list[Path], Floats]:
@@ -222,7 +231,7 @@ def _marginals(lower: Floats, upper: Floats, values: Floats) -> tuple[float, flo
     deviations = values - mean
     variance = float(volumes @ deviations**2)
     marginals = np.zeros(widths.shape[1])
-    for own in range(widths.shape[1]):
+    for own in np.flatnonzero((widths < 1.0).any(axis=0)):  # the others are never cut
         edges = np.unique([lower[:, own], upper[:, own]])
         parts = volumes / widths[:, own] * deviations
         rises = np.zeros(len(edges))

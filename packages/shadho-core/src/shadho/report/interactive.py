@@ -131,7 +131,7 @@ def slice(result: SearchResult | Course, parameter: str | None = None) -> Figure
     course = Course.of(result)
     own = choose_parameter(course, parameter)
     fig = figure(course.title(), axis_of_parameter(own), axis_of_loss(course))
-    across = own.values
+    across = own.drawn
     if own.labels:  # trials of one category side by side
         across = across + np.random.default_rng(0).uniform(-0.25, 0.25, len(across))
     _add_trials(fig, course, across, own)
@@ -168,11 +168,11 @@ def contour(result: SearchResult | Course, x: str | None = None, y: str | None =
     fig.add_trace(area)
     rows = _thin(course, course.is_finite & across.active & up.active)
     seen = go.Scatter(
-        x=compact(across.values[rows]), y=compact(up.values[rows]), mode='markers', customdata=course.ids[rows],
+        x=compact(across.drawn[rows]), y=compact(up.drawn[rows]), mode='markers', customdata=course.ids[rows],
         text=[f'{loss:.5g}' for loss in course.losses[rows]],
         marker={'size': 5, 'color': PAPER, 'line': {'color': INK, 'width': 0.8}},
-        hovertemplate=f'trial %{{customdata}}<br>loss %{{text}}<br>{text(across.name)} %{{x:.5g}}'
-        f'<br>{text(up.name)} %{{y:.5g}}<extra></extra>',
+        hovertemplate=f'trial %{{customdata}}<br>loss %{{text}}<br>{text(across.title)} %{{x:.5g}}'
+        f'<br>{text(up.title)} %{{y:.5g}}<extra></extra>',
     )  # fmt: skip
     fig.add_trace(seen)
     return fig
@@ -246,7 +246,7 @@ def timeline(result: SearchResult | Course) -> Figure:
 def _add_trials(fig: Figure, course: Course, across: Floats, own: Parameter | None = None) -> None:
     many = len(course)
     size = float(np.clip(200 / np.sqrt(max(many, 1)), 3.5, 8))
-    along = '' if own is None else f'<br>{text(own.name)} ' + ('%{text}' if own.labels else '%{x:.5g}')
+    along = '' if own is None else f'<br>{text(own.title)} ' + ('%{text}' if own.labels else '%{x:.5g}')
     for group in course.groups():
         rows = np.flatnonzero(group.rows & ~np.isnan(across))
         if not len(rows):
@@ -360,7 +360,13 @@ def _scale(course: Course) -> list[tuple[float, str]]:
 
 def _colorbar(course: Course, low: float, high: float) -> dict[str, Any]:
     ticks, told = zip(*round_ticks(low, high, course.is_log))
-    return {'tickvals': ticks, 'ticktext': told, 'thickness': 12, 'outlinewidth': 0, 'title': {'text': 'loss'}}
+    return {
+        'tickvals': ticks,
+        'ticktext': told,
+        'thickness': 12,
+        'outlinewidth': 0,
+        'title': {'text': course.loss_name},
+    }
 
 
 def _thin(course: Course, rows: Mask) -> Any:

@@ -129,10 +129,10 @@ def axis_of_loss(course: Course) -> dict[str, Any]:
 
 def axis_of_parameter(own: Parameter) -> dict[str, Any]:
     """Return the axis of a parameter: logarithmic, or with categories, where it is so."""
-    title = {'text': text(own.name)}
+    title = {'text': text(own.title)}
     if not own.labels:
         known = own.places[own.active]
-        return {'title': title, **(_log_scale(float(np.ptp(known))) if own.log else {'type': 'linear'})}
+        return {'title': title, **(_log_scale(float(np.ptp(known))) if own.has_log_axis else {'type': 'linear'})}
     places, labels = zip(*own.ticks())
     ticks = {'tickmode': 'array', 'tickvals': places, 'ticktext': [text(label) for label in labels]}
     return {'title': title, **ticks, 'range': [-0.5, len(own.labels) - 0.5]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -19,7 +19,10 @@ from shadho.records import Trial
 from shadho.report.ticks import round_ticks
 from shadho.result import shorten
 
-__all__ = ['Parameter', 'find_parameter', 'pairs', 'read_parameters']
+__all__ = ['MOST_DECADES', 'Parameter', 'find_parameter', 'pairs', 'read_parameters', 'root_name', 'vary_together']
+
+MOST_DECADES = 100
+"""Powers of ten above or below 1 that are drawn as they are; chosen, so that squares are far from the ends of a float."""
 
 _LABEL = 40
 """Characters of a category at most."""
@@ -40,7 +43,7 @@ class Parameter:
     labels : tuple of str
         Categories in order; empty when the values are numbers.
     log : bool
-        Whether its axis is logarithmic.
+        Whether its logarithms stand on its axis.
     """
 
     name: str
@@ -61,13 +64,43 @@ class Parameter:
         return len(known) > 0 and bool(known.min() < known.max())
 
     @cached_property
+    def _sizes(self) -> tuple[float, float]:
+        """The powers of ten of the smallest and of the largest value, apart from 0."""
+        known = np.abs(self.values[self.active])
+        known = known[known > 0]
+        return (math.log10(known.min()), math.log10(known.max())) if len(known) and not self.labels else (0.0, 0.0)
+
+    @property
+    def unit(self) -> float:
+        """In which the values are drawn: 1, unless they are too large or too small for a linear axis."""
+        largest = self._sizes[1]
+        return 1.0 if self.log or abs(largest) <= MOST_DECADES else 10.0 ** max(math.floor(largest), -307)
+
+    @property
+    def has_log_axis(self) -> bool:
+        """Whether its axis is logarithmic; of values beyond what one can show, the exponents are drawn."""
+        return self.log and max(map(abs, self._sizes)) <= MOST_DECADES
+
+    @property
+    def title(self) -> str:
+        """What to write beside its axis."""
+        if self.log and not self.has_log_axis:
+            return f'log10 of {self.name}'
+        return self.name if self.unit == 1 else f'{self.name} / {self.unit:g}'
+
+    @cached_property
+    def drawn(self) -> npt.NDArray[np.float64]:
+        """The values as they are drawn."""
+        return np.log10(self.values) if self.log and not self.has_log_axis else self.values / self.unit
+
+    @cached_property
     def places(self) -> npt.NDArray[np.float64]:
         """Where the values stand on the axis: logarithms, when that is logarithmic."""
-        return np.log10(self.values) if self.log else self.values
+        return np.log10(self.values) if self.log else self.drawn
 
     def values_at(self, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the values that stand at some places on the axis."""
-        return 10.0**places if self.log else places
+        """Return the values that are drawn at some places on the axis."""
+        return 10.0**places if self.has_log_axis else places
 
     def show(self, row: int) -> str:
         """Write the value in one trial for people; nothing where it is inactive."""
@@ -87,8 +120,8 @@ class Parameter:
             ]
         known = np.unique(places)
         if len(known) > most:
-            return round_ticks(float(known[0]), float(known[-1]), self.log, most)
-        return [(float(place), f'{10**place if self.log else place:.3g}') for place in known]
+            return round_ticks(float(known[0]), float(known[-1]), self.log, most, self.unit)
+        return [(float(place), f'{10**place if self.log else place * self.unit:.3g}') for place in known]
 
 
 def read_parameters(forest: Forest, trials: Sequence[Trial]) -> list[Parameter]:
@@ -104,6 +137,11 @@ def read_parameters(forest: Forest, trials: Sequence[Trial]) -> list[Parameter]:
             coordinates.append(coordinate)
             rows.append(row)
     return [_column(len(trials), *column) for column in found.values()]
+
+
+def root_name(forest: Forest) -> str:
+    """Name the decision between whole spaces: 'tree', unless a parameter has that name."""
+    return show_path(()) if any(leaf.path == ('tree',) for leaf in forest.leaves) else 'tree'
 
 
 def find_parameter(parameters: Sequence[Parameter], name: str) -> Parameter:
@@ -122,15 +160,21 @@ def find_parameter(parameters: Sequence[Parameter], name: str) -> Parameter:
     )
 
 
-def pairs(parameters: Sequence[Parameter], rows: npt.NDArray[np.bool_]) -> list[tuple[Parameter, Parameter]]:
-    """Return the pairs of numbers that vary together in at least five of some trials."""
-    numbers = [own for own in parameters if not own.labels]
-    return [
-        (one, other)
-        for place, one in enumerate(numbers)
-        for other in numbers[place + 1 :]
-        if _vary(one, rows & other.active) and _vary(other, rows & one.active)
-    ]
+def pairs(parameters: Sequence[Parameter], rows: npt.NDArray[np.bool_]) -> Iterator[tuple[Parameter, Parameter]]:
+    """Yield the pairs of numbers that vary together in at least five of some trials, those of the first ones first.
+
+    They are looked at one by one, as many parameters have very many pairs.
+    """
+    numbers = [own for own in parameters if not own.labels and _vary(own, rows)]
+    for both in range(1, 2 * len(numbers) - 2):
+        for place in range(max(0, both - len(numbers) + 1), (both + 1) // 2):
+            if vary_together(numbers[place], numbers[both - place], rows):
+                yield numbers[place], numbers[both - place]
+
+
+def vary_together(one: Parameter, other: Parameter, rows: npt.NDArray[np.bool_]) -> bool:
+    """Whether two numbers vary in at least five of some trials that have both."""
+    return not one.labels and not other.labels and _vary(one, rows & other.active) and _vary(other, rows & one.active)
 
 
 def _vary(own: Parameter, rows: npt.NDArray[np.bool_]) -> bool:
@@ -185,7 +229,7 @@ def _is_log(domain: Any, values: npt.NDArray[np.float64]) -> bool:
     if getattr(domain, 'base', None) is not None:
         return True
     known = np.unique(values)
-    if domain.size is None or len(known) < 3 or known[-1] < 8 * known[0]:
+    if domain.size is None or len(known) < 3 or known[-1] / 8 < known[0]:
         return False
-    steps, ratios = np.diff(known), np.diff(np.log(known))
+    steps, ratios = np.diff(known / known[-1]), np.diff(np.log(known))
     return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())

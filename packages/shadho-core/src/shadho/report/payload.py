@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable
@@ -129,7 +130,7 @@ def _best(course: Course) -> dict[str, Any] | None:
 def _figures(course: Course) -> dict[str, Any]:
     known, note = _importance(course)
     slices = by_importance(course, known)[:_SLICES]
-    pairs = ordered_pairs(course, known)[:_PAIRS]
+    pairs = list(itertools.islice(ordered_pairs(course, known), _PAIRS))
     axes = {own.name for own in slices[:MOST_AXES]}
     names = [own.name for own in course.parameters if own.name in axes]
     any_trial = [''] if len(course) else []
@@ -178,7 +179,8 @@ def _bare(figure: Figure) -> dict[str, Any]:
 
 def _trees(course: Course) -> list[dict[str, Any]]:
     fields = ('label', 'colour', 'trials', 'failed', 'best', 'median', 'seconds')
-    return [{field: getattr(own, field) for field in fields} for own in sum_up_trees(course, _TREES)]
+    rows = [{field: getattr(own, field) for field in fields} for own in sum_up_trees(course, _TREES)]
+    return [{**row, 'best': row['best'] * course.unit, 'median': row['median'] * course.unit} for row in rows]
 
 
 def _failures(course: Course) -> dict[str, Any]:
@@ -209,9 +211,11 @@ def _trials(course: Course) -> dict[str, Any]:
         _column('seconds', 'number', [_rounded(trial.seconds) for trial in trials]),
         _column('started', 'number', [_rounded(trial.started) for trial in trials]),
     ]
+    taken = {column['name'] for column in columns} | {'error'}
     for own in course.parameters[:_COLUMNS]:
         values = [own.show(row) or None if own.labels else _rounded(own.values[row]) for row in range(len(course))]
-        columns.append(_column(own.name, 'text' if own.labels else 'number', values))
+        name = f'params.{own.name}' if own.name in taken else own.name
+        columns.append(_column(name, 'text' if own.labels else 'number', values))
     columns.append(_column('error', 'text', ['' if trial.error is None else shorten(trial.error.message, 300) for trial in trials]))  # fmt: skip
     failed = [trial for trial in trials if trial.error is not None][:_TRACEBACKS]
     return {

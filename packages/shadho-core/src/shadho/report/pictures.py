@@ -125,10 +125,10 @@ def plot_slice(result: SearchResult, parameter: str | None = None, ax: Axes | No
     ax = new_axes(ax)
     course = Course.of(result)
     own = choose_parameter(course, parameter)
-    draw_trials(ax, course, own.values)
-    draw_rim(ax, course, own.values)
+    draw_trials(ax, course, own.drawn)
+    draw_rim(ax, course, own.drawn)
     scale_loss(ax, course)
-    style(ax, course.title(), own.name, course.loss_name)
+    style(ax, course.title(), own.title, course.loss_name)
     scale_parameter(ax, own)
     draw_legend(ax)
     return ax
@@ -158,7 +158,7 @@ def plot_contour(result: SearchResult, x: str | None = None, y: str | None = Non
     course = Course.of(result)
     across, up = choose_pair(course, x, y)
     surface = smooth(course, across, up)
-    style(ax, course.title(), across.name, up.name, 'both')
+    style(ax, course.title(), across.title, up.title, 'both')
     scale_parameter(ax, across)
     scale_parameter(ax, up, 'y')
     x_values, y_values = across.values_at(surface.x), up.values_at(surface.y)
@@ -168,9 +168,12 @@ def plot_contour(result: SearchResult, x: str | None = None, y: str | None = Non
     filled = ax.contourf(x_values, y_values, surface.z, levels=levels, cmap=_colours(course), extend='both')
     rows = course.is_finite & across.active & up.active
     size = float(np.clip(100 / np.sqrt(rows.sum()), 1.5, 5))
-    ax.plot(across.values[rows], up.values[rows], 'o', color='white', markeredgecolor=INK, markeredgewidth=size / 8, markersize=size)  # fmt: skip
+    ax.plot(across.drawn[rows], up.drawn[rows], 'o', color='white', markeredgecolor=INK, markeredgewidth=size / 8, markersize=size)  # fmt: skip
     bar = ax.figure.colorbar(
-        filled, ax=ax, label='loss', ticks=[place for place, _ in round_ticks(surface.low, surface.high, course.is_log)]
+        filled,
+        ax=ax,
+        label=course.loss_name,
+        ticks=[place for place, _ in round_ticks(surface.low, surface.high, course.is_log)],
     )
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(lambda place, _: f'{10**place if course.is_log else place:.3g}')

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from shadho.errors import ConfigurationError
 from shadho.report.course import Course
 from shadho.report.importance import Importance, parameter_importance
-from shadho.report.parameters import Parameter, find_parameter, pairs
+from shadho.report.parameters import Parameter, find_parameter, pairs, vary_together
 
 __all__ = ['by_importance', 'choose_pair', 'choose_parameter', 'ordered_pairs']
 
@@ -37,11 +39,9 @@ def choose_parameter(course: Course, name: str | None) -> Parameter:
     return found[0]
 
 
-def ordered_pairs(course: Course, known: Importance | None = None) -> list[tuple[Parameter, Parameter]]:
-    """Return the pairs of numbers that vary together, the most important first."""
-    found = by_importance(course, known)
-    rank = {own.name: place for place, own in enumerate(found)}
-    return sorted(pairs(found, course.is_finite), key=lambda pair: rank[pair[0].name] + rank[pair[1].name])
+def ordered_pairs(course: Course, known: Importance | None = None) -> Iterator[tuple[Parameter, Parameter]]:
+    """Yield the pairs of numbers that vary together, the most important first."""
+    return pairs(by_importance(course, known), course.is_finite)
 
 
 def choose_pair(course: Course, x: str | None, y: str | None) -> tuple[Parameter, Parameter]:
@@ -53,12 +53,20 @@ def choose_pair(course: Course, x: str | None, y: str | None) -> tuple[Parameter
         When no such two vary together.
     """
     named = [find_parameter(course.parameters, name) for name in (x, y) if name is not None]
-    both = pairs(course.parameters, course.is_finite) if len(named) == 2 else ordered_pairs(course)
-    fitting = [pair for pair in both if all(any(own.name == other.name for other in pair) for own in named)]
-    if not fitting or (len(named) == 2 and x == y):
+    found = _fitting(course, named)
+    if found is None or (len(named) == 2 and x == y):
         raise ConfigurationError(
             'two numeric parameters that vary together in at least five trials with a finite loss are needed; '
             + (f'{" and ".join(own.name for own in named)} are not such' if named else 'the search has none')
         )
-    one, other = fitting[0]
+    one, other = found
     return (other, one) if x == other.name or y == one.name else (one, other)
+
+
+def _fitting(course: Course, named: Sequence[Parameter]) -> tuple[Parameter, Parameter] | None:
+    """Return the most important pair that varies together and holds the parameters that are named."""
+    rows = course.is_finite
+    if not named:
+        return next(ordered_pairs(course), None)
+    others = named[1:] or [own for own in by_importance(course) if own is not named[0]]
+    return next(((named[0], own) for own in others if vary_together(named[0], own, rows)), None)

@@ -105,7 +105,27 @@ def _from_plain(value: Any) -> Any:
         return make_choice('choice', value)
     if callable(getattr(value, 'ppf', None)) and callable(getattr(value, 'cdf', None)):
         return Distribution(value)
+    _check_text('the space', value)
     return Constant(value)
+
+
+_PLAIN = (float, bool, type(None), str)
+
+
+def _check_text(where: str, value: Any) -> None:
+    """Refuse a value without a text: a space is recorded as text, and told to people."""
+    if type(value) in _PLAIN:
+        return
+    try:
+        repr(value)
+    except RecursionError:
+        raise
+    except Exception as error:
+        raise SpaceError(
+            f'{where} holds a value ({type(value).__name__}) of which Python gives no text (repr raises '
+            f'{type(error).__name__}: {error!s:.100}), so it cannot be recorded. Choose between names instead, and look the '
+            'value up in the objective'
+        ) from None
 
 
 def check_flags(parts: Mapping[Any, Any]) -> None:
@@ -156,6 +176,7 @@ def listed(name: str, what: str, values: Any) -> tuple[Any, ...]:
 
 def _check_values(name: str, values: tuple[Any, ...]) -> None:
     for value in values:
+        _check_text(f'{name}()', value)
         _check_called(value)
         if _holds(_NODES, value):
             raise SpaceError(

@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 import shadho_worker
 from shadho.errors import ConfigurationError, StorageError
-from shadho.records import LATEST, Result, Trial, TrialError, TrialState, from_json, to_json
+from shadho.records import LATEST, Result, Trial, TrialError, TrialState, from_json, readable, to_json
 from shadho.storage.lock import WriterLock
 
 __all__ = [
@@ -199,7 +199,7 @@ def row_result(row: dict[str, Any]) -> Result:
         trial=_number(row, 'trial'),
         state=state,
         loss=_loss(row, state),
-        results=_mapping(row, 'results'),
+        results=_results(row['results']),
         error=None if error is None else _error(from_json(error)),
         started=_seconds(row, 'started') or 0.0,
         finished=_seconds(row, 'finished') or 0.0,
@@ -228,6 +228,13 @@ def _mapping(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f'{name} is no object: {value!r:.80}')
     return value
+
+
+def _results(text: str) -> Mapping[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f'results is no object: {value!r:.80}')
+    return readable(value) if '$' in text else value
 
 
 def _seconds(row: Mapping[str, Any], name: str) -> float | None:

@@ -36,7 +36,8 @@ class Memory(Storage):
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
         for position in range(after, len(self._records)):
-            yield position + 1, self._records[position]
+            record = self._records[position]
+            yield position + 1, record.copied()
 
     def metadata(self) -> Metadata:
         return dict(self._metadata)

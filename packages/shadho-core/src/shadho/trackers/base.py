@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from shadho.forest.tree import Path
@@ -14,7 +14,7 @@ from shadho.spaces.domains import Domain
 from shadho.spaces.spec import as_node
 from shadho.spaces.structure import Dependent, Repeat, Scope, Sequence
 
-__all__ = ['Tracker', 'column', 'hyperparameters', 'values_of']
+__all__ = ['Tracker', 'distinct', 'hyperparameters', 'values_of']
 
 
 class Tracker(ABC):
@@ -111,15 +111,36 @@ def _parts(node: Any) -> Iterable[tuple[str | int, Any]]:
     return ((number, node.part) for number in range(node.length)) if isinstance(node, Repeat) else ()
 
 
-def column(path: Path) -> str:
-    """Name a hyperparameter as `SearchResult.to_dataframe` does.
+def distinct(names: Iterable[str], clean: Callable[[str], str], longest: int) -> dict[str, str]:
+    """Give each name one that another program takes, and no two the same.
+
+    Parameters
+    ----------
+    names : iterable of str
+    clean : callable
+        Returns a name that the program takes; one that it takes as it is stays so.
+    longest : int
+        Characters of a name at most.
 
     Examples
     --------
-    >>> column(('layers', 0, 'width'))
-    'params.layers[0].width'
+    >>> distinct(['lr/log', 'lr_log', 'lr log'], lambda name: name.replace('/', '_').replace(' ', '_'), 250)
+    {'lr_log': 'lr_log', 'lr/log': 'lr_log-2', 'lr log': 'lr_log-3'}
     """
-    return 'params' + ''.join(f'.{key}' if isinstance(key, str) else f'[{key}]' for key in path)
+    names = list(names)
+    found = {name: name for name in names if clean(name) == name and len(name) <= longest}
+    taken = set(found)
+    for name in names:
+        if name in found:
+            continue
+        own, number = clean(name)[:longest], 1
+        while own in taken:
+            number += 1
+            ending = f'-{number}'
+            own = clean(name)[: longest - len(ending)] + ending
+        taken.add(own)
+        found[name] = own
+    return found
 
 
 def values_of(params: Any, columns: Mapping[str, Path]) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from pathlib import Path
 from typing import Any, TextIO
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, to_json
-from shadho.result import SearchInfo, SearchResult
-from shadho.trackers.base import Tracker, column, hyperparameters, values_of
+from shadho.result import SearchInfo, SearchResult, column
+from shadho.trackers.base import Tracker, hyperparameters, values_of
+from shadho_worker import jsonable
 
 __all__ = ['CSVLogger']
 
@@ -58,7 +58,7 @@ class CSVLogger(Tracker):
 
     def begin(self, search: SearchInfo) -> set[int]:
         self._search = search
-        self._columns = {column(path): path for path, _ in hyperparameters(search.forest.space)}
+        self._columns = {column(('params', *path)): path for path, _ in hyperparameters(search.forest.space)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _cut_torn_row(self.path)
         noted = self._read(search)
@@ -113,8 +113,8 @@ class CSVLogger(Tracker):
 def _cell(value: Any) -> Any:
     """Return what stands for a value: itself if it is a number or a text of one line, else JSON."""
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False) if '\n' in value or '\r' in value else value
-    return value if value is None or isinstance(value, (int, float)) else to_json(value)
+        return to_json(value) if '\n' in value or '\r' in value else jsonable(value)
+    return value if value is None or isinstance(value, (bool, float)) else to_json(value)
 
 
 def _cut_torn_row(path: Path) -> None:

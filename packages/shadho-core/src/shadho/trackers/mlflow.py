@@ -7,14 +7,14 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, TrialState, to_json
-from shadho.result import SearchInfo, SearchResult
-from shadho.trackers.base import Tracker, column, hyperparameters, values_of
+from shadho.result import SearchInfo, SearchResult, column
+from shadho.trackers.base import Tracker, distinct, hyperparameters, values_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -41,8 +41,9 @@ class MLflow(Tracker):
     ``shadho.host`` and ``shadho.error``. The run of the search has ``best_loss`` as a metric over the number of finished
     trials. A search that goes on goes on with its runs.
 
-    A thread talks to MLflow, so that the search does not wait for it, except at its end. When MLflow fails, that is
-    logged once, and what is missing is tried again at the end of the search, and at that of the next run.
+    A thread talks to MLflow, so that the search does not wait for it, except at its end. What MLflow refuses is logged,
+    and what is missing is tried again at the end of the search, and at that of the next run; while MLflow cannot be
+    reached, trials wait for that.
 
     Needs MLflow (``pip install shadho-core[mlflow]``, or the whole of ``mlflow``, which has the pages to look at).
 
@@ -73,11 +74,12 @@ class MLflow(Tracker):
         from mlflow.tracking import MlflowClient
 
         self._search = search
-        self._columns = {column(path).removeprefix('params.'): path for path, _ in hyperparameters(search.forest.space)}
+        self._columns = {column(path) or 'params': path for path, _ in hyperparameters(search.forest.space)}
+        self._names = distinct(self._columns, _name, _LONGEST_NAME)
         self._origin = time.time() - search.now()
         self._count = search.recorded
         self._best = None if search.best is None else search.best.loss
-        self._broken = False
+        self._broken = self._was_told = False
         with _logging_as_it_is():
             self._client = MlflowClient(tracking_uri=self.tracking_uri)
             self._experiment = self._find_experiment(self.experiment or search.exp_key)
@@ -139,31 +141,55 @@ class MLflow(Tracker):
     # --- the runs of the trials, in a thread ------------------------------------------------------
 
     def _try(self, trial: Trial) -> None:
-        if not self._broken:
-            try:
-                self._send(trial)
-                return
-            except Exception:
-                self._broken = True  # each further trial would have to wait as long
-                log.exception('MLflow does not take trials; what is missing is tried again when the search has ended')
-        self.forget(trial)
+        if self._broken:
+            self.forget(trial)
+            return
+        try:
+            self._send(trial)
+        except Exception as error:
+            self.forget(trial)
+            self._broken = not self._answers()  # then each further trial would have to wait as long
+            missing = 'trials' if self._broken else f'trial {trial.id} ({type(error).__name__}: {error!s:.300})'
+            log.log(
+                logging.WARNING if self._was_told else logging.ERROR,
+                'MLflow does not take %s; what is missing is tried again when the search has ended', missing,
+                exc_info=not self._was_told,
+            )  # fmt: skip
+            self._was_told = True
+
+    def _answers(self) -> bool:
+        """Whether MLflow can be reached: it has refused this one trial, then."""
+        try:
+            self._client.get_run(self._parent)
+        except Exception:
+            return False
+        return True
 
     def _send(self, trial: Trial) -> None:
-        from mlflow.entities import Param
-
         begun, ended = (round(1000 * (self._origin + (when or 0.0))) for when in (trial.started, trial.finished))
         run = self._client.create_run(
             self._experiment, start_time=begun, run_name=f'trial {trial.id}',
             tags={name: text[:_LONGEST_TAG] for name, text in self._tags(trial).items()},
         ).info.run_id  # fmt: skip
+        try:
+            self._fill(run, trial, ended)
+        except BaseException:
+            with contextlib.suppress(Exception):  # it is made again, whole
+                self._client.delete_run(run)
+            raise
+        self._follow_best(trial, ended)
+
+    def _fill(self, run: str, trial: Trial, ended: int) -> None:
+        """Write what is known of a trial to its run."""
+        from mlflow.entities import Param
+
         values = values_of(trial.params, self._columns)
-        params = [Param(_name(name), _text(value)[:_LONGEST_PARAM]) for name, value in values.items()]
+        params = [Param(self._names[name], _text(value)[:_LONGEST_PARAM]) for name, value in values.items()]
         metrics = [*self._metrics(trial, ended)]
         for first in range(0, max(len(params), len(metrics), 1), _LARGEST_BATCH):
             batch = slice(first, first + _LARGEST_BATCH)
             self._client.log_batch(run, metrics[batch], params[batch])
         self._client.set_terminated(run, 'FINISHED' if trial.state is TrialState.DONE else 'FAILED', ended)
-        self._follow_best(trial, ended)
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         tags = {
@@ -177,15 +203,23 @@ class MLflow(Tracker):
         }
         if trial.error is not None:
             tags['shadho.error'] = f'{trial.error.kind}: {trial.error.message}'
-        return tags | {f'results.{_name(name)}': _text(value) for name, value in _others(trial.results)}
+        others = {name: value for name, value in trial.results.items() if _float(value) is None}
+        names = distinct(others, _name, _LONGEST_NAME - len('results.'))
+        return tags | {f'results.{names[name]}': _text(value) for name, value in others.items()}
 
     def _metrics(self, trial: Trial, when: int) -> Iterator[Metric]:
         from mlflow.entities import Metric
 
-        numbers = {'loss': trial.loss, 'seconds': trial.seconds, **dict(_numbers(trial.results))}
+        own = {'loss': trial.loss, 'seconds': trial.seconds}
+        results = {name: _float(value) for name, value in trial.results.items()}
+        # A result of the name of one of ours, which is another number.
+        others = {
+            f'results.{name}' if name in own and own[name] != value else name: value for name, value in results.items()
+        }
+        numbers = {name: value for name, value in {**others, **own}.items() if value is not None}
+        names = distinct(numbers, _name, _LONGEST_NAME)
         for name, value in numbers.items():
-            if value is not None:
-                yield Metric(_name(name), float(value), when, 0)
+            yield Metric(names[name], value, when, 0)
 
     def _follow_best(self, trial: Trial, when: int) -> None:
         self._count += 1
@@ -209,16 +243,12 @@ def _logging_as_it_is() -> Iterator[None]:
         root.setLevel(level)
 
 
-def _numbers(results: Mapping[str, Any] | None) -> Iterator[tuple[str, float]]:
-    for name, value in (results or {}).items():
-        if isinstance(value, (int, float)):
-            yield name, value
-
-
-def _others(results: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
-    for name, value in (results or {}).items():
-        if not isinstance(value, (int, float)):
-            yield name, value
+def _float(value: Any) -> float | None:
+    """Return a number as a metric of MLflow; None for what is none, as it is too large, or no number."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else None
+    except OverflowError:
+        return None
 
 
 def _name(text: str) -> str:
@@ -230,7 +260,8 @@ def _name(text: str) -> str:
     'layers.0.width'
     """
     numbered = re.sub(r'\[(\d+)\]', r'.\1', text)
-    return re.sub(r'[^\w.\- ]', '_', numbered)[:_LONGEST_NAME]
+    text = re.sub(r'[^\w.\- ]', '_', numbered)
+    return text if text.strip('.') else '_' * max(len(text), 1)
 
 
 def _text(value: Any) -> str:

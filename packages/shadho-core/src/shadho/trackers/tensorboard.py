@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, to_json
-from shadho.result import SearchInfo, SearchResult
+from shadho.result import SearchInfo, SearchResult, column
 from shadho.spaces.domains import Choice, Domain
-from shadho.trackers.base import Tracker, column, hyperparameters, values_of
+from shadho.trackers.base import Tracker, distinct, hyperparameters, values_of
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 __all__ = ['TensorBoard']
+
+_LONGEST_NAME = 250
+_LARGEST = sys.float_info.max
+"""Beyond it no integer is a float."""
 
 
 class TensorBoard(Tracker):
@@ -61,8 +67,9 @@ class TensorBoard(Tracker):
         self._search = search
         self._count = search.recorded
         self._best = None if search.best is None else search.best.loss
+        self._classes: dict[str, str] = {}
         self._domains = {
-            column(path).removeprefix('params.'): (path, node)
+            column(path) or 'params': (path, node)
             for path, node in hyperparameters(search.forest.space)
             if isinstance(node, Domain)
         }
@@ -84,7 +91,7 @@ class TensorBoard(Tracker):
     def note(self, trial: Trial) -> None:
         assert self._writer is not None
         step, self._count = self._count, self._count + 1
-        self._writer.add_scalar(f'seconds/{trial.compute_class}', trial.seconds, step)
+        self._writer.add_scalar(f'seconds/{self._class_name(trial.compute_class)}', trial.seconds, step)
         if trial.loss is not None and math.isfinite(trial.loss):
             self._writer.add_scalar('loss', trial.loss, step)
             better = max if self._search.direction == 'maximize' else min
@@ -93,6 +100,12 @@ class TensorBoard(Tracker):
         self._writer.flush()
         if self.hparams:
             self._add_session(trial)
+
+    def _class_name(self, name: str) -> str:
+        """Return a name that TensorBoard takes, and no other class has."""
+        if name not in self._classes:
+            self._classes = distinct([*self._classes, name], lambda own: re.sub(r'[^\w.-]', '_', own), _LONGEST_NAME)
+        return self._classes[name]
 
     def _describe_table(self) -> None:
         """Name the columns: with the first trial's alone, those of other trees would be missing."""
@@ -132,7 +145,9 @@ class TensorBoard(Tracker):
 def _is_number(domain: Domain) -> bool:
     """Whether all values of a domain are numbers; a column of the table is of numbers or of texts."""
     values = domain.values if isinstance(domain, Choice) else (0.0,)
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    return all(
+        isinstance(value, (int, float)) and type(value) is not bool and abs(value) <= _LARGEST for value in values
+    )
 
 
 def _text(value: Any) -> str:
