@@ -85,14 +85,16 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
     resources : mapping, optional
         What each trial asks for: ``{'cores': 1, 'memory': MiB, 'gpus': 0}``.
     storage : str, path or Storage, optional
-        Where trials are recorded, such as ``'svm.db'``: a search of the same data goes on with it.
+        Where trials are recorded, such as ``'svm.db'``: a search of the same estimator, data, splits
+        and scoring goes on with it, and any other is refused.
     exp_key : str, optional
         Name of the search; the estimator's class when not given.
     random_state : int, RandomState or None, default None
         Fixes the suggestions. Trials one at a time then repeat exactly.
     error_score : 'raise' or float, default nan
-        Score of a split whose fit fails; the search learns of nan as of a failure. With 'raise' the
-        first failure ends the search, and is repeated in this process, to raise its exception.
+        Score of a split whose fit fails, and of all splits of a setting that crashes or takes too long;
+        the search learns of nan as of a failure. With 'raise' the first failure ends the search, and is
+        repeated in this process, to raise its exception.
     return_train_score : bool, default False
     verbose : int, default 0
         1 shows the progress, 2 and more a line for each fit, too.
@@ -281,7 +283,7 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
 
     def _name(self, settings: Settings, **measured: Any) -> str:
         """Name what is evaluated; where it is recorded, with digests by which the same is known again."""
-        name = f'{brief(self.estimator)}, scoring={brief(self.scoring)}'
+        name = ' '.join(f'{brief(self.estimator)}, scoring={brief(self.scoring)}'.split())
         if self.storage is None:
             return name
         metric = self.refit if isinstance(self.refit, str) else None
@@ -304,10 +306,10 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
     def _run_search(self, objective: CrossValidation) -> SearchResult:
         """Run the search that `fit` has prepared."""
         error = _Error(raises_all=self.error_score == 'raise')
-        options = self._options()
-        options['plugins'] = [*check_plugins(options.get('plugins', ())), error]
         key = type(first_of(self.estimator)).__name__ if self.exp_key is None else self.exp_key
         with _own_names():
+            options = self._options()
+            options['plugins'] = [*check_plugins(options.get('plugins', ())), error]
             search = _Search(
                 key, objective, objective.settings.space, self.method, self.timeout, self.n_trials, self._seed(),
                 self._backend(), self._storage(key, objective), policy=self.policy, resources=self.resources,
@@ -532,10 +534,12 @@ def _own_names() -> Iterator[None]:
     try:
         yield
     except (ConfigurationError, StorageError) as error:
+        if str(error).startswith('search_options'):
+            raise
         named = [name for name in _FURTHER if re.search(rf'\b{name}\b', str(error))]
-        hints = [f'{" and ".join(named)} can be given in search_options'] if named else []
+        hints = [f'{" and ".join(named)}: in search_options'] if named else []
         if 'the objective' in str(error):
-            hints.append('the objective is the cross-validation: the estimator with the data and the scoring')
+            hints.append('the objective: the cross-validation, with the estimator, the data and the scoring')
         if not hints:
             raise
         raise type(error)(f'{error} ({"; ".join(hints)})') from error
