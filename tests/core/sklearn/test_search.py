@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
+import subprocess
+import sys
+import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import scipy.stats
 import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier, is_regressor
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
@@ -28,7 +36,10 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from shadho import spaces
+from shadho.backends import Backend
+from shadho.backends.inline import Inline
 from shadho.errors import ConfigurationError, SpaceError, StorageError
+from shadho.records import Result, TrialError, TrialState
 from shadho.report import plot_history
 from shadho.sklearn import ShadhoSearchCV
 
@@ -386,6 +397,82 @@ def test_what_a_scoring_function_raises_is_raised() -> None:
         searched(SVC(), {'C': C}, scoring=['accuracy', 'neg_log_loss'], refit='accuracy', error_score='raise')
 
 
+class Ends(Inline):
+    """Reports of every setting with a small C that its process ended in one way or another."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def poll(self, timeout: float | None) -> Sequence[Result]:
+        results = super().poll(timeout)
+        return [self._ended(result) if result.results['score'] < 0.9 else result for result in results]
+
+    def _ended(self, result: Result) -> Result:
+        error = TrialError(self.kind, 'it is gone')
+        return attrs.evolve(result, state=TrialState.FAILED, loss=None, results={}, error=error)
+
+
+POOR = {'C': spaces.grid([1e-4, 1.0])}
+
+
+@pytest.mark.parametrize('kind', ['crash', 'timeout', 'memory', 'lost', 'result'])
+@pytest.mark.parametrize(
+    'options', [{}, {'scoring': ['accuracy', 'f1_macro'], 'refit': 'accuracy'}, {'return_train_score': True}]
+)
+@pytest.mark.filterwarnings('ignore:One or more of the')
+def test_a_setting_whose_process_ends_scores_error_score(kind: str, options: Any) -> None:
+    with pytest.warns(FitFailedWarning, match=f'(?s)3 fits failed out of a total of 6.*{kind}: it is gone'):
+        search = searched(SVC(), POOR, backend=Ends(kind), n_trials=None, **options)
+    assert search.best_params_ == {'C': 1.0}
+    means = next(search.cv_results_[key] for key in search.cv_results_ if key.startswith('mean_test'))
+    assert np.isnan(means).tolist() == [params['C'] < 1 for params in search.cv_results_['params']]
+
+
+def test_a_number_as_error_score_stands_for_a_setting_whose_process_ends() -> None:
+    with pytest.warns(FitFailedWarning):
+        search = searched(SVC(), POOR, backend=Ends('crash'), n_trials=None, error_score=-1.0)
+    assert min(search.cv_results_['mean_test_score']) == -1.0
+
+
+def test_settings_that_all_end_their_processes_are_an_error_with_its_reason() -> None:
+    with pytest.raises(ValueError, match='(?s)All the 3 fits failed.*crash: it is gone'):
+        searched(SVC(), {'C': [1e-4]}, backend=Ends('crash'), n_trials=1)
+
+
+def test_a_setting_whose_process_ends_is_an_error_where_every_error_is() -> None:
+    with pytest.raises(ConfigurationError, match=r"\{'C': 0.0001\} failed \(crash\)"):
+        searched(SVC(), POOR, backend=Ends('crash'), n_trials=None, error_score='raise')
+
+
+@pytest.mark.filterwarnings('ignore:One or more of the')
+def test_an_estimator_that_would_end_the_program_fails_one_setting() -> None:
+    class Exits(GaussianNB):  # type: ignore[misc]
+        def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+            if self.var_smoothing > 1e-9:
+                sys.exit(3)
+            return super().fit(X, y)
+
+    with pytest.warns(FitFailedWarning, match='SystemExit: 3'):
+        search = searched(Exits(), {'var_smoothing': spaces.grid([1e-8, 1e-10])}, n_trials=None)
+    assert search.best_params_ == {'var_smoothing': 1e-10}
+
+
+@pytest.mark.filterwarnings('ignore:One or more of the')
+def test_a_crash_costs_one_setting_only() -> None:
+    class Fragile(GaussianNB):  # type: ignore[misc]
+        def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+            if self.var_smoothing == 1.0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().fit(X, y)
+
+    with pytest.warns(FitFailedWarning, match='3 fits failed out of a total of 6'):
+        search = searched(
+            Fragile(), {'var_smoothing': spaces.grid([1.0, 1e-9])}, n_trials=None, backend='local', n_jobs=1
+        )
+    assert search.best_params_ == {'var_smoothing': 1e-9}
+
+
 def test_a_search_without_time_for_a_trial_says_so() -> None:
     with pytest.raises(ConfigurationError, match='no trial finished'):
         searched(SVC(), {'C': C}, timeout=1e-9)
@@ -406,16 +493,111 @@ def test_a_recorded_search_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('estimator', 'rows', 'options'), [(SVC(), 140, {}), (SVC(), 150, {'cv': 4}), (SVC(), 150, {'scoring': 'f1_macro'}),
-                                       (SVC(kernel='linear'), 150, {})],
-)  # fmt: skip
+    ('estimator', 'rows', 'options', 'other'),
+    [
+        (SVC(), 140, {}, 'another data and splits'),
+        (SVC(), 150, {'cv': 4}, 'another splits'),
+        (SVC(), 150, {'scoring': 'f1_macro'}, 'another scoring'),
+        (SVC(), 150, {'scoring': ['accuracy', 'f1_macro'], 'refit': 'f1_macro'}, 'another scoring'),
+        (SVC(kernel='linear'), 150, {}, 'another estimator'),
+    ],
+)
 def test_a_recorded_search_refuses_what_its_scores_cannot_be_compared_with(
-    estimator: Any, rows: int, options: Any, tmp_path: Path
+    estimator: Any, rows: int, options: Any, other: str, tmp_path: Path
 ) -> None:
     path = tmp_path / 'svm.db'
     searched(SVC(), {'C': C}, n_trials=2, storage=path)
-    with pytest.raises(StorageError, match='cannot be compared'):
+    with pytest.raises(StorageError, match=f'{other}, so the scores cannot be compared'):
         searched(estimator, {'C': C}, tuple(own[:rows] for own in IRIS), n_trials=2, storage=path, **options)
+
+
+def keeping(columns: int) -> ColumnTransformer:
+    return ColumnTransformer([('keep', 'passthrough', [number % 4 for number in range(columns)])])
+
+
+def test_estimators_are_told_apart_however_long_their_text_is(tmp_path: Path) -> None:
+    few, many = (make_pipeline(keeping(columns), GaussianNB()) for columns in (40, 80))
+    assert repr(few) == repr(many)
+    options: Any = {'n_trials': 1, 'storage': tmp_path / 'nb.db'}
+    searched(few, {'gaussiannb__var_smoothing': C}, **options)
+    with pytest.raises(StorageError, match='another estimator'):
+        searched(many, {'gaussiannb__var_smoothing': C}, **options)
+
+
+def test_estimators_among_the_values_of_a_space_are_told_apart_too(tmp_path: Path) -> None:
+    pipeline = Pipeline([('keep', 'passthrough'), ('nb', GaussianNB())])
+    options: Any = {'n_trials': 1, 'storage': tmp_path / 'nb.db'}
+    searched(pipeline, {'keep': [keeping(40), 'passthrough']}, **options)
+    assert len(searched(pipeline, {'keep': [keeping(40), 'passthrough']}, **options).result_) == 1
+    with pytest.raises(StorageError, match='another estimator'):
+        searched(pipeline, {'keep': [keeping(80), 'passthrough']}, **options)
+
+
+SCRIPT = """
+import sys, tempfile
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.datasets import load_iris
+from sklearn.metrics import fbeta_score, make_scorer
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from shadho.sklearn import ShadhoSearchCV
+
+POWER = 1
+
+class Token:
+    def __init__(self):
+        self.words = {'some', 'words', 'in', 'a', 'set'}
+
+class Custom(TransformerMixin, BaseEstimator):
+    def __init__(self, token=None, state=None):
+        self.token, self.state = token, state
+    def fit(self, X, y=None):
+        return self
+    def transform(self, X):
+        return X ** POWER
+
+def distance(a, b):
+    return abs(a - b).sum()
+
+pipeline = make_pipeline(
+    FunctionTransformer(lambda X: X + 1), FunctionTransformer(np.log1p), Custom(Token(), np.random.RandomState(0)),
+    KNeighborsClassifier(metric=distance), memory=tempfile.mkdtemp(),
+)
+scoring = {'f2': make_scorer(fbeta_score, beta=2, average='macro'), 'right': lambda estimator, X, y: float(estimator.score(X, y))}
+search = ShadhoSearchCV(
+    pipeline, {'functiontransformer-1__func': [lambda X: X, np.sqrt], 'kneighborsclassifier__n_neighbors': [1, 2, 3]},
+    n_trials=int(sys.argv[1]), cv=2, scoring=scoring, refit='f2', storage='knn.db', backend='inline', random_state=0,
+)
+print(len(search.fit(*load_iris(return_X_y=True)).cv_results_['params']))
+"""
+
+
+def test_the_same_script_goes_on_whatever_its_estimator_holds(tmp_path: Path) -> None:
+    script = tmp_path / 'script.py'
+    script.write_text(SCRIPT)
+    for count in ('1', '2'):  # each with another order of sets, and other addresses
+        run = subprocess.run(
+            [sys.executable, script, count], env={**os.environ, 'PYTHONHASHSEED': count}, capture_output=True, text=True
+        )
+        assert run.stdout == f'{count}\n', run.stderr
+
+
+@pytest.mark.parametrize('error_score', [np.nan, 0.0])
+@pytest.mark.filterwarnings('ignore:One or more of the')
+def test_a_search_goes_on_with_other_options_of_its_results(error_score: float, tmp_path: Path) -> None:
+    space = {'var_smoothing': spaces.grid([1e-12, 1e-8, 1e-11])}
+    options: Any = {'storage': tmp_path / 'nb.db'}
+    with pytest.warns(FitFailedWarning):
+        first = searched(Fails(), space, n_trials=2, return_train_score=error_score == 0.0, **options)
+    options |= {'error_score': error_score, 'return_train_score': error_score != 0.0}
+    with pytest.warns(FitFailedWarning):
+        results = searched(Fails(), space, n_trials=3, **options).cv_results_
+    assert results['params'][:2] == first.cv_results_['params']
+    failed = results['mean_test_score'][results['param_var_smoothing'] == 1e-8]
+    assert np.array_equal(failed, [error_score], equal_nan=True)
+    assert ('mean_train_score' in results) == (error_score != 0.0)
 
 
 def test_the_result_can_be_reported() -> None:
@@ -438,3 +620,57 @@ def test_n_jobs_says_how_many_trials_run_at_a_time(n_jobs: int, name: str) -> No
 def test_n_jobs_is_refused_for_a_backend_that_has_slots_of_its_own() -> None:
     with pytest.raises(ConfigurationError, match='slots of its own'):
         searched(SVC(), {'C': C}, n_jobs=2, backend='workqueue')
+
+
+def test_one_job_has_a_process_where_a_trial_may_have_to_be_ended() -> None:
+    backend = ShadhoSearchCV(SVC(), {}, n_jobs=1, search_options={'trial_timeout': 60})._backend()
+    assert isinstance(backend, Backend)
+    assert backend.name == 'local'
+
+
+def test_one_job_is_what_the_inline_backend_does() -> None:
+    assert len(searched(SVC(), {'C': C}, n_trials=1, n_jobs=1, backend='inline').result_) == 1
+
+
+# --- messages ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'n_trials': 0}, 'n_trials must be an integer of 1 or more, or None; got 0'),
+        (
+            {'n_trials': None},
+            r'never end: give timeout=<seconds>, n_trials=<trials>.*\(trials_per_tree: in search_options\)',
+        ),
+        ({'timeout': -1}, 'timeout must be a number of seconds'),
+        ({'random_state': True}, 'random_state must be an integer of 0 or more'),
+        ({'method': 'grid'}, r'give grid_points=n .*\(grid_points: in search_options\)'),
+        ({'search_options': {'trial_timeout': -1}}, r'trial_timeout must be .*\(trial_timeout: in search_options\)'),
+        ({'search_options': {'trial_timeout': 1}}, r'cannot end a trial after trial_timeout.*: in search_options\)'),
+        ({'search_options': {'plugins': 3}}, r'plugins must be .*\(plugins: in search_options\)'),
+        ({'search_options': {'max_tasks': 3}}, "'max_tasks' is no option that can be given there"),
+    ],
+)
+def test_messages_name_the_parameters_of_this_search(options: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        searched(SVC(), {'C': C}, **options)
+
+
+def test_what_cannot_be_sent_to_a_process_is_said_to_be_of_the_cross_validation() -> None:
+    with pytest.raises(ConfigurationError, match='the objective: the cross-validation, with the estimator'):
+        searched(SVC(), {'C': C}, backend='local', scoring=Unsendable())
+
+
+class Unsendable:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        return 1.0
+
+
+def test_a_search_that_is_complete_names_its_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        searched(SVC(), {'C': C}, n_trials=1, storage=tmp_path / 'svm.db')
+    assert 'Raise n_trials to go on' in caplog.text

@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -145,6 +145,9 @@ class Shadho:
     (50, True)
     """
 
+    _limit_name: ClassVar[str] = 'max_tasks'
+    """How the caller knows `max_tasks`, for messages."""
+
     def __init__(
         self,
         exp_key: str,
@@ -179,7 +182,7 @@ class Shadho:
         self.exp_key = check_key(exp_key)
         self.objective = check_objective(objective)
         self.timeout = check_seconds('timeout', timeout)
-        self.max_tasks = check_count('max_tasks', max_tasks, 1)
+        self.max_tasks = check_count(self._limit_name, max_tasks, 1)
         self.trial_timeout = check_seconds('trial_timeout', trial_timeout)
         self.max_tasks_per_child = check_count('max_tasks_per_child', max_tasks_per_child, 1)
         self.max_retries = check_count('max_retries', max_retries, 0) or 0
@@ -276,7 +279,7 @@ class Shadho:
         if all(leaf.domain.grid for leaf in self.forest.leaves) or search.length(self.forest.tree(0)) < math.inf:
             return
         raise ConfigurationError(
-            'the search would never end: give timeout=<seconds>, max_tasks=<trials>, or both, or '
+            f'the search would never end: give timeout=<seconds>, {self._limit_name}=<trials>, or both, or '
             'trials_per_tree=<trials> (only spaces of grids end by themselves)'
         )
 
@@ -372,9 +375,9 @@ class _Run:
             self._cancel_running()
             if recorded == len(self.search.history) and self.stopped in ('max_tasks', 'finished'):
                 log.warning(
-                    'nothing was evaluated: the %d recorded trials (%d failed) are all that were asked for. Raise max_tasks '
+                    'nothing was evaluated: the %d recorded trials (%d failed) are all that were asked for. Raise %s '
                     'to go on; give another exp_key, or remove %s, to begin anew',
-                    recorded, self.search.history.states[TrialState.FAILED], self.storage,
+                    recorded, self.search.history.states[TrialState.FAILED], self.config._limit_name, self.storage,
                 )  # fmt: skip
         except BaseException:
             self.stopped = 'error'

@@ -111,7 +111,7 @@ def resume(
     _check_same(storage, known, identity)
     search = new_search(known['seed'] if seed is None else seed)
     if search.seed != known['seed']:
-        log.warning('seed=%s differs from the seed %s that this search began with', search.seed, known['seed'])
+        log.warning('this search began with the seed %s, and goes on with %s', known['seed'], search.seed)
     if known.get('objective') != identity['objective']:
         log.warning(
             'this search was recorded with the objective %s, and goes on with %s; if they measure different things, '

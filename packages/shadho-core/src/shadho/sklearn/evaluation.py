@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +14,12 @@ from sklearn import config_context, get_config
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 
+from shadho.execution.command import Outcome
+from shadho.execution.objective import Function
+from shadho.sklearn.callbacks import Task
 from shadho.sklearn.settings import Settings
 
-__all__ = ['FITS', 'SCORE', 'CrossValidation', 'failed_fits']
+__all__ = ['FITS', 'SCORE', 'CrossValidation', 'Numbered', 'failed_fit']
 
 SCORE = 'score'
 """Where the objective returns what is maximised."""
@@ -47,6 +51,10 @@ class CrossValidation:
         ``error_score``, ``return_train_score`` and ``verbose`` of scikit-learn.
     name : str
         Tells it from the cross-validation of other data; recorded with the search.
+    task : Task or None
+        What callbacks are told of each split, where there are any.
+    trial : int
+        The trial that is evaluated (see `Numbered`).
     """
 
     settings: Settings
@@ -59,11 +67,16 @@ class CrossValidation:
     score_params: Mapping[str, Any]
     options: Mapping[str, Any]
     name: str
+    task: Task | None = None
+    trial: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.__qualname__ = self.name
+        self.rename(self.name)
         self._config = get_config()
         self._filters = list(warnings.filters)
+
+    def rename(self, name: str) -> None:
+        self.name = self.__qualname__ = name
 
     def __call__(self, params: Any) -> dict[str, Any]:
         """Return the mean score over the splits, and all that scikit-learn notes of each."""
@@ -77,13 +90,24 @@ class CrossValidation:
         options = {**self.options, 'fit_params': self.fit_params}
         if _TAKES_SCORE_PARAMS:
             options['score_params'] = self.score_params
-        return [
-            _fit_and_score(
-                clone(estimator), self.X, self.y, train=train, test=test, scorer=self.scorer, parameters=own, return_times=True,
-                return_n_test_samples=True, split_progress=(number, len(self.splits)), **options,
-            )
-            for number, (train, test) in enumerate(self.splits)
-        ]  # fmt: skip
+        return [self._fit(clone(estimator), own, number, options) for number in range(len(self.splits))]
+
+    def _fit(self, estimator: Any, params: dict[str, Any], number: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Fit and score on one split; whatever ends a program, such as SystemExit, fails this fit only."""
+        train, test = self.splits[number]
+        told = {} if self.task is None else self.task.arguments(self.trial * len(self.splits) + number)
+        try:
+            fit: dict[str, Any] = _fit_and_score(
+                estimator, self.X, self.y, train=train, test=test, scorer=self.scorer, parameters=params, return_times=True,
+                split_progress=(number, len(self.splits)), **options, **told,
+            )  # fmt: skip
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException:
+            if self.options['error_score'] == 'raise':
+                raise
+            return failed_fit(traceback.format_exc(), self.options['error_score'], self.options['return_train_score'])
+        return fit
 
     def _score(self, scores: Any) -> float:
         if not isinstance(scores, Mapping):
@@ -91,9 +115,17 @@ class CrossValidation:
         return float(scores[self.metric if self.metric in scores else next(iter(scores))])
 
 
-def failed_fits(n_splits: int, reason: str, error_score: float, return_train_score: bool) -> list[dict[str, Any]]:
-    """Return what scikit-learn would note of a setting whose every fit failed for a reason."""
+def failed_fit(reason: str, error_score: float, return_train_score: bool) -> dict[str, Any]:
+    """Return what scikit-learn would note of a fit that failed for a reason."""
     fit = {'test_scores': error_score, 'fit_time': np.nan, 'score_time': np.nan, 'fit_error': reason}
     if return_train_score:
         fit['train_scores'] = error_score
-    return [dict(fit) for _ in range(n_splits)]
+    return fit
+
+
+class Numbered(Function):
+    """A cross-validation that is told which trial it evaluates."""
+
+    def evaluate(self, params: Any, trial: int) -> Outcome:
+        self.function.trial = trial  # type: ignore[attr-defined]
+        return super().evaluate(params, trial)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import attrs
 import joblib
 import numpy as np
 from sklearn.base import _fit_context, is_classifier, is_regressor
@@ -20,16 +23,18 @@ from sklearn.utils import Bunch, check_random_state, indexable
 from typing_extensions import Self
 
 from shadho import plugins
-from shadho.backends import Backend
+from shadho.backends import Backend, Job
 from shadho.driver import Shadho
-from shadho.errors import ConfigurationError, StorageError, nearest
-from shadho.options import check_plugins, find_storage, objective_name
+from shadho.errors import ConfigurationError, StorageError, brief, nearest
+from shadho.options import check_count, check_plugins, find_storage
 from shadho.plugins.hookspecs import hookimpl
-from shadho.records import Trial
+from shadho.records import Trial, TrialError
 from shadho.result import SearchResult
 from shadho.samplers import Sampler
 from shadho.scheduling import Policy
-from shadho.sklearn.evaluation import FITS, SCORE, CrossValidation, failed_fits
+from shadho.sklearn.callbacks import Task, whole_task
+from shadho.sklearn.content import digest
+from shadho.sklearn.evaluation import FITS, SCORE, CrossValidation, Numbered, failed_fit
 from shadho.sklearn.settings import Settings, first_of
 from shadho.storage import Storage
 
@@ -80,14 +85,16 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
     resources : mapping, optional
         What each trial asks for: ``{'cores': 1, 'memory': MiB, 'gpus': 0}``.
     storage : str, path or Storage, optional
-        Where trials are recorded, such as ``'svm.db'``: a search of the same data goes on with it.
+        Where trials are recorded, such as ``'svm.db'``: a search of the same estimator, data, splits
+        and scoring goes on with it, and any other is refused.
     exp_key : str, optional
         Name of the search; the estimator's class when not given.
     random_state : int, RandomState or None, default None
         Fixes the suggestions. Trials one at a time then repeat exactly.
     error_score : 'raise' or float, default nan
-        Score of a split whose fit fails; the search learns of nan as of a failure. With 'raise' the
-        first failure ends the search, and is repeated in this process, to raise its exception.
+        Score of a split whose fit fails, and of all splits of a setting that crashes or takes too long;
+        the search learns of nan as of a failure. With 'raise' the first failure ends the search, and is
+        repeated in this process, to raise its exception.
     return_train_score : bool, default False
     verbose : int, default 0
         1 shows the progress, 2 and more a line for each fit, too.
@@ -213,6 +220,11 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         scorer, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(params)
+        weights = params.get('sample_weight')
+        metadata = None if weights is None else {'sample_weight': weights}
+        task = whole_task(self, _listed(self.estimator), {'X': X, 'y': y, 'metadata': metadata})
+        if task is not None:
+            task.begin()
         splits = self._split(X, y, routed.splitter.split)
         settings = Settings.of(self.estimator, self.space)
         settings.check()
@@ -222,23 +234,34 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
             fit_params=routed.estimator.fit,
             score_params=routed.scorer.score,
             options={name: getattr(self, name) for name in ('error_score', 'return_train_score', 'verbose')},
-            name=self._name((X, y, splits, params)),
+            name=self._name(settings, data=(X, y, params), splits=splits),
         )  # fmt: skip
-        self.result_ = self._run_search(objective)
+        with self._evaluations(task) as objective.task:
+            self.result_ = self._run_search(objective)
         results = self._results(settings)
         if callable(self.scoring) and self.multimetric_:
             self._check_refit_for_multimetric(dict.fromkeys(_metrics(results)))
             refit_metric = self.refit
         self._select(results, refit_metric)
         if self.refit:
-            self._refit(settings, X, y, routed.estimator.fit)
+            self._refit(settings, X, y, routed.estimator.fit, task)
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         self.cv_results_ = results
+        if task is not None:
+            task.end()
+
+    def _evaluations(self, task: Task | None) -> AbstractContextManager[Task | None]:
+        """Return the part of a task that is all fits on splits."""
+        if task is None:
+            return nullcontext()
+        most = check_count('n_trials', self.n_trials, 1)
+        most = None if most is None else most * self.n_splits_
+        return task.part('search', max_subtasks=most, sequential_subtasks=False)
 
     def _check_estimators(self) -> None:
         """Refuse to compare classifiers with regressors: their scores and splits differ."""
         first = first_of(self.estimator)
-        for estimator in self.estimator.values() if isinstance(self.estimator, Mapping) else ():
+        for estimator in _listed(self.estimator):
             if (is_classifier(estimator), is_regressor(estimator)) != (is_classifier(first), is_regressor(first)):
                 raise ConfigurationError(
                     f'estimator: {estimator!r} and {first!r} are of different kinds, whose scores cannot be compared; '
@@ -251,18 +274,21 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         splits = list(cv.split(X, y, **params))
         if len(splits) != self.n_splits_:
             raise ValueError(
-                'cv.split and cv.get_n_splits returned inconsistent results. '
+                'cv.split and cv.get_n_splits return inconsistent results. '
                 f'Expected {self.n_splits_} splits, got {len(splits)}'
             )
         if not splits:
-            raise ValueError('No fits were performed. Was the CV iterator empty?')
+            raise ValueError('No fits were performed. Was the CV iterator empty? Were there no candidates?')
         return splits
 
-    def _name(self, data: Any) -> str:
-        """Tell what is evaluated; in full where it is recorded, to know the same data again."""
-        scoring = objective_name(self.scoring) if callable(self.scoring) else self.scoring
-        name = ' '.join(f'{self.estimator!r}, scoring={scoring}'.split())
-        return name if self.storage is None else f'{name}, data {joblib.hash(data)}'
+    def _name(self, settings: Settings, **measured: Any) -> str:
+        """Name what is evaluated; where it is recorded, with digests by which the same is known again."""
+        name = ' '.join(f'{brief(self.estimator)}, scoring={brief(self.scoring)}'.split())
+        if self.storage is None:
+            return name
+        metric = self.refit if isinstance(self.refit, str) else None
+        parts = {'estimator': (self.estimator, settings.objects), 'scoring': (self.scoring, metric), **measured}
+        return f'{name} [{", ".join(f"{part} {digest(parts[part])}" for part in parts)}]'
 
     def _options(self) -> dict[str, Any]:
         """Return the further options of `Shadho`, refusing what it does not have and what is given otherwise."""
@@ -280,48 +306,56 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
     def _run_search(self, objective: CrossValidation) -> SearchResult:
         """Run the search that `fit` has prepared."""
         error = _Error(raises_all=self.error_score == 'raise')
-        options = self._options()
-        options['plugins'] = [*check_plugins(options.get('plugins', ())), error]
         key = type(first_of(self.estimator)).__name__ if self.exp_key is None else self.exp_key
-        search = Shadho(
-            key, objective, objective.settings.space, self.method, self.timeout, self.n_trials, self._seed(),
-            self._backend(), self._storage(key, objective.name), policy=self.policy, resources=self.resources,
-            direction='maximize', loss_key=SCORE, display=bool(self.verbose), **options,
-        )  # fmt: skip
-        result = search.run()
+        with _own_names():
+            options = self._options()
+            options['plugins'] = [*check_plugins(options.get('plugins', ())), error]
+            search = _Search(
+                key, objective, objective.settings.space, self.method, self.timeout, self.n_trials, self._seed(),
+                self._backend(), self._storage(key, objective), policy=self.policy, resources=self.resources,
+                direction='maximize', loss_key=SCORE, display=bool(self.verbose), **options,
+            )  # fmt: skip
+            result = search.run()
         error.raise_again(objective)
         return result
 
     def _seed(self) -> int | None:
         if self.random_state is None or isinstance(self.random_state, int):
-            return self.random_state
+            return check_count('random_state', self.random_state, 0)
         return int(check_random_state(self.random_state).randint(2**31))
 
     def _backend(self) -> str | Backend:
         if self.n_jobs is None:
             return self.backend
-        if self.backend not in ('auto', 'local'):
-            raise ConfigurationError(
-                f'n_jobs={self.n_jobs!r} is for trials on this machine, and backend={self.backend!r} has slots of its own; '
-                'leave n_jobs out'
-            )
         workers = joblib.effective_n_jobs(self.n_jobs)
-        if workers == 1 and self.backend == 'auto':
-            return 'inline'
+        if self.backend not in ('auto', 'local'):
+            if workers == 1 and self.backend == 'inline':
+                return 'inline'
+            raise ConfigurationError(
+                f'n_jobs={self.n_jobs!r} is for trials in processes on this machine, and backend={self.backend!r} has slots of '
+                'its own; leave one of the two out'
+            )
+        limit = (self.search_options or {}).get('trial_timeout')
+        if workers == 1 and limit is None and self.backend == 'auto':
+            return 'inline'  # which cannot end a trial that takes too long
         local: Backend = plugins.load().get('backend', 'local')(workers=workers)
         return local
 
-    def _storage(self, key: str, name: str) -> Storage | None:
+    def _storage(self, key: str, objective: CrossValidation) -> Storage | None:
         """Return the storage, unless it holds the scores of something else."""
         if self.storage is None:
             return None
         with find_storage(plugins.load(), self.storage, key, 'normal') as storage:
-            known = storage.metadata().get('objective', name)
-        if known != name:
+            known = storage.metadata().get('objective', objective.name)
+        recorded, given = _digests(known), _digests(objective.name)
+        if recorded != given:
+            other = [part for part in given if part not in recorded or recorded[part] != given[part]]
             raise StorageError(
-                f'storage: {storage} was recorded with {known}, and this is {name}: the scores cannot be compared. Give '
-                'another storage, or the same estimator, data and splits (a cv that shuffles needs a random_state)'
+                f'storage: {storage} was recorded with {known}, and this is {objective.name}: another {" and ".join(other)}, '
+                'so the scores cannot be compared. Give another storage, or what was recorded (a cv that shuffles needs a '
+                'random_state)'
             )
+        objective.rename(known)  # the text beside the digests may hold addresses
         return storage
 
     # --- what came of it -----------------------------------------------------------------------
@@ -345,12 +379,23 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         return results
 
     def _fits(self, trial: Trial) -> list[dict[str, Any]]:
+        """Return the notes on every split of a trial, as if it had been evaluated now."""
+        score = np.nan if self.error_score == 'raise' else self.error_score
         fits = trial.results.get(FITS)
         if fits is None:  # it raised, crashed, or took too long
-            error = trial.error
-            reason = 'unknown' if error is None else error.traceback or f'{error.kind}: {error.message}\n'
-            return failed_fits(self.n_splits_, reason, self.error_score, self.return_train_score)
-        return [dict(fit) for fit in fits]
+            reason = 'unknown' if trial.error is None else _reason(trial.error)
+            return [failed_fit(reason, score, self.return_train_score) for _ in range(self.n_splits_)]
+        return [self._as_now(fit, score) for fit in fits]
+
+    def _as_now(self, fit: dict[str, Any], error_score: float) -> dict[str, Any]:
+        """Return the notes on a split, which an earlier run may have recorded with other options."""
+        now = {**fit, 'test_scores': error_score} if fit['fit_error'] else dict(fit)
+        train = now.pop('train_scores', np.nan)
+        if self.return_train_score:
+            test = now['test_scores']
+            none = dict.fromkeys(test, np.nan) if isinstance(test, dict) else np.nan
+            now['train_scores'] = error_score if fit['fit_error'] else train if 'train_scores' in fit else none
+        return now
 
     def _select(self, results: dict[str, Any], metric: Any) -> None:
         if not self.refit and self.multimetric_:
@@ -360,11 +405,13 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
             self.best_score_ = results[f'mean_test_{metric}'][self.best_index_]
         self.best_params_ = results['params'][self.best_index_]
 
-    def _refit(self, settings: Settings, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
+    def _refit(self, settings: Settings, X: Any, y: Any, fit_params: Mapping[str, Any], task: Task | None) -> None:
         self.best_estimator_ = settings.apply(self.best_params_)
-        begun = time.perf_counter()
-        self.best_estimator_.fit(*((X,) if y is None else (X, y)), **fit_params)
-        self.refit_time_ = time.perf_counter() - begun
+        told = nullcontext() if task is None else task.part('refit-with-best-params', self.best_estimator_)
+        with told:
+            begun = time.perf_counter()
+            self.best_estimator_.fit(*((X,) if y is None else (X, y)), **fit_params)
+            self.refit_time_ = time.perf_counter() - begun
         if hasattr(self.best_estimator_, 'feature_names_in_'):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
@@ -415,6 +462,16 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         return BaseSearchCV._sk_visual_block_(self._of_one())
 
 
+class _Search(Shadho):
+    """A search whose messages name the parameters of ShadhoSearchCV, and whose objective knows its trial."""
+
+    _limit_name = 'n_trials'
+
+    def _job(self) -> Job:
+        job = super()._job()
+        return attrs.evolve(job, objective=Numbered(self.objective, self.loss_key))
+
+
 class _Error:
     """Ends a search with the first exception that scikit-learn's searches would let through.
 
@@ -442,6 +499,7 @@ class _Error:
         if self.trial is None or self.trial.error is None:
             return
         error = self.trial.error
+        objective.task = None  # callbacks have been told
         if error.kind == 'exception':
             objective(self.trial.params)
         raise ConfigurationError(
@@ -453,3 +511,35 @@ class _Error:
 def _metrics(results: Mapping[str, Any]) -> list[str]:
     prefix = 'mean_test_'
     return [name.removeprefix(prefix) for name in results if name.startswith(prefix)]
+
+
+def _listed(estimator: Any) -> list[Any]:
+    return list(estimator.values()) if isinstance(estimator, Mapping) else [estimator]
+
+
+def _reason(error: TrialError) -> str:
+    """Say why a setting failed; a traceback says it all."""
+    return error.traceback if error.kind == 'exception' else f'{error.kind}: {error.message}\n{error.traceback}'
+
+
+def _digests(name: str) -> dict[str, str]:
+    """Return the digests that stand at the end of a name, by what they are of."""
+    found = re.search(r' \[([^][]*)\]$', name)
+    return {} if found is None else dict(re.findall(r'(\w+) ([0-9a-f]{16})', found[1]))
+
+
+@contextmanager
+def _own_names() -> Iterator[None]:
+    """Say of each name in an error that is no parameter of ShadhoSearchCV where it stands there."""
+    try:
+        yield
+    except (ConfigurationError, StorageError) as error:
+        if str(error).startswith('search_options'):
+            raise
+        named = [name for name in _FURTHER if re.search(rf'\b{name}\b', str(error))]
+        hints = [f'{" and ".join(named)}: in search_options'] if named else []
+        if 'the objective' in str(error):
+            hints.append('the objective: the cross-validation, with the estimator, the data and the scoring')
+        if not hints:
+            raise
+        raise type(error)(f'{error} ({"; ".join(hints)})') from error

@@ -15,8 +15,10 @@ from sklearn.base import clone
 
 from shadho.errors import ConfigurationError, SpaceError, nearest
 from shadho.forest import Forest
+from shadho.records import survives_json
+from shadho.spaces.domains import Choice
 from shadho.spaces.spec import as_node
-from shadho.spaces.structure import Constant, Scope, Sequence
+from shadho.spaces.structure import Constant, Dependent, Repeat, Scope, Sequence
 
 __all__ = ['CHOSEN', 'Settings', 'first_of']
 
@@ -64,6 +66,11 @@ class Settings:
         for part in parts:
             _check(part, '')
         return cls(estimator, scope)
+
+    @property
+    def objects(self) -> list[Any]:
+        """Estimators, functions and other values that the text of the space shows by their reprs only."""
+        return [value for value in _values(self.space) if not survives_json(value)]
 
     def named(self, params: Any) -> dict[str, Any]:
         """Return a trial's parameters under the names that scikit-learn gives them.
@@ -115,6 +122,21 @@ def first_of(estimator: Any) -> Any:
     if not estimator:
         raise ConfigurationError("estimator is an empty dict; give estimators by name, such as {'svm': SVC()}")
     return next(iter(estimator.values()))
+
+
+def _values(part: Any) -> Iterator[Any]:
+    """Yield the values that a part of a space can take as they are, and the functions that compute others."""
+    if isinstance(part, Choice):
+        yield from part.values
+    elif isinstance(part, Constant):
+        yield part.value
+    elif isinstance(part, Dependent):
+        yield part.callback
+    elif isinstance(part, Repeat):
+        yield from _values(part.part)
+    elif isinstance(part, (Scope, Sequence)):
+        for inner in part.parts if isinstance(part, Sequence) else [part[key] for key in part]:
+            yield from _values(inner)
 
 
 def _one_for_each(estimators: Mapping[str, Any], space: Any) -> Scope:
