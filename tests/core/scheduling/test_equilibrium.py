@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from shadho.scheduling.equilibrium import equilibrium
 
-ALL = settings(derandomize=True, deadline=None, max_examples=150)
+ALL = settings(max_examples=150)
 
 
 @st.composite

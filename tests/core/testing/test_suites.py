@@ -291,6 +291,7 @@ def test_a_broken_class_fails(tmp_path, suite, cls, test, arguments):
 
     known = {
         'forest': Forest(SPACES['every domain']),
+        'any_forest': Forest(SPACES['every domain']),
         'place': tmp_path / 'search',
         'tmp_path': tmp_path,
         'losses': [math.nan],
