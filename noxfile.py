@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
-nox.options.default_venv_backend = 'venv'
+os.environ['VIRTUALENV_NO_PERIODIC_UPDATE'] = '1'
 nox.options.sessions = ['tests', 'lint', 'types', 'docs']
 nox.options.error_on_missing_interpreters = True
 
@@ -39,9 +40,21 @@ OTHER_PYTHONS = [version for version in ('3.10', '3.11', '3.12', '3.13') if vers
 
 
 def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = ()) -> None:
-    """Install requirements and groups of pyproject.toml, quietly."""
+    """Install requirements and groups of pyproject.toml, quietly: by uv, in a fifth of the time, or else by pip.
+
+    uv does not read pip's configuration: where that names the only index that can be reached, pip installs everything.
+    """
     wanted = [requirement for group in groups for requirement in GROUPS[group]]
-    session.install('--quiet', '--disable-pip-version-check', *requirements, *wanted)
+    with_pip = ('--quiet', '--disable-pip-version-check', '--no-compile')
+    if 'nas' in groups:  # a configuration of pip may name smaller builds of torch
+        session.install(*with_pip, *(requirement for requirement in GROUPS['nas'] if requirement.startswith('torch=')))
+    session.install(*with_pip, 'uv')
+    ours = [f'--reinstall-package={Path(package).name}' for package in (CORE, LOCAL, WORKQUEUE, MPI)]  # no older build
+    try:
+        session.run('uv', 'pip', 'install', '--quiet', *ours, *requirements, *wanted)
+    except CommandFailed:
+        session.warn('uv could not install them; trying pip')
+        session.install(*with_pip, *requirements, *wanted)
 
 
 def provide_engine(session: nox.Session) -> None:

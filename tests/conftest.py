@@ -68,7 +68,9 @@ class CPUSeconds:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         above = [(file, seconds) for file, seconds in self._files.most_common() if seconds > self.BUDGET]
-        terminalreporter.section(f'{sum(self._files.values()):.0f} CPU seconds, {len(above)} files above {self.BUDGET:g}')
+        terminalreporter.section(
+            f'{sum(self._files.values()):.0f} CPU seconds, {len(above)} files above {self.BUDGET:g}'
+        )
         for file, seconds in above:
             terminalreporter.line(f'{seconds:6.0f} s  {file}')
 
