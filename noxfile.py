@@ -20,9 +20,12 @@ LOCAL = './packages/shadho-local'
 WORKQUEUE = './packages/shadho-workqueue'
 MPI = './packages/shadho-mpi'
 MPICH = 'mpich>=4.3'
-ON_ALL_CORES = ('-n', 'auto')
-SIDE_BY_SIDE = ('tests/core', 'tests/docs', 'tests/faults/fuzz')
-"""Tests that wait for little, and disturb each other as little; the others share the cores with what they start."""
+OURS = [f'--reinstall-package={Path(package).name}' for package in (CORE, LOCAL, WORKQUEUE, MPI)]
+"""Options of uv: it would take earlier builds of the packages for new ones."""
+SIDE_BY_SIDE = ('-n', str((os.cpu_count() or 1) + 1), '--dist', 'loadfile', '--no-loadscope-reorder')
+"""Files of tests side by side, each in one process, as its tests share engines; half of them mostly wait for these."""
+SLOWEST = ('--durations=15', '--durations-min=5')
+"""Shows which tests to make faster next; the CPU seconds of files are in tests/conftest.py."""
 EXTRAS = (
     'sandbox', 'report', 'dashboard', 'mpi', 'cmaes', 'hyperopt', 'mlflow', 'optuna', 'parquet', 'tensorboard', 'sklearn',
 )  # fmt: skip
@@ -49,9 +52,8 @@ def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = 
     if 'nas' in groups:  # a configuration of pip may name smaller builds of torch
         session.install(*with_pip, *(requirement for requirement in GROUPS['nas'] if requirement.startswith('torch=')))
     session.install(*with_pip, 'uv')
-    ours = [f'--reinstall-package={Path(package).name}' for package in (CORE, LOCAL, WORKQUEUE, MPI)]  # no older build
     try:
-        session.run('uv', 'pip', 'install', '--quiet', *ours, *requirements, *wanted)
+        session.run('uv', 'pip', 'install', '--quiet', *OURS, *requirements, *wanted)
     except CommandFailed:
         session.warn('uv could not install them; trying pip')
         session.install(*with_pip, *requirements, *wanted)
@@ -73,6 +75,13 @@ def provide_browser(session: nox.Session) -> None:
     session.run('apt-get', 'install', '-y', '-qq', '--no-install-recommends', 'chromium', external=True)
 
 
+def install_for_tests(session: nox.Session, *more: str) -> None:
+    """Install what all tests need, the engine and the browser too."""
+    install(session, f'{CORE}[report,dashboard]', LOCAL, WORKQUEUE, MPI, MPICH, *more, groups=('tests', 'data', 'nas'))
+    provide_engine(session)
+    provide_browser(session)
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Search SVM kernels on real MNIST digits, live and in parallel; leaves svm.db and svm.png."""
@@ -86,14 +95,19 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=[THIS_PYTHON, *OTHER_PYTHONS])
 def tests(session: nox.Session) -> None:
     """Run all tests on every Python that is installed."""
-    install(session, f'{CORE}[report,dashboard]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data', 'nas'))
-    provide_engine(session)
-    provide_browser(session)
-    if session.posargs:
-        session.run('pytest', *session.posargs)
-    else:
-        session.run('pytest', *ON_ALL_CORES, *SIDE_BY_SIDE)
-        session.run('pytest', *(f'--ignore={folder}' for folder in SIDE_BY_SIDE))
+    install_for_tests(session)
+    session.run('pytest', *(session.posargs or (*SIDE_BY_SIDE, *SLOWEST)))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests run, in this process and in those that they start; 1.5 times as slow."""
+    install_for_tests(session, 'coverage>=7.10')
+    session.env['COVERAGE_FILE'] = str(Path('.coverage').resolve())  # tests run in folders of their own
+    session.run('coverage', 'erase')
+    session.run('coverage', 'run', '-m', 'pytest', *(session.posargs or SIDE_BY_SIDE), success_codes=[0, 1])
+    session.run('coverage', 'combine', '--quiet')
+    session.run('coverage', 'report')
 
 
 @nox.session
