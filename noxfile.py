@@ -6,12 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
 
 os.environ['VIRTUALENV_NO_PERIODIC_UPDATE'] = '1'
+# Some machines set it; every process that tests start would then compile all that it imports.
+os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
 nox.options.sessions = ['tests', 'lint', 'types', 'docs']
 nox.options.error_on_missing_interpreters = True
 
@@ -20,10 +23,16 @@ LOCAL = './packages/shadho-local'
 WORKQUEUE = './packages/shadho-workqueue'
 MPI = './packages/shadho-mpi'
 MPICH = 'mpich>=4.3'
-OURS = [f'--reinstall-package={Path(package).name}' for package in (CORE, LOCAL, WORKQUEUE, MPI)]
-"""Options of uv: it would take earlier builds of the packages for new ones."""
 SIDE_BY_SIDE = ('-n', str((os.cpu_count() or 1) + 1), '--dist', 'loadfile', '--no-loadscope-reorder')
 """Files of tests side by side, each in one process, as its tests share engines; half of them mostly wait for these."""
+OF_VERSIONS = tuple(
+    f'tests/core/{name}'
+    for name in (
+        'cli', 'driver/test_run.py', 'driver/test_warm_start.py', 'execution', 'plugins', 'report', 'samplers', 'scheduling/test_equilibrium.py',
+        'sklearn', 'spaces', 'test_dashboard.py', 'test_live.py', 'test_search.py', 'trackers',
+    )
+)  # fmt: skip
+"""Tests of what calls other packages: numbers, tables, figures, pages, terminals, commands, and what is pickled."""
 SLOWEST = ('--durations=15', '--durations-min=5')
 """Shows which tests to make faster next; the CPU seconds of files are in tests/conftest.py."""
 EXTRAS = (
@@ -53,10 +62,16 @@ def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = 
         session.install(*with_pip, *(requirement for requirement in GROUPS['nas'] if requirement.startswith('torch=')))
     session.install(*with_pip, 'uv')
     try:
-        session.run('uv', 'pip', 'install', '--quiet', *OURS, *requirements, *wanted)
+        session.run('uv', 'pip', 'install', '--quiet', *built_again(requirements), *requirements, *wanted)
     except CommandFailed:
         session.warn('uv could not install them; trying pip')
         session.install(*with_pip, *requirements, *wanted)
+
+
+def built_again(requirements: Sequence[str]) -> list[str]:
+    """Return options by which uv builds packages of ours again, each as it is declared: it would take older builds."""
+    names = [Path(own.partition('[')[0]).name for own in requirements if own.startswith('./packages/')]
+    return ['--no-sources', *(f'--reinstall-package={name}' for name in names)]
 
 
 def provide_engine(session: nox.Session) -> None:
@@ -220,27 +235,31 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run the tests of the packages with the lowest versions that they declare to need."""
+    """Run the contracts, and what meets other packages, with the lowest versions that ours declare to need."""
     install(session, 'uv')
     pins = resolve(session, 'lowest-direct')
-    constrained = ['-c', str(pins), '-r', str(pins), CORE, LOCAL, WORKQUEUE, MPI, *GROUPS['tests']]
-    session.run('uv', 'pip', 'install', '--quiet', *constrained)
+    ours = (CORE, LOCAL, WORKQUEUE, MPI)
+    constrained = ['-c', str(pins), '-r', str(pins), *ours, *GROUPS['tests']]
+    session.run('uv', 'pip', 'install', '--quiet', *built_again(ours), *constrained)
     provide_engine(session)
-    # Old releases warn of each other and of newer ones that they were not written for.
-    # What other versions could change of the backends, their contract shows; MPI's launchers are not ours.
-    folders = ('tests/local', 'tests/workqueue/test_conformance.py', 'tests/mpi/test_conformance.py')
-    session.run('pytest', '-W', 'ignore', *ON_ALL_CORES, 'tests/core', *session.posargs)
-    session.run('pytest', '-W', 'ignore', *folders, '-m', 'not mpich', *session.posargs)
+    contracts = sorted(map(str, Path('tests').rglob('test_conformance.py')))
+    # Old releases warn of each other and of newer ones that they were not written for. MPI's launchers are not ours.
+    session.run(
+        'pytest', '-W', 'ignore', *SIDE_BY_SIDE, *contracts, *OF_VERSIONS, '-m', 'not mpich', *session.posargs
+    )  # fmt: skip
 
 
 @nox.session
 def openmpi(session: nox.Session) -> None:
-    """Run the tests of the MPI backend under Open MPI, which may not be in one environment with MPICH."""
+    """Run what meets MPI under Open MPI, which may not be in one environment with MPICH."""
     install(session, CORE, LOCAL, MPI, 'openmpi>=5.0', groups=('tests',))
     root = {'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
     environment = {'MPIRUN_FLAGS': '--oversubscribe --bind-to none', **(root if os.geteuid() == 0 else {})}
-    session.run('pytest', 'tests/mpi', '-m', 'not mpich', *session.posargs, env=environment)
-    session.run('pytest', 'tests/mpi/survivors.py', env=environment)
+    files = [
+        f'tests/mpi/{name}.py'
+        for name in ('test_conformance', 'test_faults', 'test_job', 'test_placement', 'survivors')
+    ]
+    session.run('pytest', *SIDE_BY_SIDE, *files, '-m', 'not mpich', *session.posargs, env=environment)
 
 
 @nox.session
