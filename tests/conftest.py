@@ -72,6 +72,8 @@ class CPUSeconds:
         self._files[report.nodeid.partition('::')[0]] += getattr(report, 'cpu_seconds', 0.0)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self._files:
+            return
         above = [(file, seconds) for file, seconds in self._files.most_common() if seconds > self.BUDGET]
         terminalreporter.section(
             f'{sum(self._files.values()):.0f} CPU seconds, {len(above)} files above {self.BUDGET:g}'
