@@ -1,17 +1,33 @@
-"""What all tests share: each runs in an empty folder of its own."""
+"""What all tests share: an empty folder each, one profile of hypothesis, and the CPU time of each file."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
+
+# Every property test: the same examples in every run, and no verdict from the speed of the machine.
+settings.register_profile(
+    'shadho', deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile('shadho')
+with contextlib.suppress(ImportError):  # hypothesis has no public limit; its own is five minutes per failure
+    from hypothesis.internal.conjecture import engine
+
+    engine.MAX_SHRINKING_SECONDS = 20
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,6 +36,55 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the tests that break things at random do so a few times, or for hours."""
     parser.addoption('--soak', action='store_true', help='hundreds of rounds instead of a few')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CPUSeconds())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that start engines: side by side, the many short ones of the core fill the end."""
+    items.sort(key=lambda item: item.path.is_relative_to(ROOT / 'tests' / 'core'))
+
+
+class CPUSeconds:
+    """Prints the CPU seconds, of tests and of the processes that they wait for, and the files above `BUDGET`.
+
+    Unlike the seconds of ``--durations``, they are much the same on a busy machine. Under xdist, each
+    process measures its own tests, and their reports carry the seconds to the process that prints.
+    """
+
+    BUDGET = 20.0
+    """CPU seconds of a file. Chosen: some 150 files may then take 10 minutes on 2 cores, as most need next to nothing."""
+
+    def __init__(self) -> None:
+        self._files: Counter[str] = Counter()
+        self._before = _cpu_seconds()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Iterator[None]:
+        report = yield
+        now = _cpu_seconds()
+        report.cpu_seconds, self._before = now - self._before, now
+        return report
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self._files[report.nodeid.partition('::')[0]] += getattr(report, 'cpu_seconds', 0.0)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self._files:
+            return
+        above = [(file, seconds) for file, seconds in self._files.most_common() if seconds > self.BUDGET]
+        terminalreporter.section(
+            f'{sum(self._files.values()):.0f} CPU seconds, {len(above)} files above {self.BUDGET:g}'
+        )
+        for file, seconds in above:
+            terminalreporter.line(f'{seconds:6.0f} s  {file}')
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of the children that it has waited for."""
+    return sum(os.times()[:4])
 
 
 @pytest.fixture(scope='session')
@@ -67,3 +132,28 @@ def processes_in() -> Callable[[Path], list[psutil.Process]]:
         return f'{place}/'.startswith(f'{folder}/')
 
     return lambda folder: [process for process in psutil.process_iter() if is_in(folder, process)]
+
+
+@pytest.fixture(scope='session')
+def calls() -> Callable[[Callable[[], Any]], int]:
+    """Count the function calls that something takes: ``calls(lambda: sorted(numbers))``.
+
+    The same on every machine, however busy it is; but one call of numpy counts once, whatever its size.
+    """
+
+    def count(run: Callable[[], Any]) -> int:
+        number = 0
+
+        def on_event(frame: FrameType, event: str, argument: Any) -> None:
+            nonlocal number
+            number += event in ('call', 'c_call')
+
+        before = sys.getprofile()
+        sys.setprofile(on_event)
+        try:
+            run()
+        finally:
+            sys.setprofile(before)
+        return number
+
+    return count

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 SWITCHES = (
     '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
@@ -16,6 +16,8 @@ SWITCHES = (
 
 PATIENCE = 120_000
 """Milliseconds: machines that run tests are busy."""
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope='session')

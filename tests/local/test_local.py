@@ -150,7 +150,7 @@ def test_a_trial_that_ends_or_blocks_its_process_fails_alone(monkeypatch: pytest
     assert 'string_at' in trials['segfault'].error.traceback
     assert "raise ValueError('no')" in trials['raise'].error.traceback
     assert 'trial_timeout of 1 s' in trials['hang'].error.message
-    assert 1.0 <= trials['hang'].seconds < 5
+    assert trials['hang'].seconds >= 1.0
 
 
 STARTS_CHILDREN = """

@@ -199,6 +199,16 @@ def crew(tmp_path_factory: pytest.TempPathFactory, wait_until: Any, processes_in
     hired.end()
 
 
+@pytest.fixture(scope='module')
+def lasting_crew(tmp_path_factory: pytest.TempPathFactory, wait_until: Any, processes_in: Any) -> Iterator[Crew]:
+    """Start workers that stay for the other tests of a file; these must leave `state_folder` as it is here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_STATE_HOME', str(tmp_path_factory.mktemp('state')))
+        hired = Crew(tmp_path_factory.mktemp('crew'), wait_until, processes_in)
+        yield hired
+        hired.end()
+
+
 @pytest.fixture
 def staffed(crew: Crew) -> Callable[..., Staffed]:
     """Return a function that makes a backend with workers: a dict of options for each."""

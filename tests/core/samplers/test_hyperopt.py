@@ -16,6 +16,8 @@ SHARED = {'x': unit, 'kind': {'exclusive': True, 'a': {'y': unit}, 'b': {'z': un
 
 
 class TestHyperopt(SamplerSuite):
+    expensive = True
+
     def make(self, forest, seed):
         return Hyperopt(forest, seed=seed)
 

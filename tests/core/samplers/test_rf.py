@@ -19,6 +19,8 @@ x = spaces.uniform(0, 1)
 
 
 class TestRandomForest(SamplerSuite):
+    expensive = True
+
     def make(self, forest, seed):
         return RandomForest(forest, seed=seed)
 

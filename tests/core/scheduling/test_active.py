@@ -1,7 +1,6 @@
 """Active trees: as many as the search can use, of forests of every size."""
 
 import random
-import time
 
 import numpy as np
 import pytest
@@ -137,23 +136,23 @@ def test_whatever_is_excluded_all_trees_that_are_left_have_their_turn(count, dat
     assert not active.grow(10**6, 50) and active.trees == []
 
 
-def test_growing_costs_the_same_however_many_trees_there_are():
-    forest = parts(300)
-    begun = time.process_time()
-    active = grown(forest, slots=500)
-    assert time.process_time() - begun < 5
-    assert len(active) == 1000 and max(indices(active)) > 2**290
-    begun = time.process_time()
-    for trials in range(10_000):
-        active.grow(trials, 500)
-    assert time.process_time() - begun < 0.5
+def test_growing_costs_as_much_as_there_are_parts_however_many_trees_they_make(calls):
+    few, many = ActiveTrees(parts(30), seed=3), ActiveTrees(parts(300), seed=3)
+    assert calls(lambda: many.grow(0, 500)) < 12 * calls(lambda: few.grow(0, 500))
+    assert len(few) == len(many) == 1000 and max(indices(many)) > 2**290
 
 
-def test_thousands_of_trees_are_used_up_one_by_one():
-    active = grown(options(3000))
-    begun = time.process_time()
-    for _ in range(3000):
-        active.exclude(active.trees[0])
-        active.grow(10_000, 1)
-    assert active.trees == []
-    assert time.process_time() - begun < 5
+def test_growing_costs_next_to_nothing_while_there_are_enough_trees(calls):
+    active = grown(parts(40), slots=500)
+    assert calls(lambda: [active.grow(trials, 500) for trials in range(1000)]) < 20 * 1000
+
+
+def test_trees_are_used_up_one_by_one_at_the_same_cost_each(calls):
+    def use_up(count):
+        active = grown(options(count))
+        for _ in range(count):
+            active.exclude(active.trees[0])
+            active.grow(10_000, 1)
+        assert active.trees == []
+
+    assert calls(lambda: use_up(3000)) < 4 * calls(lambda: use_up(1000))

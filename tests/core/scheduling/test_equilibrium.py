@@ -1,7 +1,5 @@
 """The market's equilibrium: slots for budgets, at prices at which nobody could do better."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +8,7 @@ from scipy.optimize import minimize
 
 from shadho.scheduling.equilibrium import equilibrium
 
-ALL = settings(derandomize=True, deadline=None, max_examples=150)
+ALL = settings(max_examples=150)
 
 
 @st.composite
@@ -254,9 +252,8 @@ def test_a_tree_that_fitted_nowhere_comes_back_too():
     assert warm.slots[0, 1] > 0.9
 
 
-def test_a_thousand_trees_in_twenty_classes_settle_within_a_second():
+def test_a_thousand_trees_in_twenty_classes_settle_in_a_few_hundred_sweeps(calls):
     rng = np.random.default_rng(0)
     seconds = np.exp(rng.normal(0, 1, (1000, 20)))
-    begun = time.process_time()
-    equilibrium(rng.random(1000), seconds, rng.integers(1, 100, 20).astype(float))
-    assert time.process_time() - begun < 1.0
+    slots = rng.integers(1, 100, 20).astype(float)
+    assert calls(lambda: equilibrium(rng.random(1000), seconds, slots)) < 15_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 
 import numpy as np
@@ -642,12 +641,10 @@ def test_with_quotas_short_trials_fill_the_end(policy):
 
 def test_a_forest_of_a_trillion_trees_is_searched_by_few_of_them():
     space = {f'part{i}': {'exclusive': True, **{f'{j}': {'x': X} for j in range(10)}} for i in range(12)}
-    begun = time.process_time()
     result = search(space, [GPU, CPU], lambda params, own: 1.0, lambda params: params['part0'] is None, max_tasks=300)
     assert result.forest.count == 10**12
     assert len(result) == 300
     assert 30 < len(per_tree(result)) <= 100
-    assert time.process_time() - begun < 10
 
 
 def test_exhausted_trees_of_a_large_forest_are_replaced():
@@ -683,12 +680,13 @@ def test_trees_that_are_exhausted_one_after_another_do_not_each_cost_a_plan(monk
     assert calls_of(monkeypatch, run) < 200
 
 
-def test_a_pick_costs_little_with_a_thousand_trees_and_many_classes():
+def test_a_pick_costs_little_with_a_thousand_trees_and_many_classes(calls):
     classes = [ComputeClass(f'class{number}', 25, {'cores': 1 + number}) for number in range(20)]
     policy, history = make({f'part{i}': {'optional': True, 'x': X} for i in range(20)}, classes)
     policy.pick('class0', 0.0)
-    begun = time.process_time()
-    for number in range(300):
+
+    def pick(number):
         name = classes[number % 20].name
         finish(policy, history, policy.pick(name, 0.0).index, name, 1 + number % 7)
-    assert (time.process_time() - begun) / 300 < 0.02
+
+    assert calls(lambda: [pick(number) for number in range(300)]) < 300 * 1000  # less than one for each tree

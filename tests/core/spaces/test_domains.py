@@ -20,7 +20,7 @@ from shadho.spaces.domains import Domain
 from shadho.spaces.spec import as_node
 
 quantiles = st.floats(0.0, 1.0)
-quick = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=200)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import inspect
 import math
 import random
+from types import SimpleNamespace
 
 import attrs
 import numpy as np
@@ -291,6 +292,7 @@ def test_a_broken_class_fails(tmp_path, suite, cls, test, arguments):
 
     known = {
         'forest': Forest(SPACES['every domain']),
+        'any_forest': Forest(SPACES['every domain']),
         'place': tmp_path / 'search',
         'tmp_path': tmp_path,
         'losses': [math.nan],
@@ -300,3 +302,15 @@ def test_a_broken_class_fails(tmp_path, suite, cls, test, arguments):
     method = getattr(Tested(), test)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         method(**{name: known[name] for name in inspect.signature(method).parameters})
+
+
+@pytest.mark.parametrize(('is_expensive', 'spaces'), [(False, list(SPACES)), (True, ['every domain', 'unequal trees'])])
+def test_samplers_whose_suggestions_are_expensive_run_on_few_spaces(is_expensive, spaces):
+    class Tested(SamplerSuite):
+        expensive = is_expensive
+        make = None
+
+    given = []
+    metafunc = SimpleNamespace(fixturenames=['forest'], parametrize=lambda name, values, **_: given.extend(values))
+    Tested().pytest_generate_tests(metafunc)
+    assert given == spaces

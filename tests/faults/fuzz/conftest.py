@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning
 
@@ -27,10 +27,7 @@ def fuzz(rounds: Callable[[int, int], int]) -> Callable[..., None]:
             count += 1
             check(**inputs)
 
-        often = settings(
-            max_examples=rounds(few, 50 * few), deadline=None, derandomize=True, database=None,
-            suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
+        often = settings(max_examples=rounds(few, 50 * few))
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', HypothesisWarning)  # of long inputs, in the place of what they have shown
             often(given(**strategies)(tried))()

@@ -22,6 +22,9 @@ from shadho.testing.spaces import SPACES, some_trees
 
 __all__ = ['SamplerSuite']
 
+_TYPICAL = ('every domain', 'unequal trees')
+"""Spaces that stand for most searches: domains of every kind in one tree, and trees of unequal size."""
+
 
 class SamplerSuite(ABC):
     """Tests of the contract of `shadho.samplers.Sampler`.
@@ -37,49 +40,64 @@ class SamplerSuite(ABC):
     resumes : bool, default False
         Whether the k-th suggestion in a tree is a function of the seed, the tree and k alone, so
         that a resumed search suggests what an uninterrupted one would have.
+    expensive : bool, default False
+        Whether a suggestion takes more than about 10 ms of CPU time once losses are known. The
+        tests of what a sampler learns then run on two spaces, 'every domain' and 'unequal trees',
+        not on all; those that an unusual space may break run on every space, with fewer suggestions.
     """
 
     seeded: ClassVar[bool] = True
     resumes: ClassVar[bool] = False
+    expensive: ClassVar[bool] = False
 
     @abstractmethod
     def make(self, forest: Forest, seed: int) -> Sampler:
         """Return a new sampler."""
 
-    @pytest.fixture(params=list(SPACES))
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Let pytest run each test that takes a ``forest`` on all spaces, or on a few if suggestions are expensive."""
+        if 'forest' in metafunc.fixturenames:
+            metafunc.parametrize('forest', _TYPICAL if self.expensive else list(SPACES), indirect=True)
+
+    @pytest.fixture
     def forest(self, request: pytest.FixtureRequest) -> Forest:
-        """The forest that a test runs on: one for each of `shadho.testing.SPACES`."""
+        """The forest that a test runs on: one for each of `shadho.testing.SPACES`, or for each typical one."""
         return Forest(SPACES[request.param])
 
-    def test_points_lie_in_the_unit_cube_of_the_tree_that_was_asked_for(self, forest: Forest) -> None:
-        sampler = self.make(forest, 1)
+    @pytest.fixture(params=list(SPACES))
+    def any_forest(self, request: pytest.FixtureRequest) -> Forest:
+        """The forest of a test that an unusual space may break: one for each space, whatever suggestions cost."""
+        return Forest(SPACES[request.param])
+
+    def test_points_lie_in_the_unit_cube_of_the_tree_that_was_asked_for(self, any_forest: Forest) -> None:
+        sampler = self.make(any_forest, 1)
         for _ in range(6):
-            for tree in some_trees(forest):
+            for tree in some_trees(any_forest):
                 suggestion = sampler.ask(tree)
                 if suggestion is not None:
                     assert suggestion.tree is tree
                     _check(suggestion)
                     sampler.tell(suggestion, _loss(suggestion))
 
-    def test_a_tree_gives_as_many_suggestions_as_its_length_says(self, forest: Forest) -> None:
-        sampler = self.make(forest, 1)
-        for tree in some_trees(forest):
+    def test_a_tree_gives_as_many_suggestions_as_its_length_says(self, any_forest: Forest) -> None:
+        sampler, most = self.make(any_forest, 1), 12 if self.expensive else 40
+        for tree in some_trees(any_forest):
             length = sampler.length(tree)
             assert length == math.inf or length == int(length)
-            asked = _ask(sampler, tree, int(min(length, 40)))
-            assert len(asked) == min(length, 40)
-            if length <= 40:
+            asked = _ask(sampler, tree, int(min(length, most)))
+            assert len(asked) == min(length, most)
+            if length <= most:
                 assert [sampler.ask(tree), sampler.ask(tree)] == [None, None]
 
-    def test_suggestions_of_a_tree_have_different_numbers(self, forest: Forest) -> None:
-        sampler = self.make(forest, 1)
-        for tree in some_trees(forest):
+    def test_suggestions_of_a_tree_have_different_numbers(self, any_forest: Forest) -> None:
+        sampler = self.make(any_forest, 1)
+        for tree in some_trees(any_forest):
             numbers = [suggestion.id for suggestion in _ask(sampler, tree, 8)]
             assert all(type(number) is int and 0 <= number < 2**63 for number in numbers)
             assert len(set(numbers)) == len(numbers)
 
-    def test_notes_are_made_of_the_types_of_json(self, forest: Forest) -> None:
-        for suggestion in _ask(self.make(forest, 1), forest.tree(0), 3):
+    def test_notes_are_made_of_the_types_of_json(self, any_forest: Forest) -> None:
+        for suggestion in _ask(self.make(any_forest, 1), any_forest.tree(0), 3):
             assert json.loads(json.dumps(dict(suggestion.meta))) == suggestion.meta
 
     def test_the_same_seed_gives_the_same_suggestions(self, forest: Forest) -> None:
@@ -96,14 +114,14 @@ class SamplerSuite(ABC):
         _story(self.make(forest, 5), some_trees(forest))
         assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # type: ignore[index]
 
-    def test_seeds_may_be_zero_or_large(self, forest: Forest) -> None:
+    def test_seeds_may_be_zero_or_large(self, any_forest: Forest) -> None:
         for seed in (0, 2**70):
-            for suggestion in _ask(self.make(forest, seed), forest.tree(0), 1):
+            for suggestion in _ask(self.make(any_forest, seed), any_forest.tree(0), 1):
                 _check(suggestion)
 
-    def test_a_suggestion_stays_as_it_was_made(self, forest: Forest) -> None:
-        sampler = self.make(forest, 1)
-        tree = forest.tree(forest.count - 1)
+    def test_a_suggestion_stays_as_it_was_made(self, any_forest: Forest) -> None:
+        sampler = self.make(any_forest, 1)
+        tree = any_forest.tree(any_forest.count - 1)
         first = _ask(sampler, tree, 1)[0]
         kept = first.point.copy()
         _story(sampler, [tree])
@@ -127,6 +145,14 @@ class SamplerSuite(ABC):
                 sampler.tell(suggestion, losses[number % len(losses)])
         self._goes_on(sampler, forest)
 
+    def test_losses_of_every_kind_can_be_told_in_any_space(self, any_forest: Forest) -> None:
+        sampler = self.make(any_forest, 1)
+        losses = [1.0, math.nan, 1e308, -1e308, math.inf, -math.inf]
+        for tree in some_trees(any_forest):
+            for suggestion, loss in zip(_ask(sampler, tree, len(losses)), losses):
+                sampler.tell(suggestion, loss)
+        self._goes_on(sampler, any_forest)
+
     def test_suggestions_of_nobody_can_be_told(self, forest: Forest) -> None:
         sampler = self.make(forest, 1)
         for tree in some_trees(forest):
@@ -134,9 +160,9 @@ class SamplerSuite(ABC):
                 sampler.tell(Suggestion(-1, tree, np.full(len(tree), 0.5)), loss)
         self._goes_on(sampler, forest)
 
-    def test_suggestions_of_nobody_use_up_no_suggestion_of_ones_own(self, forest: Forest) -> None:
-        sampler = self.make(forest, 1)
-        tree = forest.tree(0)
+    def test_suggestions_of_nobody_use_up_no_suggestion_of_ones_own(self, any_forest: Forest) -> None:
+        sampler = self.make(any_forest, 1)
+        tree = any_forest.tree(0)
         sampler.tell(Suggestion(-1, tree, np.full(len(tree), 0.5)), 0.5)
         length = sampler.length(tree)
         assert len(_ask(sampler, tree, 10)) == min(length, 10)
@@ -200,9 +226,9 @@ class SamplerSuite(ABC):
                 assert [suggestion.id for suggestion in new] == [suggestion.id for suggestion in old]
                 assert _same([suggestion.point for suggestion in new], [suggestion.point for suggestion in old])
 
-    def test_a_promise_is_one_number_for_each_tree(self, forest: Forest) -> None:
-        sampler = self.make(forest, 1)
-        trees = some_trees(forest)
+    def test_a_promise_is_one_number_for_each_tree(self, any_forest: Forest) -> None:
+        sampler = self.make(any_forest, 1)
+        trees = some_trees(any_forest)
         for told in range(2):
             promise = sampler.promise(trees)
             if promise is not None:
@@ -211,14 +237,14 @@ class SamplerSuite(ABC):
             if not told:
                 _story(sampler, trees)
 
-    def test_a_search_can_use_it(self, forest: Forest) -> None:
-        search = Search(forest, method=cast(Any, lambda forest, *, seed: self.make(forest, seed)), seed=3)
+    def test_a_search_can_use_it(self, any_forest: Forest) -> None:
+        search = Search(any_forest, method=cast(Any, lambda forest, *, seed: self.make(forest, seed)), seed=3)
         waiting = []
         chance = random.Random(0)
-        for step in range(40):
+        for step in range(24 if self.expensive else 40):
             trial = search.ask()
             if trial is not None:
-                forest.tree(trial.tree).encode(trial.params)
+                any_forest.tree(trial.tree).encode(trial.params)
                 waiting.append(trial)
             if waiting and (step % 3 or trial is None):
                 ended = waiting.pop(chance.randrange(len(waiting)))
