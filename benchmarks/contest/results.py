@@ -9,12 +9,15 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from .coco import COCO
 from .contenders import BASELINE, CONTENDERS
+from .discrete import DISCRETE
+from .hard import HARD
 from .held_out import HELD_OUT
 from .models import MODELS
 from .problems import PROBLEMS
 
-ALL = {**PROBLEMS, **MODELS, **HELD_OUT}
+ALL = {**PROBLEMS, **MODELS, **HELD_OUT, **DISCRETE, **HARD, **COCO}
 """Every problem by its name."""
 
 LEAST = 1e-3
