@@ -18,14 +18,14 @@ HARD: dict[str, Problem] = {}
 BOWL_OPTIMUM = np.array([0.62, 0.28, 0.83, 0.41, 0.55])
 
 
-@problem('Noisy bowl', 'noisy', reals(0, 1, 5), into=HARD, noise=0.04)
+@problem('Noisy bowl', 'noisy', reals(0, 1, 5), into=HARD, noise=0.07)
 def noisy_bowl(params: Params) -> float:
     """A bowl whose dimensions matter a little differently."""
     x = vector(params, 5) - BOWL_OPTIMUM
     return float(np.array([1.0, 0.7, 1.5, 0.5, 1.2]) @ x**2 + (x[0] + x[2]) ** 2)
 
 
-problem('Noisy mixed', 'noisy', mixed.space, mixed.best, HARD, noise=0.2)(mixed.loss)
+problem('Noisy mixed', 'noisy', mixed.space, mixed.best, HARD, noise=0.44)(mixed.loss)
 
 
 # --- divergence: losses that differ by powers of ten --------------------------------------------------
