@@ -3,12 +3,12 @@
 Ours are run; others, and random search, were run once, and their figures are kept in
 ``data/quality_peers.jsonl``::
 
-    python benchmarks/quality.py --methods tpe auto      # many hours on two cores: all problems, 20 seeds
+    python benchmarks/quality.py                         # the default and auto: some hours on two cores
     python benchmarks/quality.py --methods tpe --kinds discrete mixint --seeds 5 --modes 1
     python benchmarks/quality.py --problems held-out     # or their names, or named or many, see below
     python benchmarks/quality.py --runs runs.jsonl       # keeps every search, to go on from when it is interrupted
     python benchmarks/quality.py --peers --runs peers.jsonl         # runs the others again, and keeps their figures
-    python benchmarks/quality.py --peers --methods optuna-gp smac   # of some of them
+    python benchmarks/quality.py --peers --methods optuna-gp smac --seeds 2   # of some of them, with fewer seeds
 
 Modes: each search has 100 trials, one after the other (``1``) or with 8 of them pending, of which one at random
 ends next; on ten problems also with 4 and 16 pending; and on four of COCO's functions 1,000 trials, one after the
@@ -35,7 +35,6 @@ import json
 import logging
 import math
 import os
-import platform
 import sys
 import time
 import warnings
@@ -48,8 +47,9 @@ from typing import Any
 import attrs
 import numpy as np
 from contest import style
-from contest.contenders import BASELINE, CONTENDERS, OURS, missing
+from contest.contenders import BASELINE, CONTENDERS, missing
 from contest.held_out import HELD_OUT
+from contest.kept import BARRED, PEERS, SEEDS, keep_rows, kept_rows, planned_modes, planned_problems, planned_seeds
 from contest.results import (
     ALL,
     CHECKPOINTS,
@@ -62,23 +62,12 @@ from contest.results import (
     Mode,
     Ratio,
     Results,
-    Row,
     Run,
     Task,
     rows_of,
 )
 
 GROUPS = {'held-out': tuple(HELD_OUT), 'named': NAMED, 'many': MANY}
-
-PEERS = tuple(name for name in CONTENDERS if name not in OURS and name != BASELINE)
-
-BARRED = ('optuna-tpe', 'optuna-cma')
-"""Those that ours are to be as good as on every problem."""
-
-KEPT = Path(__file__).parent / 'data' / 'quality_peers.jsonl'
-"""Rows of random search and of peers, after a line that says what is missing."""
-
-SEEDS, FEW_SEEDS = 20, 5
 
 
 # --- searches -----------------------------------------------------------------------------------------
@@ -115,7 +104,7 @@ def _searched(task: Task) -> Run:
         seconds += time.process_time() - begun
         if told * CHECKPOINTS % trials == 0:
             recommended = contender.recommend() if problem.noise else None
-            best.append(truth if recommended is None else problem.loss(recommended))
+            best.append(float(truth if recommended is None else problem.loss(recommended)))
     return Run(task, best, 1000 * seconds / trials)
 
 
@@ -165,59 +154,6 @@ def load(path: Path) -> list[Run]:
     return [Run(**{**own, 'task': Task(**{**own['task'], 'mode': Mode(**own['task']['mode'])})}) for own in found]
 
 
-# --- what is kept of others ---------------------------------------------------------------------------
-
-
-def kept_rows() -> list[Row]:
-    """Return the rows of random search and of peers."""
-    if not KEPT.exists():
-        sys.exit(f'{KEPT} is not there: run quality.py --peers')
-    _, *lines = KEPT.read_text(encoding='utf-8').splitlines()
-    return [Row(**{**own, 'mode': Mode(**own['mode'])}) for own in map(json.loads, lines)]
-
-
-def keep_rows(rows: Sequence[Row]) -> None:
-    """Put rows in the place of those that are kept of the same searches, and say what is missing."""
-    together = {row.key: row for row in kept_rows()} if KEPT.exists() else {}
-    together |= {row.key: row for row in rows}
-    lacking = []
-    for name in (BASELINE, *PEERS):
-        for mode in planned_modes(name):
-            wanted = planned_problems(name, mode)
-            count = sum((name, own, MODES[mode]) not in together for own in wanted)
-            lacking += [f'{name}, {MODES[mode]}: {count} of {len(wanted)} problems'] if count else []
-    head = {
-        'about': 'best losses of random search and of other libraries, by quality.py --peers; seeds are 0 and on',
-        'python': platform.python_version(),
-        'missing': lacking,
-    }
-    places = {name: place for place, name in enumerate([*CONTENDERS, *ALL])}
-    ordered = sorted(
-        together.values(), key=lambda row: (places[row.contender], attrs.astuple(row.mode), places[row.problem])
-    )
-    lines = [json.dumps(own) for own in (head, *map(attrs.asdict, ordered))]
-    KEPT.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-
-
-def planned_modes(contender: str) -> list[str]:
-    """Return the modes in which one that is not ours is run: pending trials do not matter to random search."""
-    if contender == BASELINE:
-        return ['1', 'many']
-    return list(MODES) if contender in BARRED else ['1']
-
-
-def planned_problems(contender: str, mode: str) -> Sequence[str]:
-    """Return the problems on which one that is not ours is run."""
-    return ROWS[mode] if contender in (BASELINE, *BARRED) else NAMED
-
-
-def planned_seeds(contender: str, problem: str) -> int:
-    """Return how many seeds; more of random search, as everything is divided by it and most of its trials cost nothing."""
-    if contender == BASELINE:
-        return 40 if ALL[problem].kind == 'models' else 100
-    return SEEDS if contender in BARRED else FEW_SEEDS
-
-
 def run_peers(
     names: Sequence[str], modes: Sequence[str], problems: Sequence[str], arguments: argparse.Namespace
 ) -> None:
@@ -229,7 +165,7 @@ def run_peers(
                 tasks = [
                     Task(name, problem, seed, MODES[mode])
                     for problem in own
-                    for seed in range(planned_seeds(name, problem))
+                    for seed in range(planned_seeds(name, problem, arguments.seeds))
                 ]
                 runs = run_all(tasks, arguments.workers, arguments.runs)
                 show_errors(runs)
@@ -285,28 +221,28 @@ def show_ratios(results: Results, name: str, mode: Mode) -> None:
     rows = []
     for problem in results.common(mode, name):
         ratios = [str(results.against(name, peer, mode, [problem]) or '-') for peer in peers]
-        mark = 'WORSE' if (over := excess(results, name, problem, mode)) and over > MOST_ON_ROWS else ''
+        over = excess(results, name, problem, mode)
+        mark = 'WORSE' if over is not None and over > MOST_ON_ROWS else ''
         rows.append((problem, ALL[problem].kind, str(results.ratio(name, problem, mode)), *ratios, mark))
     header = ('', 'kind', 'regret', *(f': {CONTENDERS[peer].title}' for peer in peers), '')
     table(f'{title} on each problem, {mode}: normalised regret, and its ratio to those of others', header, rows)
-    rows = []
-    for peer in peers:
-        common = results.common(mode, name, peer)
-        ratios = {problem: results.against(name, peer, mode, [problem]) for problem in common}
-        worst = max(common, key=lambda problem: ratios[problem].value)
-        rows.append(
-            (
-                f': {CONTENDERS[peer].title}',
-                str(len(common)),
-                str(results.against(name, peer, mode, common)),
-                worst,
-                str(ratios[worst]),
-            )
-        )
-    table(f'{title} and others, {mode}', ('', 'problems', 'geometric mean', 'worst problem', 'its ratio'), rows)
+    summaries = [summary(results, name, peer, mode) for peer in peers]
+    table(f'{title} and others, {mode}', ('', 'problems', 'geometric mean', 'worst problem', 'its ratio'), summaries)
+
+
+def summary(results: Results, name: str, peer: str, mode: Mode) -> tuple[str, ...]:
+    """Return how a method of ours compares with another one on all problems that both were run on."""
+    common = results.common(mode, name, peer)
+    ratios = {problem: ratio for problem in common if (ratio := results.against(name, peer, mode, [problem]))}
+    worst = max(ratios, key=lambda problem: ratios[problem].value)
+    overall = results.against(name, peer, mode, common)
+    return f': {CONTENDERS[peer].title}', str(len(common)), str(overall), worst, str(ratios[worst])
 
 
 # --- bars ---------------------------------------------------------------------------------------------
+
+FEW_VALUED = ('discrete', 'deep', 'mixint')
+"""Kinds of problems on each of which `tpe` is to be as good as Optuna's."""
 
 MOST_ON_ROWS = 1.3
 """On every problem, the ratio to the better of two peers may be this at the lower end of its interval."""
@@ -319,7 +255,7 @@ def default_method() -> str:
     """Return the method that a search has when none is named."""
     from shadho import Search
 
-    return inspect.signature(Search).parameters['method'].default
+    return str(inspect.signature(Search).parameters['method'].default)
 
 
 def excess(results: Results, name: str, problem: str, mode: Mode) -> float | None:
@@ -336,30 +272,26 @@ def bars(results: Results, modes: Sequence[Mode]) -> None:
     """Print what was aimed at and whether it holds, of the methods that took part."""
     rows = []
 
-    def bar(figure: str, value: Ratio | float, most: float, also: str = '') -> None:
-        number = value.value if isinstance(value, Ratio) else value
-        shown = str(value) if isinstance(value, Ratio) else f'{value:.3f}'
-        rows.append((figure, shown, f'<= {most:g}', 'holds' if round(number, 3) <= most else 'DOES NOT HOLD', also))
+    def bar(figure: str, value: Ratio | float | None, most: float, also: str = '') -> None:
+        if value is not None:
+            number, shown = (value.value, str(value)) if isinstance(value, Ratio) else (value, f'{value:.3f}')
+            rows.append((figure, shown, f'<= {most:g}', 'holds' if round(number, 3) <= most else 'DOES NOT HOLD', also))
 
     for mode in modes:
-        for kind in ('discrete', 'deep', 'mixint'):
-            common = [name for name in results.common(mode, 'tpe', 'optuna-tpe') if ALL[name].kind == kind]
-            if common:
-                bar(
-                    f'tpe : Optuna TPE, {kind} ({len(common)}), {mode}',
-                    results.against('tpe', 'optuna-tpe', mode, common),
-                    1,
-                )
+        common = results.common(mode, 'tpe', 'optuna-tpe')
+        for kind in FEW_VALUED:
+            own = [name for name in common if ALL[name].kind == kind]
+            bar(f'tpe : Optuna TPE, {kind} ({len(own)}), {mode}', results.against('tpe', 'optuna-tpe', mode, own), 1)
         for name in dict.fromkeys((default_method(), 'auto')):
-            over = {own: excess(results, name, own, mode) for own in results.common(mode, name, *BARRED)}
+            over = {own: excess(results, name, own, mode) or 0.0 for own in results.common(mode, name, *BARRED)}
             if over:
                 worst = max(over, key=lambda problem: over[problem])
                 failing = sum(own > MOST_ON_ROWS for own in over.values())
                 also = f'{worst}; {failing} of {len(over)} problems are over'
                 bar(f'{name} : better of two, worst problem, lower end, {mode}', over[worst], MOST_ON_ROWS, also)
-            if common := results.common(mode, name, 'optuna-tpe'):
-                ratio = results.against(name, 'optuna-tpe', mode, common)
-                bar(f'{name} : Optuna TPE, geometric mean ({len(common)}), {mode}', ratio, MOST_OVERALL)
+            common = results.common(mode, name, 'optuna-tpe')
+            ratio = results.against(name, 'optuna-tpe', mode, common)
+            bar(f'{name} : Optuna TPE, geometric mean ({len(common)}), {mode}', ratio, MOST_OVERALL)
     if rows:
         table('Bars', ('', 'figure', 'bar', '', ''), rows)
 
@@ -421,8 +353,8 @@ def draw_kind(axis: Any, results: Results, mode: Mode, title: str, problems: Seq
     trials = mode.trials / CHECKPOINTS * np.arange(1, CHECKPOINTS + 1)
     lowest = 0.5
     for name in results.contenders:
-        curves = [results.curve(name, problem, mode) for problem in problems]
-        if all(curve is not None for curve in curves):
+        curves = [own for problem in problems if (own := results.curve(name, problem, mode)) is not None]
+        if len(curves) == len(problems):
             means = np.exp(np.mean(np.log(curves), axis=0))
             axis.plot(trials, means, **(style.BASELINE if name == BASELINE else style.line(name)))
             lowest = min(lowest, means[-1])
@@ -455,18 +387,20 @@ def main() -> None:
     """Run the searches, print the tables and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [name for name in CONTENDERS if name != BASELINE]
-    parser.add_argument('--methods', choices=names, nargs='+', metavar='NAME', help=f'{", ".join(names)} (all of ours)')
+    parser.add_argument(
+        '--methods', choices=names, nargs='+', metavar='NAME', help=f'{", ".join(names)} (the default and auto)'
+    )
     parser.add_argument('--kinds', choices=KINDS, nargs='+', default=KINDS, metavar='KIND', help=', '.join(KINDS))
     parser.add_argument('--problems', nargs='+', metavar='NAME', help=f'names, or {", ".join(GROUPS)}')
     parser.add_argument('--modes', choices=MODES, nargs='+', default=list(MODES), help='trials pending, or many trials')
-    parser.add_argument('--seeds', type=int, default=SEEDS, help='searches of each of ours on each problem')
+    parser.add_argument('--seeds', type=int, default=SEEDS, help='searches of each method on each problem, or fewer')
     parser.add_argument('--workers', type=int, default=2, help='processes')
     parser.add_argument('--runs', type=Path, help='a file that keeps every search; those it holds are not run again')
     parser.add_argument('--peers', action='store_true', help='run the others instead, and keep their rows')
     parser.add_argument('--output', type=Path, default=Path('quality.png'), help='where the picture goes')
     arguments = parser.parse_args()
 
-    wanted = arguments.methods or (PEERS if arguments.peers else OURS)
+    wanted = arguments.methods or (PEERS if arguments.peers else dict.fromkeys((default_method(), 'auto')))
     reasons = {name: missing(name) for name in wanted if (name in PEERS) == arguments.peers}
     for name, reason in reasons.items():
         if reason:

@@ -206,11 +206,12 @@ class Results:
         # Where random search always finds the least, so does the other: a trace of regret makes that a ratio of 1.
         return Ratio(np.log(np.clip((own + TRACE) / (baseline + TRACE), LEAST, 1 / LEAST)))
 
-    def _median(self, *key: str | Mode) -> Floats | None:
+    def _median(self, contender: str, problem: str, mode: Mode) -> Floats | None:
         """Return the median of regrets, and those of resamples of the seeds; the same whatever it is compared with."""
+        key = contender, problem, mode
         if key not in self._medians:
-            row = self._rows.get(key)
-            self._medians[key] = row and _medians(np.array(row.final) - self._least[row.problem], len(self._medians))
+            regrets = np.array(self._rows[key].final) - self._least[problem] if key in self._rows else None
+            self._medians[key] = None if regrets is None else _medians(regrets, len(self._medians))
         return self._medians[key]
 
     def curve(self, contender: str, problem: str, mode: Mode) -> Floats | None:
