@@ -1,30 +1,36 @@
-"""How good is what a search finds? Our methods and other libraries on the same problems, in the same run.
+"""How good is what a search finds? Our methods beside other libraries, on problems of many kinds.
 
-One command, its tables and a picture, ``quality.png``::
+Ours are run; others, and random search, were run once, and their figures are kept in
+``data/quality_peers.jsonl``::
 
-    python benchmarks/quality.py                         # about an hour on two cores
-    python benchmarks/quality.py --quick                 # about ten minutes: few seeds
-    python benchmarks/quality.py --methods tpe optuna-tpe --problems Shared 'Two levels' --seeds 10
-    python benchmarks/quality.py --problems held-out     # problems that nobody tunes on
+    python benchmarks/quality.py                         # the default and auto: some hours on two cores
+    python benchmarks/quality.py --methods tpe --kinds discrete mixint --seeds 5 --modes 1
+    python benchmarks/quality.py --problems held-out     # or their names, or named or many, see below
     python benchmarks/quality.py --runs runs.jsonl       # keeps every search, to go on from when it is interrupted
-    python benchmarks/quality.py --full                  # much longer: slow libraries with all seeds, and with 8 pending
+    python benchmarks/quality.py --peers --runs peers.jsonl         # runs the others again, and keeps their figures
+    python benchmarks/quality.py --peers --methods optuna-gp smac --seeds 2   # of some of them, with fewer seeds
 
-Each search has 100 trials: one after the other, and with 8 of them pending, of which one at random ends
-next. Its regret is the best loss that it found less the least one that is known. Figures are medians over
-the seeds divided by those of random search (every parameter drawn independently, no policy), so that 1 is
-random search and less is better; a figure below 0.001 counts as 0.001, as a zero would outweigh all
-others. Summaries are geometric means over problems; in brackets are bootstrap intervals of 95 % over the
-seeds (none where there is one seed). ``ms`` is the processor time of ask and tell, of all trials, divided by their number.
+Modes: each search has 100 trials, one after the other (``1``) or with 8 of them pending, of which one at random
+ends next; on ten problems also with 4 and 16 pending; and on four of COCO's functions 1,000 trials, one after the
+other (``many``). Other peers than Optuna's TPE and CMA-ES are run on the ten problems alone, one after the other, with 5 seeds.
 
-Ours search with the default policy. ``auto`` is ``gp`` for as many trials as these: only the first seed of each problem is
-run to see that it is, trial for trial, and then the others are those of ``gp``. Methods and libraries that are
-not there are left out, with a line that says so. Needs ``pip install cmaes hyperopt matplotlib optuna scikit-learn smac`` besides shadho-core, and
-``torch==2.13.0`` for Optuna's Gaussian process.
+Regret is the best loss that a search found less the least one that is known; where there is noise, it is that of the
+true loss of the setting that is recommended, which is the one of the least loss unless a method knows better. Figures
+are medians over the seeds divided by those of random search (every parameter drawn independently, no policy), so
+that 1 is random search and less is better; a figure below 0.001 counts as 0.001, as a zero would outweigh all others.
+Summaries are geometric means over problems; in brackets are bootstrap intervals of 95 % over the seeds. ``ms`` is the
+processor time of ask and tell, of all trials, divided by their number.
+
+Ours search with the default policy. Methods, libraries and problems whose packages are not there are left out, with
+a line that says so. Needs ``pip install coco-experiment matplotlib scikit-learn`` besides shadho-core, and for the
+others ``cmaes hyperopt optuna smac torch==2.13.0``.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import inspect
 import json
 import logging
 import math
@@ -43,18 +49,28 @@ import numpy as np
 from contest import style
 from contest.contenders import BASELINE, CONTENDERS, missing
 from contest.held_out import HELD_OUT
-from contest.models import MODELS
-from contest.problems import PROBLEMS
-from contest.results import ALL, LEAST, Ratio, Results, Run, Task
+from contest.kept import BARRED, PEERS, SEEDS, keep_rows, kept_rows, planned_modes, planned_problems, planned_seeds
+from contest.results import (
+    ALL,
+    CHECKPOINTS,
+    KINDS,
+    MANY,
+    MODES,
+    NAMED,
+    REQUIRES,
+    ROWS,
+    Mode,
+    Ratio,
+    Results,
+    Run,
+    Task,
+    rows_of,
+)
 
-GROUPS = {'quoted': [*PROBLEMS, *MODELS], 'functions': list(PROBLEMS), 'held-out': list(HELD_OUT), 'all': list(ALL)}
-
-SEEDS_OF_BASELINE = 5
-"""Times the seeds of others: random search costs nothing, and everything is divided by it."""
+GROUPS = {'held-out': tuple(HELD_OUT), 'named': NAMED, 'many': MANY}
 
 
-ALIAS, SAME_AS = 'auto', 'gp'
-"""A method that does as another one does, which is checked with one seed of each problem rather than run twice."""
+# --- searches -----------------------------------------------------------------------------------------
 
 
 def search(task: Task) -> Run:
@@ -66,22 +82,30 @@ def search(task: Task) -> Run:
 
 
 def _searched(task: Task) -> Run:
-    problem = ALL[task.problem]
-    contender = CONTENDERS[task.contender](problem.space, task.seed, task.trials)
+    problem, trials = ALL[task.problem], task.mode.trials
+    contender = CONTENDERS[task.contender](problem.space, task.seed, trials)
     order = np.random.default_rng(task.seed)
-    waiting, losses, seconds = [], [], 0.0
-    for told in range(task.trials):
+    noise = problem.noise * np.random.default_rng((task.seed, 1)).standard_normal(trials)
+    waiting: list[Any] = []
+    asked, seconds, least, truth, best = 0, 0.0, math.inf, math.inf, []
+    for told in range(1, trials + 1):
         begun = time.process_time()
-        while len(waiting) < min(task.pending, task.trials - told):
-            waiting.append(contender.ask())
+        while asked < min(told - 1 + task.mode.pending, trials):
+            waiting.append((asked, *contender.ask()))
+            asked += 1
         seconds += time.process_time() - begun
-        token, params = waiting.pop(order.integers(len(waiting)))
-        losses.append(problem.loss(params))
+        number, token, params = waiting.pop(order.integers(len(waiting)))
+        own = problem.loss(params)
+        loss = own + noise[number]
+        if loss < least:
+            least, truth = loss, own
         begun = time.process_time()
-        contender.tell(token, losses[-1])
+        contender.tell(token, loss)
         seconds += time.process_time() - begun
-    best = np.fmin.accumulate(np.nan_to_num(losses, nan=np.inf, posinf=np.inf))
-    return Run(task, best.tolist(), 1000 * seconds / task.trials)
+        if told * CHECKPOINTS % trials == 0:
+            recommended = contender.recommend() if problem.noise else None
+            best.append(float(truth if recommended is None else problem.loss(recommended)))
+    return Run(task, best, 1000 * seconds / trials)
 
 
 def quiet() -> None:
@@ -126,24 +150,26 @@ def load(path: Path) -> list[Run]:
     """Return the searches that a file holds; none when there is no file yet."""
     if not path.exists():
         return []
-    rows = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
-    return [Run(**{**row, 'task': Task(**row['task'])}) for row in rows]
+    found = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    return [Run(**{**own, 'task': Task(**{**own['task'], 'mode': Mode(**own['task']['mode'])})}) for own in found]
 
 
-def with_alias(runs: Sequence[Run]) -> list[Run]:
-    """Give the alias the other's runs wherever the run of its own found the same after every trial."""
-    own = {(run.task.problem, run.task.pending, run.task.seed): run for run in runs if run.task.contender == ALIAS}
-    model = {(run.task.problem, run.task.pending, run.task.seed): run for run in runs if run.task.contender == SAME_AS}
-    same = {key[:2] for key, run in own.items() if key in model and run.best == model[key].best}
-    differs = {key[:2] for key in own if key in model} - same
-    if differs:
-        print(f'{ALIAS} is not {SAME_AS} on {sorted(differs)}: only what it ran itself counts there')
-    copies = [
-        attrs.evolve(run, task=attrs.evolve(run.task, contender=ALIAS))
-        for key, run in model.items()
-        if key[:2] in same and key not in own
-    ]
-    return [*runs, *copies]
+def run_peers(
+    names: Sequence[str], modes: Sequence[str], problems: Sequence[str], arguments: argparse.Namespace
+) -> None:
+    """Run random search and peers, the most important first; keep their rows after each mode of each."""
+    for mode in modes:
+        for name in (BASELINE, *names):
+            own = [problem for problem in planned_problems(name, mode) if problem in problems]
+            if mode in planned_modes(name) and own:
+                tasks = [
+                    Task(name, problem, seed, MODES[mode])
+                    for problem in own
+                    for seed in range(planned_seeds(name, problem, arguments.seeds))
+                ]
+                runs = run_all(tasks, arguments.workers, arguments.runs)
+                show_errors(runs)
+                keep_rows(rows_of(runs))
 
 
 # --- tables -------------------------------------------------------------------------------------------
@@ -161,226 +187,251 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> N
         print('  ' + '  '.join(cells).rstrip(), flush=True)
 
 
-def name_of_mode(pending: int) -> str:
-    """Say how many trials are pending."""
-    return 'one after the other' if pending == 1 else f'{pending} pending'
+def show_errors(runs: Iterable[Run]) -> None:
+    """Print each error of searches once."""
+    for contender, name, error in sorted({(run.task.contender, run.task.problem, run.error) for run in runs}):
+        if error:
+            print(f'\n{CONTENDERS[contender].title} failed on {name}: {error}')
 
 
-def show(results: Results) -> None:
-    """Print all tables."""
-    kinds = list(dict.fromkeys(ALL[name].kind for name in results.problems))
-    for pending in results.modes:
-        ranked = results.ranked(pending)
-        rows = [
-            (
-                CONTENDERS[name].title, str(results.overall(name, pending) or '-'),
-                *(f'{own.value:.3f}' if (own := results.overall(name, pending, {kind})) else '-' for kind in kinds),
-                f'{results.ms(name, pending):.2f}', str(results.seeds(name, pending)),
-            )
-            for name in ranked
-        ]  # fmt: skip
-        mode = name_of_mode(pending)
-        table(f'Normalised regret, {mode}: geometric means', ('', 'all', *kinds, 'ms', 'seeds'), rows)
-        for kind in kinds:
-            problems = [name for name in results.problems if ALL[name].kind == kind]
-            rows = [
-                (CONTENDERS[name].title, *(str(results.ratio(name, own, pending) or '-') for own in problems))
-                for name in ranked
-            ]
-            table(f'{kind}, {mode}', ('', *problems), rows)
-    for contender, problem, error in sorted(results.errors):
-        print(f'\n{CONTENDERS[contender].title} failed on {problem}: {error}')
+def show_kinds(results: Results, mode: Mode) -> None:
+    """Print geometric means of each kind of problems, of everybody who was run on all of them."""
+    problems = results.common(mode)
+    kinds = [kind for kind in KINDS if any(ALL[name].kind == kind for name in problems)]
+    of_kind = {kind: [name for name in problems if ALL[name].kind == kind] for kind in kinds}
+    rows = []
+    for name in results.contenders:
+        if name != BASELINE and results.common(mode, name):
+            figures = [results.overall(name, mode, own) for own in of_kind.values()]
+            cells = [f'{own.value:.3f}' if own else '-' for own in figures]
+            overall = str(results.overall(name, mode, problems) or '-')
+            rows.append((CONTENDERS[name].title, overall, *cells, f'{results.ms(name, mode):.2f}'))
+    header = [f'{kind} ({len(own)})' for kind, own in of_kind.items()]
+    table(
+        f'Normalised regret, {mode}: geometric means over problems', ('', f'all ({len(problems)})', *header, 'ms'), rows
+    )
+
+
+def show_ratios(results: Results, name: str, mode: Mode) -> None:
+    """Print how a method of ours compares with others on each problem, and on all that both were run on."""
+    peers = [peer for peer in PEERS if results.common(mode, name, peer)]
+    if not peers:
+        return
+    title = CONTENDERS[name].title
+    rows = []
+    for problem in results.common(mode, name):
+        ratios = [str(results.against(name, peer, mode, [problem]) or '-') for peer in peers]
+        over = excess(results, name, problem, mode)
+        mark = 'WORSE' if over is not None and over > MOST_ON_ROWS else ''
+        rows.append((problem, ALL[problem].kind, str(results.ratio(name, problem, mode)), *ratios, mark))
+    header = ('', 'kind', 'regret', *(f': {CONTENDERS[peer].title}' for peer in peers), '')
+    table(f'{title} on each problem, {mode}: normalised regret, and its ratio to those of others', header, rows)
+    summaries = [summary(results, name, peer, mode) for peer in peers]
+    table(f'{title} and others, {mode}', ('', 'problems', 'geometric mean', 'worst problem', 'its ratio'), summaries)
+
+
+def summary(results: Results, name: str, peer: str, mode: Mode) -> tuple[str, ...]:
+    """Return how a method of ours compares with another one on all problems that both were run on."""
+    common = results.common(mode, name, peer)
+    ratios = {problem: ratio for problem in common if (ratio := results.against(name, peer, mode, [problem]))}
+    worst = max(ratios, key=lambda problem: ratios[problem].value)
+    overall = results.against(name, peer, mode, common)
+    return f': {CONTENDERS[peer].title}', str(len(common)), str(overall), worst, str(ratios[worst])
 
 
 # --- bars ---------------------------------------------------------------------------------------------
 
+FEW_VALUED = ('discrete', 'deep', 'mixint')
+"""Kinds of problems on each of which `tpe` is to be as good as Optuna's."""
 
-def bars(results: Results) -> None:
-    """Print what was aimed at and whether it holds, of the contenders that took part."""
+MOST_ON_ROWS = 1.3
+"""On every problem, the ratio to the better of two peers may be this at the lower end of its interval."""
+
+MOST_OVERALL = 0.7
+"""The geometric mean may be so much of Optuna TPE's."""
+
+
+def default_method() -> str:
+    """Return the method that a search has when none is named."""
+    from shadho import Search
+
+    return str(inspect.signature(Search).parameters['method'].default)
+
+
+def excess(results: Results, name: str, problem: str, mode: Mode) -> float | None:
+    """Return the lower end of the interval of the ratio to the better of two peers; None when there is none."""
+    better = results.better(BARRED, problem, mode)
+    ratio = better and results.against(name, better, mode, [problem])
+    if not ratio:
+        return None
+    low, _ = ratio.interval
+    return ratio.value if math.isnan(low) else low
+
+
+def bars(results: Results, modes: Sequence[Mode]) -> None:
+    """Print what was aimed at and whether it holds, of the methods that took part."""
     rows = []
 
-    def bar(figure: str, value: Ratio | float | None, most: float) -> None:
+    def bar(figure: str, value: Ratio | float | None, most: float, also: str = '') -> None:
         if value is not None:
             number, shown = (value.value, str(value)) if isinstance(value, Ratio) else (value, f'{value:.3f}')
-            rows.append((figure, shown, f'<= {most:g}', 'holds' if round(number, 3) <= most else 'DOES NOT HOLD'))
+            rows.append((figure, shown, f'<= {most:g}', 'holds' if round(number, 3) <= most else 'DOES NOT HOLD', also))
 
-    def against(own: str, peer: str, pending: int, **which: Any) -> None:
-        what = ', '.join(which.get('kinds') or which.get('problems') or ['all'])
-        ratio = results.against(own, peer, pending, **which)
-        bar(f'{own} : {CONTENDERS[peer].title}, {what}, {name_of_mode(pending)}', ratio, 1.0)
-
-    def faster(own: str, peer: str, most: float) -> None:
-        times = results.ms(own, 1) / results.ms(peer, 1)
-        bar(f'{own} : {CONTENDERS[peer].title}, processor time', None if math.isnan(times) else times, most)
-
-    for pending in results.modes:
-        against('tpe', 'optuna-tpe', pending)
-        for problem in [name for name in results.problems if ALL[name].kind == 'conditional']:
-            against('tpe', 'optuna-tpe', pending, problems=[problem])
-    against('rf', 'smac', 1, kinds=['conditional'])
-    faster('rf', 'smac', 0.1)
-    against('gp', 'optuna-gp', 1, kinds=['continuous'])
-    faster('gp', 'optuna-gp', 0.2)
-    bar('auto, all, one after the other', results.overall('auto', 1), 0.10)
+    for mode in modes:
+        common = results.common(mode, 'tpe', 'optuna-tpe')
+        for kind in FEW_VALUED:
+            own = [name for name in common if ALL[name].kind == kind]
+            bar(f'tpe : Optuna TPE, {kind} ({len(own)}), {mode}', results.against('tpe', 'optuna-tpe', mode, own), 1)
+        for name in dict.fromkeys((default_method(), 'auto')):
+            over = {own: excess(results, name, own, mode) or 0.0 for own in results.common(mode, name, *BARRED)}
+            if over:
+                worst = max(over, key=lambda problem: over[problem])
+                failing = sum(own > MOST_ON_ROWS for own in over.values())
+                also = f'{worst}; {failing} of {len(over)} problems are over'
+                bar(f'{name} : better of two, worst problem, lower end, {mode}', over[worst], MOST_ON_ROWS, also)
+            common = results.common(mode, name, 'optuna-tpe')
+            ratio = results.against(name, 'optuna-tpe', mode, common)
+            bar(f'{name} : Optuna TPE, geometric mean ({len(common)}), {mode}', ratio, MOST_OVERALL)
     if rows:
-        table('Bars', ('', 'figure', 'bar', ''), rows)
+        table('Bars', ('', 'figure', 'bar', '', ''), rows)
 
 
 # --- picture ------------------------------------------------------------------------------------------
 
 
-def draw(results: Results, output: Path) -> None:
-    """Draw summaries, what they cost, and how regret falls on each problem."""
+def draw(results: Results, mode: Mode, output: Path) -> None:
+    """Draw what quality costs, and how regret falls on each kind of problems."""
     import matplotlib
 
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
 
-    columns = min(5, max(3, len(results.problems)))
-    lines = math.ceil(len(results.problems) / columns)
+    problems = results.common(mode)
+    of_kind = {kind: own for kind in KINDS if (own := [name for name in problems if ALL[name].kind == kind])}
+    columns = 4
     with matplotlib.rc_context(style.SETTINGS):
-        figure = plt.figure(figsize=(16, 5.4 + 2.9 * lines), layout='constrained')
-        above, below = figure.subfigures(2, 1, height_ratios=(4.9, 2.9 * lines + 0.5))
-        above.suptitle(
-            f'Search quality after {results.trials} trials, {len(results.problems)} problems', **style.HEADING
+        lines = math.ceil((len(of_kind) + 1) / columns)
+        figure, panels = plt.subplots(
+            lines, columns, squeeze=False, figsize=(16, 3.4 * lines + 0.8), layout='constrained'
         )
-        axes = above.subplots(1, len(results.modes) + 1, squeeze=False)[0]
-        for axis, pending in zip(axes, results.modes):
-            axis.sharex(axes[0])
-            draw_overall(axis, results, pending)
-        draw_costs(axes[-1], results, results.modes[0])
-        mode = name_of_mode(results.modes[0])
-        below.suptitle(
-            f'Regret after each trial, {mode}: median over the seeds (1: random search at its end)', **style.HEADING
+        figure.suptitle(
+            f'Regret during {mode.trials} trials, {mode}, {len(problems)} problems: '
+            'geometric means of each kind (1: random search at its end)',
+            **style.HEADING,
         )
-        panels = list(below.subplots(lines, columns, squeeze=False).flat)
-        for axis, problem in zip(panels, results.problems):
-            draw_problem(axis, results, problem, results.modes[0])
-        for axis in panels[len(results.problems) :]:
+        first, *others = panels.flat
+        draw_costs(first, results, mode, problems)
+        for axis, (kind, own) in zip(others, of_kind.items()):
+            draw_kind(axis, results, mode, f'{kind} ({len(own)})', own)
+        for axis in others[len(of_kind) :]:
             axis.set_visible(False)
-        contenders = [name for name in results.contenders if name != BASELINE]
+        contenders = [name for name in results.contenders if name != BASELINE and results.common(mode, name)]
         figure.legend(handles=style.legend(contenders), loc='outside lower center', ncols=len(contenders) + 1)
-        figure.savefig(output, dpi=130)
+        figure.savefig(output, dpi=110)
     print(f'\nThe picture: {output}')
 
 
-def draw_overall(axis: Any, results: Results, pending: int) -> None:
-    """Draw geometric means with their intervals, the best at the top."""
-    ranked = [name for name in results.ranked(pending) if results.overall(name, pending)]
-    for place, name in enumerate(ranked):
-        ratio = results.overall(name, pending)
-        low, high = (ratio.value if math.isnan(limit) else limit for limit in ratio.interval)
-        axis.plot([low, high], [place, place], color=style.COLOURS[name], lw=3, alpha=0.35, solid_capstyle='round')
-        axis.plot(ratio.value, place, **style.dot(name))
-        axis.annotate(
-            f'{ratio.value:.3f}', (high, place), (7, 0), textcoords='offset points', va='center', fontsize=8.5
-        )
-    axis.set_title(f'Normalised regret, {name_of_mode(pending)}')
-    axis.set_yticks(range(len(ranked)), [CONTENDERS[name].title for name in ranked])
-    axis.set_ylim(len(ranked) - 0.4, -0.6)
-    axis.tick_params(axis='y', length=0)
-    axis.axvline(1, color=style.DARK, lw=1)
-    style.logarithmic(axis, 'x')
-    axis.margins(x=0.12)
-    axis.set_xlabel('geometric mean over problems, with its interval of 95 %; less is better')
-    axis.grid(axis='x', color=style.FAINT)
-
-
-def draw_costs(axis: Any, results: Results, pending: int) -> None:
-    """Draw what quality costs."""
-    for name in results.ranked(pending):
-        if ratio := results.overall(name, pending):
-            axis.plot(results.ms(name, pending), ratio.value, **style.dot(name))
-            axis.annotate(
-                CONTENDERS[name].title,
-                (results.ms(name, pending), ratio.value),
-                (6, 5),
-                textcoords='offset points',
-                fontsize=8.5,
-            )
-    axis.set_title(f'What it costs, {name_of_mode(pending)}')
+def draw_costs(axis: Any, results: Results, mode: Mode, problems: Sequence[str]) -> None:
+    """Draw what quality costs, of those who were run on all problems."""
+    for name in results.contenders:
+        if name != BASELINE and (ratio := results.overall(name, mode, problems)):
+            place = results.ms(name, mode), ratio.value
+            low, high = (ratio.value if math.isnan(limit) else limit for limit in ratio.interval)
+            axis.plot([place[0]] * 2, [low, high], color=style.COLOURS[name], lw=3, alpha=0.35, solid_capstyle='round')
+            axis.plot(*place, **style.dot(name))
+            axis.annotate(CONTENDERS[name].title, place, (6, 5), textcoords='offset points', fontsize=8.5)
+    axis.set_title(f'All problems ({len(problems)}), and what they cost')
     style.logarithmic(axis, 'xy')
-    axis.margins(0.12)
+    axis.margins(0.15)
     axis.set_xlabel('processor time of ask and tell, milliseconds per trial')
     axis.set_ylabel('normalised regret')
     axis.grid(color=style.FAINT)
 
 
-def draw_problem(axis: Any, results: Results, problem: str, pending: int) -> None:
-    """Draw medians of regret after each trial; leave out how bad the first ones are."""
-    baseline = np.median(results.regrets(BASELINE, problem, 1), axis=0)
-    trials = np.arange(1, len(baseline) + 1)
-    axis.plot(trials, baseline / baseline[-1], **style.BASELINE)
+def draw_kind(axis: Any, results: Results, mode: Mode, title: str, problems: Sequence[str]) -> None:
+    """Draw geometric means of regret during the searches; leave out how bad it is at first."""
+    trials = mode.trials / CHECKPOINTS * np.arange(1, CHECKPOINTS + 1)
     lowest = 0.5
-    for name in reversed(results.ranked(pending)):
-        regrets = results.regrets(name, problem, pending)
-        if regrets is not None:
-            ratios = np.clip(np.median(regrets, axis=0) / baseline[-1], LEAST, None)
-            axis.plot(trials, ratios, **style.line(name))
-            lowest = min(lowest, ratios[-1])
-    axis.set_title(problem, fontweight='normal')
+    for name in results.contenders:
+        curves = [own for problem in problems if (own := results.curve(name, problem, mode)) is not None]
+        if len(curves) == len(problems):
+            means = np.exp(np.mean(np.log(curves), axis=0))
+            axis.plot(trials, means, **(style.BASELINE if name == BASELINE else style.line(name)))
+            lowest = min(lowest, means[-1])
+    axis.set_title(title, fontweight='normal')
     style.logarithmic(axis, 'y', few=lowest < 0.02)
     axis.grid(color=style.FAINT)
-    axis.set_xlim(1, trials[-1])
-    axis.set_ylim(lowest / 1.2, 4)
+    axis.set_xlim(trials[0], trials[-1])
+    axis.set_ylim(lowest / 1.2, 8)
     axis.tick_params(labelsize=8)
 
 
 # --- the whole ----------------------------------------------------------------------------------------
 
 
-def tasks_of(arguments: argparse.Namespace, contenders: Sequence[str], problems: Sequence[str]) -> list[Task]:
-    """Return all searches, of one seed after the other; random search once, as nothing that is pending matters to it."""
-    tasks = []
-    for name in (BASELINE, *contenders):
-        for pending in arguments.pending if name != BASELINE else [1]:
-            slow = CONTENDERS[name].slow and not arguments.full
-            seeds = min(arguments.seeds, arguments.slow_seeds) if slow else arguments.seeds
-            seeds = SEEDS_OF_BASELINE * seeds if name == BASELINE else seeds if pending == 1 or not slow else 0
-            if name == ALIAS and SAME_AS in contenders:
-                seeds = min(seeds, 1)
-            tasks += [Task(name, own, seed, pending, arguments.trials) for own in problems for seed in range(seeds)]
-    return sorted(tasks, key=lambda task: task.seed)
-
-
-def chosen_problems(names: Sequence[str]) -> list[str]:
-    """Return problems by their names or those of groups."""
-    unknown = [name for name in names if name not in ALL and name not in GROUPS]
+def chosen_problems(names: Sequence[str] | None, kinds: Sequence[str]) -> list[str]:
+    """Return problems by their names or those of groups, and by their kinds."""
+    unknown = [name for name in names or () if name not in ALL and name not in GROUPS]
     if unknown:
         sys.exit(f'--problems: there is no {unknown[0]!r}; there are {", ".join([*GROUPS, *ALL])}')
-    return list(dict.fromkeys(own for name in names for own in GROUPS.get(name, [name])))
+    chosen = dict.fromkeys(own for name in names or ALL for own in GROUPS.get(name, [name]))
+    return [name for name in chosen if ALL[name].kind in kinds and not missing_modules(name)]
+
+
+def missing_modules(problem: str) -> list[str]:
+    """Return the modules that a problem lacks."""
+    return [own for own in REQUIRES.get(ALL[problem].kind, ()) if importlib.util.find_spec(own) is None]
 
 
 def main() -> None:
     """Run the searches, print the tables and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--quick', action='store_true', help='4 seeds, of slow libraries one')
-    parser.add_argument('--full', action='store_true', help='slow libraries with all seeds, and with pending trials')
     names = [name for name in CONTENDERS if name != BASELINE]
-    parser.add_argument('--methods', choices=names, nargs='+', default=names, metavar='NAME', help=', '.join(names))
     parser.add_argument(
-        '--problems', nargs='+', default=['quoted'], metavar='NAME', help=f'names, or {", ".join(GROUPS)}'
+        '--methods', choices=names, nargs='+', metavar='NAME', help=f'{", ".join(names)} (the default and auto)'
     )
-    parser.add_argument('--seeds', type=int, help='searches of each method on each problem (20)')
-    parser.add_argument('--pending', type=int, nargs='+', default=[1, 8], help='how many trials are pending')
-    parser.add_argument('--trials', type=int, default=100, help='trials of each search')
+    parser.add_argument('--kinds', choices=KINDS, nargs='+', default=KINDS, metavar='KIND', help=', '.join(KINDS))
+    parser.add_argument('--problems', nargs='+', metavar='NAME', help=f'names, or {", ".join(GROUPS)}')
+    parser.add_argument('--modes', choices=MODES, nargs='+', default=list(MODES), help='trials pending, or many trials')
+    parser.add_argument('--seeds', type=int, default=SEEDS, help='searches of each method on each problem, or fewer')
     parser.add_argument('--workers', type=int, default=2, help='processes')
     parser.add_argument('--runs', type=Path, help='a file that keeps every search; those it holds are not run again')
+    parser.add_argument('--peers', action='store_true', help='run the others instead, and keep their rows')
     parser.add_argument('--output', type=Path, default=Path('quality.png'), help='where the picture goes')
     arguments = parser.parse_args()
-    arguments.seeds = arguments.seeds or (4 if arguments.quick else 20)
-    arguments.slow_seeds = 1 if arguments.quick else 5
 
-    reasons = {name: missing(name) for name in arguments.methods}
+    wanted = arguments.methods or (PEERS if arguments.peers else dict.fromkeys((default_method(), 'auto')))
+    reasons = {name: missing(name) for name in wanted if (name in PEERS) == arguments.peers}
     for name, reason in reasons.items():
         if reason:
             print(f'left out: {CONTENDERS[name].title} ({reason})')
+    for kind in arguments.kinds:
+        if lacks := [own for own in REQUIRES.get(kind, ()) if importlib.util.find_spec(own) is None]:
+            print(f'left out: problems of the kind {kind} (not installed: {", ".join(lacks)})')
     contenders = [name for name, reason in reasons.items() if not reason]
-    tasks = tasks_of(arguments, contenders, chosen_problems(arguments.problems))
-    results = Results(with_alias(run_all(tasks, arguments.workers, arguments.runs)))
-    show(results)
-    bars(results)
-    draw(results, arguments.output)
+    problems = chosen_problems(arguments.problems, arguments.kinds)
+    if arguments.peers:
+        run_peers(contenders, arguments.modes, problems, arguments)
+        return
+    tasks = [
+        Task(name, own, seed, MODES[mode])
+        for seed in range(arguments.seeds)
+        for mode in arguments.modes
+        for name in contenders
+        for own in ROWS[mode]
+        if own in problems
+    ]
+    runs = run_all(tasks, arguments.workers, arguments.runs)
+    results = Results([*kept_rows(), *rows_of(runs)], problems)
+    modes = [MODES[mode] for mode in arguments.modes if any(own in problems for own in ROWS[mode])]
+    for mode in modes:
+        show_kinds(results, mode)
+        for name in sorted(contenders, key=lambda name: name not in (default_method(), 'auto')):
+            show_ratios(results, name, mode)
+    show_errors(runs)
+    bars(results, modes)
+    if modes:
+        draw(results, modes[0], arguments.output)
 
 
 if __name__ == '__main__':

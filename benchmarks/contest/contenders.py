@@ -50,6 +50,10 @@ class Contender:
     def tell(self, token: Any, loss: float) -> None:
         raise NotImplementedError
 
+    def recommend(self) -> Params | None:
+        """Return the parameters that the losses so far speak for; None for those of the least loss."""
+        return None
+
     def learn(self, finished: Sequence[Finished]) -> None:
         """Learn trials that others suggested, before the first that is asked for."""
         raise NotImplementedError
@@ -146,6 +150,18 @@ class OptunaTPE(Contender):
             create_trial(params=params, distributions={name: distributions[name] for name in params}, value=loss)
             for params, loss in finished
         ])  # fmt: skip
+
+
+class OptunaCMA(OptunaTPE):
+    """Optuna's CMA-ES, with its default options; it draws at random what is no number."""
+
+    title = 'Optuna CMA-ES'
+    requires = ('optuna', 'cmaes')
+
+    def sampler(self, seed: int) -> Any:
+        from optuna.samplers import CmaEsSampler
+
+        return CmaEsSampler(seed=seed)
 
 
 class OptunaGP(OptunaTPE):
@@ -265,6 +281,7 @@ CONTENDERS: dict[str, type[Contender]] = {
     BASELINE: Uniform,
     **{name: ours(name) for name in OURS},
     'optuna-tpe': OptunaTPE,
+    'optuna-cma': OptunaCMA,
     'optuna-gp': OptunaGP,
     'hyperopt-tpe': HyperoptTPE,
     'smac': SMAC,

@@ -22,12 +22,15 @@ class Problem:
     ----------
     name : str
     kind : str
-        'continuous', 'mixed', 'conditional' or 'models'.
+        What its table is called: 'continuous', 'mixed', 'models' and so on.
     space : list of parameters and branches
     loss : callable
         Takes active parameters by name; nan is a failed trial.
     best : float
         The least loss there is, or the least that is known.
+    noise : float
+        Standard deviation of normal noise that searches see on top of the loss. Regret is that of the loss
+        itself, at the setting that is recommended.
     """
 
     name: str
@@ -35,15 +38,21 @@ class Problem:
     space: Space
     loss: Callable[[Params], float] = attrs.field(repr=False)
     best: float = 0.0
+    noise: float = 0.0
 
 
 def problem(
-    name: str, kind: str, space: Space, best: float = 0.0, into: dict[str, Problem] = PROBLEMS
+    name: str,
+    kind: str,
+    space: Space,
+    best: float = 0.0,
+    into: dict[str, Problem] = PROBLEMS,
+    noise: float = 0.0,
 ) -> Callable[[Callable[[Params], float]], Problem]:
     """Make a problem of a loss."""
 
     def made(loss: Callable[[Params], float]) -> Problem:
-        into[name] = Problem(name, kind, space, loss, best)
+        into[name] = Problem(name, kind, space, loss, best, noise)
         return into[name]
 
     return made

@@ -37,10 +37,10 @@ class Whole:
 
 @attrs.frozen
 class Category:
-    """One of several words."""
+    """One of several words, or of several numbers."""
 
     name: str
-    values: tuple[str, ...]
+    values: tuple[str | int | float, ...]
 
 
 @attrs.frozen

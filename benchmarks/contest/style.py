@@ -10,7 +10,7 @@ from .contenders import CONTENDERS, Shadho
 COLOURS = {
     'random': '#8a8a8a', 'sobol': '#b9a44c', 'tpe': '#0072b2', 'rf': '#009e73', 'gp': '#d55e00',
     'cmaes': '#cc79a7', 'pso': '#e69f00', 'hyperopt': '#56b4e9', 'auto': '#111111',
-    'optuna-tpe': '#0072b2', 'optuna-gp': '#d55e00', 'hyperopt-tpe': '#56b4e9', 'smac': '#009e73',
+    'optuna-tpe': '#0072b2', 'optuna-cma': '#cc79a7', 'optuna-gp': '#d55e00', 'hyperopt-tpe': '#56b4e9', 'smac': '#009e73',
 }  # fmt: skip
 """The same method has the same colour, whose ever it is."""
 
