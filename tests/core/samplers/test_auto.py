@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ class TestAuto(SamplerSuite):
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few trials are many."""
     monkeypatch.setattr(auto, '_MANY_TRIALS', 15)
+    monkeypatch.setattr(auto, '_MANY_IN_TREE', 10)
 
 
 def story(method: str, trials: int) -> list[tuple[int, tuple[float, ...], str]]:
@@ -73,11 +75,14 @@ def test_with_very_many_pending_trials_tpe_suggests_alone(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures('soon')
-def test_after_many_trials_an_evolution_strategy_takes_the_place_of_the_gaussian_process() -> None:
-    told = story('auto', 25)
-    assert [method for _, _, method in told] == ['gp', 'tpe'] * 7 + ['gp'] + ['tpe', 'cmaes'] * 5
-    assert min(point[0] for _, point, _ in told[:15]) < 0.4
-    assert len({(tree, point) for tree, point, _ in told}) == 25
+def test_after_many_trials_tpe_suggests_alone_and_an_evolution_strategy_in_trees_of_many() -> None:
+    told, before = story('auto', 40), Counter[int]()
+    for number, (tree, _, method) in enumerate(told):
+        early = 'gp' if number < 15 and number % 2 == 0 else 'tpe'
+        assert method == (early if before[tree] < 10 else 'tpe' if number % 4 == 3 else 'cmaes')
+        before[tree] += 1
+    assert {method for _, _, method in told} == {'gp', 'tpe', 'cmaes'}
+    assert len({(tree, point) for tree, point, _ in told}) == 40
 
 
 @pytest.mark.usefixtures('soon')
@@ -106,4 +111,4 @@ def test_the_beginning_of_a_search_says_what_is_chosen_and_why(capsys: pytest.Ca
     Shadho(
         'said', lambda params: params['x'], SPACE, 'auto', max_tasks=1, backend='inline', storage=None, display=True
     ).run()
-    assert 'method auto (gp and tpe in turn; cmaes and tpe after 500 trials)' in capsys.readouterr().err
+    assert 'method auto (gp and tpe in turn; cmaes where a tree has 300 trials)' in capsys.readouterr().err
