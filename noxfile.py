@@ -52,7 +52,7 @@ OTHER_PYTHONS = [version for version in ('3.10', '3.11', '3.12', '3.13') if vers
 
 
 def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = ()) -> None:
-    """Install requirements and groups of pyproject.toml, quietly: by uv, in a fifth of the time, or else by pip.
+    """Install requirements and groups of pyproject.toml, quietly: by uv, in a third of the CPU time, or else by pip.
 
     uv does not read pip's configuration: where that names the only index that can be reached, pip installs everything.
     """
@@ -126,7 +126,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Measure which lines and branches the tests run, in this process and in those that they start; 1.5 times as slow."""
+    """Measure which lines and branches the tests run, in this process and in those that they start."""
     install_for_tests(session, 'coverage>=7.10')
     session.env['COVERAGE_FILE'] = str(Path('.coverage').resolve())  # tests run in folders of their own
     session.run('coverage', 'erase')
