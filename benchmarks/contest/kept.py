@@ -43,10 +43,10 @@ def keep_rows(rows: Sequence[Row]) -> None:
         for mode in planned_modes(name):
             wanted = planned_problems(name, mode)
             had = {own: row for own in wanted if (row := together.get((name, own, MODES[mode])))}
+            lacks = len(wanted) - len(had)
             few = sum(len(row.final) < planned_seeds(name, own) for own, row in had.items())
-            if few or len(had) < len(wanted):
-                none = len(wanted) - len(had)
-                lacking.append(f'{name}, {MODES[mode]}: {none} of {len(wanted)} problems, and some seeds of {few}')
+            if lacks or few:
+                lacking.append(f'{name}, {MODES[mode]}, of {len(wanted)} problems: {lacks}, and some seeds of {few}')
     head = {
         'about': 'best losses of random search and of other libraries, by quality.py --peers; seeds are 0 and on',
         'python': platform.python_version(),
