@@ -87,13 +87,15 @@ class Auto(Sampler):
 
     def _current(self, tree: Tree) -> TPE | GaussianProcess | CMAES:
         """Return whose turn it is: a function of how many trials are finished and pending, so that it survives a restart."""
-        finished, pending = len(self._parzen.table), self._parzen.table.pending_count
-        turn = (finished + pending) % 4
         if self._finished[tree.index] >= _MANY_IN_TREE:
-            return self._parzen if turn == 3 else self._evolution
-        if self._gaussian is None or pending > _MANY_PENDING or turn % 2:
+            return self._parzen if self._turn == 3 else self._evolution
+        if self._gaussian is None or self._parzen.table.pending_count > _MANY_PENDING or self._turn % 2:
             return self._parzen
         return self._gaussian
+
+    @property
+    def _turn(self) -> int:
+        return (len(self._parzen.table) + self._parzen.table.pending_count) % 4
 
     @property
     def _samplers(self) -> list[TPE | GaussianProcess | CMAES]:
@@ -116,4 +118,5 @@ class Auto(Sampler):
             sampler.adopt(suggestion)
 
     def promise(self, trees: Sequence[Tree]) -> npt.NDArray[np.float64] | None:
-        return self._samplers[0].promise(trees)
+        """Return what the method whose turn it is expects, so that neither of them alone gives a tree up."""
+        return (self._gaussian if self._gaussian is not None and self._turn % 2 == 0 else self._parzen).promise(trees)
