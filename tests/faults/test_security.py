@@ -41,6 +41,7 @@ PLACES = {
         'pickle.load': 'a trial that the driver, or the worker for it, sends to the process of the trial',
         'pickle.loads': 'its parameters, and the objective, in that process too',
     },
+    'shadho/execution/limits.py': {'tempfile.gettempdir': 'the folder for temporary files, named in a message'},
     'shadho/spaces/spec.py': {'importlib.import_module': 'callbacks of spaces.from_json, for files that are trusted'},
     'shadho/testing/storages.py': {'pickle.loads': 'what a process of the test itself sends'},
     'shadho_mpi/serve.py': {

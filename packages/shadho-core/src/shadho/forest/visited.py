@@ -38,8 +38,8 @@ class Visited:
     ...     visited.add(tree, point)
     ...     print(tree.decode(point)['layers'])
     2
-    1
     3
+    1
     """
 
     def __init__(self, repeats: int = 1) -> None:

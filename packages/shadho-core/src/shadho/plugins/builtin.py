@@ -29,7 +29,7 @@ def shadho_register_samplers() -> list[type[Sampler]]:
     from shadho.samplers.sobol import Sobol
     from shadho.samplers.tpe import TPE
 
-    return [TPE, Auto, GaussianProcess, RandomForest, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
+    return [Auto, TPE, GaussianProcess, RandomForest, Random, Grid, Sobol, Hyperopt, CMAES, ParticleSwarm]
 
 
 @hookimpl
