@@ -272,7 +272,7 @@ def test_what_a_search_gives_is_the_callers_to_change() -> None:
 def test_what_a_callback_does_to_a_list_does_not_change_the_space() -> None:
     widths = spaces.choice([[8], [8, 16]])
     space = {'widths': widths, 'sum': spaces.dependent(widths, callback=lambda own: own.append(1) or sum(own))}
-    search = Search(space, seed=0)
+    search = Search(space, seed=0, repeats=5)
     for _ in range(5):
         params = search.ask().params
         assert params['sum'] == sum(params['widths']) + 1
@@ -298,8 +298,8 @@ def test_a_finished_grid_is_finished_after_restoring() -> None:
         ({'direction': 'up'}, "direction must be 'minimize' or 'maximize'; got 'up'"),
         ({'direction': np.array([1, 2])}, r"direction must be 'minimize' or 'maximize'; got array\(\[1, 2\]\)"),
         ({'repeats': 0}, 'repeats must be an integer of 1 or more; got 0'),
-        ({'grid_points': 3}, "method='tpe' has no option 'grid_points'"),
-        ({'options': {'depth': 3}}, "method='tpe' has no option 'depth'"),
+        ({'grid_points': 3}, "method='auto' has no option 'grid_points'"),
+        ({'options': {'depth': 3}}, "method='auto' has no option 'depth'"),
         ({'method': 'grid', 'grid_points': 0}, 'grid_points must be an integer of 1 or more, or None; got 0'),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_replaced_stream_gets_the_progress_and_the_summary(name: str, monkeypa
         text = err.buffer.getvalue().decode()  # type: ignore[attr-defined]
     else:
         text = (err.files[0] if isinstance(err, Tee) else err).getvalue()
-    assert '1 tree, method tpe' in text
+    assert '1 tree, method auto' in text
     assert '2 trials' in text
 
 

@@ -179,7 +179,12 @@ def test_shadho_search_started_tells_what_is_searched_and_what_is_recorded(tmp_p
         search(observer, storage=tmp_path / 'x.db', max_tasks=recorded + 6)
         info = observer.info
         assert type(info) is SearchInfo
-        assert (info.exp_key, info.method, info.policy, info.backend) == ('hooks', 'tpe', 'market', 'inline')
+        assert (info.exp_key, info.method, info.policy, info.backend) == (
+            'hooks',
+            'auto (gp and tpe in turn; cmaes where a tree has 300 trials)',
+            'market',
+            'inline',
+        )
         assert (info.seed, info.recorded, info.max_tasks, info.forest.count) == (1, recorded, recorded + 6, 1)
         assert (info.best is None) == (recorded == 0)
 

@@ -295,7 +295,10 @@ class WorkQueue(Backend):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         is_cut_off = kind is not None and not issubclass(kind, KeyboardInterrupt)
-        self._close(is_cut_off if self.keep_workers is None else self.keep_workers)
+        try:
+            self._close(is_cut_off if self.keep_workers is None else self.keep_workers)
+        finally:
+            super().__exit__(kind, error, trace)
 
     def close(self) -> None:
         self._close(bool(self.keep_workers))

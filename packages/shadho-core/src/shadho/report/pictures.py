@@ -176,7 +176,7 @@ def plot_contour(result: SearchResult, x: str | None = None, y: str | None = Non
         ticks=[place for place, _ in round_ticks(surface.low, surface.high, course.is_log)],
     )
     bar.outline.set_visible(False)
-    bar.ax.yaxis.set_major_formatter(lambda place, _: f'{10**place if course.is_log else place:.3g}')
+    bar.ax.yaxis.set_major_formatter(lambda place, _: f'{10.0**place if course.is_log else place:.3g}')
     return ax
 
 
