@@ -109,7 +109,7 @@ class Tree:
 
     @cached_property
     def size(self) -> float:
-        """How many settings there are: 1 without coordinates, infinitely many with a continuous one."""
+        """How many settings there are, which is 1 without coordinates and infinity with a continuous one."""
         sizes: list[int] = self.sizes.tolist()
         return math.prod(sizes) if all(sizes) else math.inf
 
