@@ -395,7 +395,7 @@ def test_a_log_of_more_trees_than_are_kept_is_restored(policy):
 FINITE = {'depth': spaces.randint(1, 5), 'kind': ['p', 'q', 'r']}
 
 
-@pytest.mark.parametrize('method', ['tpe', 'random', 'sobol', 'gp', 'rf', 'cmaes', 'pso', 'hyperopt', 'auto', 'grid'])
+@pytest.mark.parametrize('method', ['tpe', 'random', 'sobol', 'gp', 'rf', 'cmaes', 'pso', 'auto', 'grid'])
 def test_every_setting_of_a_finite_space_is_tried_once_and_then_the_search_is_done(method: str) -> None:
     search, asked = Search(FINITE, method, seed=0), []
     while not search.finished:

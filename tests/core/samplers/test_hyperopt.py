@@ -31,6 +31,12 @@ def told(forest, tree, trials, loss):
     return sampler
 
 
+def test_every_setting_of_a_finite_space_is_tried_once():
+    search = Search({'n': spaces.randint(0, 4), 'c': list('uvw')}, method='hyperopt', seed=0)
+    asked = [tuple(search.tell(trial, 1.0).params.values()) for trial in iter(search.ask, None)]
+    assert len(asked) == len(set(asked)) == 12
+
+
 def test_what_it_suggests_becomes_better():
     space = {'x': unit, 'y': spaces.log10_uniform(-4, 0), 'n': spaces.randint(0, 30), 'c': list('uvwxyz')}
     search = Search(space, method='hyperopt', seed=0)

@@ -189,7 +189,11 @@ class SearchResult:
         """
         import pandas as pd
 
-        return pd.DataFrame([self.row(trial) for trial in self])
+        rows = [self.row(trial) for trial in self]
+        try:
+            return pd.DataFrame(rows)
+        except OverflowError:  # pandas 2.0 makes floats of integers beside missing values, however large they are
+            return pd.DataFrame(rows, dtype=object)
 
     def row(self, trial: Trial) -> dict[str, Any]:
         """Return a trial as one row of a table, with a column for each parameter and result."""
