@@ -249,7 +249,8 @@ def lowest(session: nox.Session) -> None:
     install(session, 'uv')
     pins = resolve(session, 'lowest-direct')
     ours = (CORE, LOCAL, WORKQUEUE, MPI)
-    constrained = ['-c', str(pins), '-r', str(pins), *ours, *GROUPS['tests']]
+    # The oldest hyperopt imports pkg_resources, which setuptools has until release 80.
+    constrained = ['-c', str(pins), '-r', str(pins), 'setuptools<81', *ours, *GROUPS['tests']]
     session.run('uv', 'pip', 'install', '--quiet', *built_again(ours), *constrained)
     provide_engine(session)
     contracts = sorted(map(str, Path('tests').rglob('test_conformance.py')))
