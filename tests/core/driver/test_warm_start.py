@@ -73,13 +73,13 @@ def test_what_is_no_file_is_refused(warm_start: Any) -> None:
 
 
 def test_results_that_are_known_are_added_one_by_one() -> None:
-    search = Search(SPACE, seed=0)
+    search = Search(SPACE, 'tpe', seed=0)
     for number in range(40):
         params = {'x': number / 40, 'y': (number * 7 % 40) / 40}
         search.add(params, None if number == 5 else loss(params))
     assert (len(search.history), search.best) == (0, None)
     found = [search.ask() for _ in range(5)]
-    assert sum(trial is not None and loss(trial.params) < 0.1 for trial in found) >= 4  # by chance, a third of them
+    assert all(trial is not None and loss(trial.params) < 0.1 for trial in found)  # by chance, a third of them
 
 
 def test_losses_that_are_maximised_are_added_as_they_are() -> None:

@@ -276,11 +276,12 @@ class Shadho:
     def _check_end(self, search: Search) -> None:
         if not (self.timeout is self.max_tasks is search.trials_per_tree is None):
             return
-        if all(leaf.domain.grid for leaf in self.forest.leaves) or search.length(self.forest.tree(0)) < math.inf:
+        is_finite = all(leaf.domain.size is not None for leaf in self.forest.leaves)
+        if is_finite or search.sampler.length(self.forest.tree(0)) < math.inf:
             return
         raise ConfigurationError(
             f'the search would never end: give timeout=<seconds>, {self._limit_name}=<trials>, or both, or '
-            'trials_per_tree=<trials> (only spaces of grids end by themselves)'
+            'trials_per_tree=<trials> (only spaces without continuous domains end by themselves)'
         )
 
     def _job(self) -> Job:
