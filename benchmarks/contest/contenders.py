@@ -96,6 +96,10 @@ class Shadho(Contender):
     def tell(self, token: Any, loss: float) -> None:
         self.search.tell(token, loss)
 
+    def recommend(self) -> Params | None:
+        recommended = self.search.recommended
+        return None if recommended is None else spaces.from_shadho(self.space, recommended.params)
+
     def learn(self, finished: Sequence[Finished]) -> None:
         from shadho.records import Result, Trial, TrialState
 

@@ -39,6 +39,11 @@ def test_points_have_a_row_for_each_finished_trial_of_a_tree() -> None:
     assert past.points(7).shape == (0, 0)
 
 
+def test_a_trial_is_known_by_when_it_finished() -> None:
+    tree, point, loss = history().trial(3)
+    assert (tree, point.tolist(), loss) == (1, [0.3, 0.3], -3.0)
+
+
 def test_classes_and_counts() -> None:
     past = history()
     assert [past.classes[number] for number in past.compute_classes()] == ['b', 'a', 'a', 'b', 'a', 'a']

@@ -28,6 +28,7 @@ def test_the_best_trial_is_shown_with_its_parameters_and_results(shadho: Any, re
 def test_the_best_trial_as_json_says_all_that_is_known(shadho: Any, recorded: Path) -> None:
     best = load_result(recorded).best
     told = json.loads(shadho('best', recorded, '--json').output)
+    assert told['recommended'] == load_result(recorded).recommended.id
     assert (told['trial'], told['loss'], told['params'], told['tree']) == (best.id, best.loss, best.params, best.tree)
     assert told['results']['kernel'] == told['label']
 

@@ -50,7 +50,7 @@ def distance_to_nearest(points: list[list[float]]) -> float:
 
 
 @pytest.mark.filterwarnings('ignore::optuna.exceptions.ExperimentalWarning')
-@pytest.mark.parametrize('method', ['auto', 'tpe', 'rf', 'hyperopt', 'cmaes', 'pso'])
+@pytest.mark.parametrize('method', ['auto', 'gp', 'tpe', 'rf', 'hyperopt', 'cmaes', 'pso'])
 def test_pending_trials_spread_like_those_of_optunas_constant_liar(method: str) -> None:
     seeds = range(2)
     peer = np.mean([distance_to_nearest(theirs(seed)) for seed in seeds])

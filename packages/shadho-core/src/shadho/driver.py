@@ -580,7 +580,7 @@ class _Run:
     def _result(self) -> SearchResult:
         search = self.search
         return SearchResult(
-            self.config.exp_key, search.best, self.stopped, self.now(), self.storage, search.forest, search.history,
+            self.config.exp_key, search.leaders, self.stopped, self.now(), self.storage, search.forest, search.history,
             search.direction, search.seed, self._uses(),
         )  # fmt: skip
 

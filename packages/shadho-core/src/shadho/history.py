@@ -92,6 +92,11 @@ class History:
         """Return trees and losses of the trials that finished from number `row` on."""
         return self._trees[row:], np.array(self._losses[row:])
 
+    def trial(self, row: int) -> tuple[int, Floats, float]:
+        """Return tree, point and loss of the trial that finished as number `row`."""
+        point = self._points[self._offsets[row] : self._offsets[row + 1]]
+        return self._trees[row], np.array(point), self._losses[row]
+
     def losses(self, tree: int | None = None, last: int | None = None) -> Floats:
         """Return losses in order of completion, of one tree or of all; only the `last` so many, if given."""
         return self._column(self._losses, tree, last)
@@ -99,6 +104,10 @@ class History:
     def seconds(self, tree: int | None = None, last: int | None = None) -> Floats:
         """Return the seconds each trial took, of one tree or of all."""
         return self._column(self._seconds, tree, last)
+
+    def rows(self, tree: int) -> npt.NDArray[np.int64]:
+        """Return which trials are of a tree, as numbers in the order of completion."""
+        return np.array(self._rows.get(tree, ()), dtype=np.int64)
 
     def points(self, tree: int, last: int | None = None) -> Floats:
         """Return the points of a tree's finished trials: shape (trials, dimensions)."""

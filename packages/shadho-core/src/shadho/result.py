@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,6 +13,7 @@ import numpy as np
 from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.history import History
+from shadho.recommend import recommended
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
 from shadho.storage import Storage, consistent
@@ -29,6 +31,7 @@ __all__ = [
     'format_counts',
     'format_params',
     'format_price',
+    'format_recommended',
     'format_request',
     'format_seconds',
     'format_shares',
@@ -149,11 +152,11 @@ class SearchResult:
     """
 
     def __init__(
-        self, exp_key: str, best: Trial | None, stopped: str, elapsed: float, storage: Storage, forest: Forest,
+        self, exp_key: str, leaders: Sequence[Trial], stopped: str, elapsed: float, storage: Storage, forest: Forest,
         history: History, direction: str, seed: int, classes: Sequence[ClassUse] = (),
     ) -> None:  # fmt: skip
         self.exp_key = exp_key
-        self._best = best
+        self._leaders = list(leaders)
         self.stopped = stopped
         self.elapsed = elapsed
         self.storage = storage
@@ -167,7 +170,26 @@ class SearchResult:
     @property
     def best(self) -> Trial | None:
         """The best trial; None when no trial is done."""
-        return None if self._best is None else self._best.copied()
+        return self._leaders[0].copied() if self._leaders else None
+
+    @property
+    def leaders(self) -> list[Trial]:
+        """The best trials, at most 30, the best one first."""
+        return [trial.copied() for trial in self._leaders]
+
+    @property
+    def recommended(self) -> Trial | None:
+        """The trial to rely on where losses are noisy, and the best one is the luckiest.
+
+        That is the one of `leaders` whose expected loss is least, by a Gaussian process of all trials, whatever method
+        suggested them. It is the best one where there is no model: of fewer than 10 trials, or in a space of more than
+        300 leaves.
+        """
+        return None if self._recommended is None else self._recommended.copied()
+
+    @cached_property
+    def _recommended(self) -> Trial | None:
+        return recommended(self.forest, self.history, self._leaders)
 
     def __len__(self) -> int:
         return self._count
@@ -185,7 +207,8 @@ class SearchResult:
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each finished trial; columns ``params.<path>`` and ``results.<name>``.
 
-        A name that holds a dot or a bracket is quoted, as in ``results['f1.macro']``, so that no two are the same. Needs pandas (``pip install pandas``).
+        A name that holds a dot or a bracket is quoted, as in ``results['f1.macro']``, so that no two are the same. Needs
+        pandas (``pip install pandas``).
         """
         import pandas as pd
 
@@ -225,6 +248,8 @@ class SearchResult:
             label = self.forest.tree(self.best.tree).label
             lines.append(f'best loss {self.best.loss:.6g}, trial {self.best.id} ({label})')
             lines += [f'    {name} = {value}' for name, value in format_params(self.best.params)]
+            if (hint := format_recommended(self)) is not None:
+                lines.append(hint)
         lines += self._trees()
         lines += self._classes()
         if states[TrialState.FAILED]:
@@ -314,6 +339,14 @@ def reason_of(error: TrialError) -> tuple[str, str]:
     """
     first = error.message.partition('\n')[0]
     return error.kind, first.partition(':')[0] if error.kind == 'exception' else first
+
+
+def format_recommended(result: SearchResult) -> str | None:
+    """Say which trial is recommended where losses are noisy; None when it is the best one."""
+    found = result.recommended
+    if found is None or result.best is None or found.id == result.best.id:
+        return None
+    return f'recommended where losses are noisy: trial {found.id} (loss {found.loss:.6g}), whose expected loss is least'
 
 
 def format_counts(finished: int, failed: int, running: int, limit: int | None = None) -> str:

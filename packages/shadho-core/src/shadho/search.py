@@ -5,6 +5,7 @@ No files, no processes, no clock of its own.
 
 from __future__ import annotations
 
+import bisect
 import inspect
 import math
 import numbers
@@ -24,6 +25,7 @@ from shadho.forest import Forest, Tree, Visited
 from shadho.history import History
 from shadho.options import check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.plugins import Registry
+from shadho.recommend import MOST_LEADERS, recommended
 from shadho.records import (
     DEFAULT_CLASS,
     LATEST,
@@ -120,7 +122,7 @@ class Search:
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.history = History()
         self._visited = Visited(self.repeats)
-        self._best: Trial | None = None
+        self._leaders: list[Trial] = []
         self.pending = self.history.running
         self._again: dict[str, deque[Trial]] = {}  # trials to be run again, by their classes
         self._suggestions: dict[int, Suggestion] = {}
@@ -145,7 +147,22 @@ class Search:
     @property
     def best(self) -> Trial | None:
         """The best trial that is done; the earliest of equals."""
-        return None if self._best is None else self._best.copied()
+        return self._leaders[0].copied() if self._leaders else None
+
+    @property
+    def leaders(self) -> list[Trial]:
+        """The best trials that are done, at most 30, the best one first."""
+        return [trial.copied() for trial in self._leaders]
+
+    @property
+    def recommended(self) -> Trial | None:
+        """The trial to rely on where losses are noisy, and the best one is the luckiest.
+
+        That is the one of `leaders` whose expected loss is least, by a Gaussian process of all trials, which is fitted each
+        time. It is the best one where there is no model: of fewer than 10 trials, or in a space of more than 300 leaves.
+        """
+        found = recommended(self.forest, self.history, self._leaders)
+        return None if found is None else found.copied()
 
     @property
     def finished(self) -> bool:
@@ -189,8 +206,8 @@ class Search:
         Returns
         -------
         Trial or None
-            Its parameters are the caller's to change. None when the slot had better stay idle: all is suggested (see `finished`), or the
-            policy wants it so.
+            Its parameters are the caller's to change. None when the slot had better stay idle: all is suggested
+            (see `finished`), or the policy wants it so.
 
         Raises
         ------
@@ -386,9 +403,18 @@ class Search:
         self.history.append(trial, loss)
         self.sampler.tell(suggestion, loss)
         self.policy.tell(trial, loss)
-        best = math.inf if self._best is None or self._best.loss is None else minimised(self._best.loss, self.direction)
-        if trial.state is TrialState.DONE and (loss < best or self._best is None):
-            self._best = trial
+        if trial.state is TrialState.DONE:
+            self._rank(trial)
+
+    def _rank(self, trial: Trial) -> None:
+        leaders = self._leaders
+        if len(leaders) < MOST_LEADERS or self._height(trial) < self._height(leaders[-1]):
+            bisect.insort(leaders, trial, key=self._height)
+            del leaders[MOST_LEADERS:]
+
+    def _height(self, trial: Trial) -> float:
+        """Return the loss of a trial that is done, as it is minimised."""
+        return math.inf if trial.loss is None else minimised(trial.loss, self.direction)
 
     def cancel(self, trial: Trial) -> None:
         """Take back a trial that will not be told; the search suggests it again when it goes on."""
@@ -464,8 +490,8 @@ class Search:
         if only_learn:
             self.history.running.update(running)
             return
-        if self._best is not None and not self.forest.keeps_values:
-            self._best = self._decoded(self._best)
+        if not self.forest.keeps_values:
+            self._leaders = [self._decoded(trial) for trial in self._leaders]
         for trial in map(self._decoded, running.values()):
             self._again.setdefault(trial.compute_class, deque()).append(trial)
             self.sampler.adopt(self._suggestion(trial))

@@ -41,7 +41,7 @@ def best(storage: str, as_json: bool) -> None:
     """
     from shadho.report.recorded import load_result
     from shadho.report.trials import describe_trial, trial_facts
-    from shadho.result import printable
+    from shadho.result import format_recommended, printable
 
     with reporting_errors():
         result = load_result(storage)
@@ -49,9 +49,12 @@ def best(storage: str, as_json: bool) -> None:
         if found is None:
             raise click.ClickException(f'no trial of {printable(result.exp_key)} is done yet')
         if as_json:
-            echo_json(trial_facts(result, found))
+            recommended = result.recommended
+            echo_json({**trial_facts(result, found), 'recommended': None if recommended is None else recommended.id})
         else:
             click.echo(describe_trial(result, found))
+            if (hint := format_recommended(result)) is not None:
+                click.echo(hint)
 
 
 @click.command('trials')

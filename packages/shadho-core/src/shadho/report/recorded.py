@@ -82,7 +82,7 @@ def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
     uses = known.get('uses', {}) if stopped not in ('running', 'killed') else {}
     classes = [ClassUse(own, *uses[own.name]) for own in Cluster.of(known).classes if own.name in uses]
     return SearchResult(
-        str(known['exp_key']), search.best, stopped, elapsed, found, forest, search.history, search.direction,
+        str(known['exp_key']), search.leaders, stopped, elapsed, found, forest, search.history, search.direction,
         search.seed, classes,
     )  # fmt: skip
 

@@ -44,6 +44,7 @@ import numpy.typing as npt
 from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
 from shadho.records import as_integer
+from shadho.samplers.base import Suggestion
 from shadho.samplers.learning import LearningSampler, on_one_thread
 
 __all__ = ['GaussianProcess']
@@ -89,6 +90,10 @@ _LEAST_NOISE = 1e-6
 
 _HIGHEST = 11.0
 """Upper bound on a loss above the best one, in distances of the median from it."""
+
+_LEAST_GAIN = 1e-4
+"""Expected improvement, in deviations of the losses, below which pending trials are too close to a point to learn more
+there: a tenth of the deviation of the least noise."""
 
 _FARTHEST = 3.0
 """Deviations from the mean that a fit may go."""
@@ -183,18 +188,43 @@ class GaussianProcess(LearningSampler):
         promise: Floats = np.exp(values - values.max())
         return promise
 
+    @on_one_thread
+    def expected(self, settings: Sequence[Suggestion]) -> Floats | None:
+        """Return what the losses of some settings are expected to be, without noise, on a scale that rises with them.
+
+        Returns
+        -------
+        array, shape (settings,), or None
+            None as long as there is no model.
+        """
+        model = self._model([setting.tree for setting in settings])
+        if model is None:
+            return None
+        points = np.full((len(settings), len(self.table.columns)), np.nan)
+        for row, setting in enumerate(settings):
+            points[row, self.table.columns_of(setting.tree)] = setting.point
+        decisions = [self._decided(setting.tree.index) for setting in settings]
+        mean, _ = model.predict(model.data.embedding.features(points, decisions))
+        return mean
+
     def _best(self, model: _Model, tree: Tree, rng: np.random.Generator) -> Floats:
-        """Return the point of a tree where the expected improvement is largest, other than those that were tried."""
+        """Return the point of a tree where the expected improvement is largest, other than those that were tried.
+
+        Where pending trials leave nothing to be gained, that is the point of which least is known.
+        """
         own = self._improvement(model, tree)
         candidates = own.candidates(rng, _UNIFORM, _NEAR)
         values = own.log_improvement(candidates)
-        climbed = [own.climb(candidates[start]) for start in _starts(values, rng)]
+        best, value = max((own.climb(candidates[start]) for start in _starts(values, rng)), key=lambda one: one[1])
+        order = [best, *candidates[np.argsort(-values)]]
+        if model.believed and value < math.log(_LEAST_GAIN):
+            order = list(candidates[np.argsort(-own.variance(candidates))])
         tried = self._asked(tree)
         point: Floats
-        for point in [max(climbed, key=lambda one: one[1])[0], *candidates[np.argsort(-values)]]:
+        for point in order:
             if not (tried == point).all(axis=1).any():
                 return point
-        return climbed[0][0]  # of a small space, all was tried
+        return order[0]  # of a small space, all was tried
 
     def _improvement(self, model: _Model, tree: Tree) -> _Improvement:
         return _Improvement(model, tree, self.table.columns_of(tree), self._decided(tree.index))
@@ -635,6 +665,11 @@ class _Improvement:
     def log_improvement(self, points: Floats) -> Floats:
         """Return the logarithm of the expected improvement at some points."""
         return self.model.log_improvement(self.embed(points))
+
+    def variance(self, points: Floats) -> Floats:
+        """Return how little is known at some points: the variance of the loss there."""
+        _, variance = self.model.predict(self.embed(points))
+        return variance
 
     def candidates(self, rng: np.random.Generator, uniform: int, near: int) -> Floats:
         """Return points anywhere in the cube, and points near the best trials of the tree, or else of all.
