@@ -1,6 +1,7 @@
 """What the market would do with a cluster, from a recorded search."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -28,13 +29,21 @@ def loss(params):
     return next(iter(params.values()))['x']
 
 
-@pytest.fixture
-def recorded(tmp_path):
-    """The storage of a simulated search in two classes, of which one takes four times as long."""
-    storage = SQLite(tmp_path / 'recorded.db')
+@pytest.fixture(scope='module')
+def searched(tmp_path_factory):
+    """The file of a simulated search in two classes, of which one takes four times as long."""
+    path = tmp_path_factory.mktemp('searched') / 'recorded.db'
     cluster = Simulated([ComputeClass('new', 4), ComputeClass('old', 8)], seconds)
-    Shadho('recorded', loss, SPACE, timeout=2000, seed=0, backend=cluster, storage=storage, display=False).run()
-    return storage
+    Shadho(
+        'recorded', loss, SPACE, 'tpe', timeout=2000, seed=0, backend=cluster, storage=SQLite(path), display=False
+    ).run()
+    return path
+
+
+@pytest.fixture
+def recorded(searched, tmp_path):
+    """Its storage, of which each test has a copy."""
+    return SQLite(shutil.copy(searched, tmp_path / 'recorded.db'))
 
 
 def test_trials_per_hour_follow_from_the_seconds_that_were_recorded(recorded):
@@ -186,7 +195,7 @@ def test_where_a_tree_does_not_fit_there_is_no_rate(tmp_path):
     storage = SQLite(tmp_path / 'memory.db')
     small, large = ComputeClass('small', 4, {'memory': 1000}), ComputeClass('large', 4, {'memory': 9000})
     cluster = Simulated([small, large], seconds, memory=lambda params: 5000 if 'slow' in params else 10)
-    Shadho('memory', loss, SPACE, timeout=2000, seed=0, backend=cluster, storage=storage, display=False).run()
+    Shadho('memory', loss, SPACE, 'tpe', timeout=2000, seed=0, backend=cluster, storage=storage, display=False).run()
     plan = plan_cluster(storage, parse_cluster('small=4,large=4'))
     slow = plan.trees.index('slow')
     assert np.isinf(plan.seconds[slow, 0]) and plan.trials_per_hour[slow, 0] == 0
