@@ -164,7 +164,7 @@ def soak(session: nox.Session) -> None:
     """Break everything at random for hours; prints how much was broken, and that nothing was lost."""
     install(session, f'{CORE}[report,dashboard]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data'))
     provide_engine(session)
-    session.run('pytest', '--soak', '-rA', 'tests/faults', *session.posargs)
+    session.run('pytest', '--soak', '-rA', 'tests/faults', 'tests/mpi', *session.posargs)
 
 
 @nox.session

@@ -35,15 +35,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the tests that break things at random do so a few times, or for hours."""
-    parser.addoption('--soak', action='store_true', help='hundreds of rounds instead of a few')
+    parser.addoption('--soak', action='store_true', help='hundreds of rounds instead of a few, and all tests')
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line('markers', 'soak: left out without --soak')
     config.pluginmanager.register(CPUSeconds())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the files that start engines: side by side, the many short ones of the core fill the end."""
+    if not config.getoption('--soak'):
+        left_out = [item for item in items if item.get_closest_marker('soak')]
+        items[:] = [item for item in items if not item.get_closest_marker('soak')]
+        config.hook.pytest_deselected(items=left_out)
     items.sort(key=lambda item: item.path.is_relative_to(ROOT / 'tests' / 'core'))
 
 

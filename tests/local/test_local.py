@@ -536,7 +536,7 @@ def test_short_trials_wait_beside_the_running_one_and_each_is_told_apart() -> No
             os._exit(1)
         return params['x']
 
-    result = run(objective, max_tasks=500)
+    result = run(objective, max_tasks=500, method='random')
     for trial in result:
         assert (trial.error is None) == (trial.params['x'] >= 0.02)
         assert trial.loss == (trial.params['x'] if trial.error is None else None)

@@ -23,7 +23,13 @@ def collected() -> int:
 
 
 @pytest.mark.parametrize(
-    'ranks', [pytest.param(1, marks=pytest.mark.mpich), 2, 4, pytest.param(8, marks=pytest.mark.mpich)]
+    'ranks',
+    [
+        pytest.param(1, marks=pytest.mark.mpich),
+        pytest.param(2, marks=pytest.mark.soak),
+        4,
+        pytest.param(8, marks=pytest.mark.soak),
+    ],
 )
 def test_the_backend_keeps_the_contract_with_so_many_ranks(mpirun: Any, ranks: int) -> None:
     job = mpirun(ranks, f"import runpy\nrunpy.run_path({str(CONTRACT)!r}, run_name='__main__')\n", timeout=240)

@@ -323,7 +323,7 @@ def test_a_trial_of_an_unknown_tree_takes_its_seconds_from_the_others():
 
 def test_in_series_a_search_repeats_exactly_whatever_seconds_it_measures():
     def asked(seconds, seed=3):
-        own = Search(trees(5), seed=seed)
+        own = Search(trees(5), 'tpe', seed=seed)
         found = []
         for number in range(120):
             trial = own.ask(now=float(number) * seconds)
