@@ -21,7 +21,7 @@ def warnings(caplog):
         cluster = Simulated([ComputeClass('node', slots)], lambda *a: pace * seconds(*a), slowdown=slowdown)
         with caplog.at_level(logging.WARNING, logger='shadho'):
             Shadho(
-                'hosts', lambda params: 0.5, SPACE, timeout=5000 * pace, seed=0, backend=cluster, storage=None, display=False,
+                'hosts', lambda params: 0.5, SPACE, 'random', timeout=5000 * pace, seed=0, backend=cluster, storage=None, display=False,
                 policy=policy,
             ).run()  # fmt: skip
         return [record.getMessage() for record in caplog.records if 'than the others' in record.getMessage()]
