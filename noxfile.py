@@ -23,8 +23,8 @@ LOCAL = './packages/shadho-local'
 WORKQUEUE = './packages/shadho-workqueue'
 MPI = './packages/shadho-mpi'
 MPICH = 'mpich>=4.3'
-SIDE_BY_SIDE = ('-n', str((os.cpu_count() or 1) + 1), '--dist', 'loadfile', '--no-loadscope-reorder')
-"""Files of tests side by side, each in one process, as its tests share engines; half of them mostly wait for these."""
+SIDE_BY_SIDE = ('-n', str(2 * (os.cpu_count() or 1)), '--dist', 'loadfile', '--no-loadscope-reorder')
+"""Files of tests side by side, each in one process, as its tests share engines; those that do mostly wait for them."""
 OF_VERSIONS = tuple(
     f'tests/core/{name}'
     for name in (
