@@ -218,5 +218,5 @@ def test_without_scikit_learn_the_error_says_how_to_install_it(monkeypatch):
 
 @pytest.mark.parametrize('first', [0, 1.5, 'ten'])
 def test_the_number_of_first_suggestions_must_be_positive(first):
-    with pytest.raises(ConfigurationError, match="method='rf': first must be an integer of 1 or more; got"):
+    with pytest.raises(ConfigurationError, match="method='rf': first must be an integer of 1 or more, or None; got"):
         Search({'x': x}, method='rf', seed=1, options={'first': first})

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,15 @@ class _Generations(Box):
     def _begin(self, mean: Floats) -> None:
         self._generation = 0
         self._results: list[tuple[_Drawn, float]] = []
+        self._mean = mean
+        self.__dict__.pop('_distribution', None)
+
+    @cached_property
+    def _distribution(self) -> _Distribution:
+        """The distribution, which begins at the mean when the first point is drawn."""
         integers = [_size(self.dimensions[place]) for place in self._integers]
         categories = [_size(self.dimensions[place]) for place in self._categories]
-        self._distribution = _Distribution(mean, integers, categories, self._population)
+        return _Distribution(self._mean, integers, categories, self._population)
 
     def ask(self, number: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Any]]:
         drawn = self._distribution.draw(int(rng.integers(2**32)))

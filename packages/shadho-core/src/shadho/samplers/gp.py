@@ -41,22 +41,17 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
-from shadho.records import as_integer
 from shadho.samplers.base import Suggestion
-from shadho.samplers.learning import LearningSampler, on_one_thread
+from shadho.samplers.learning import FIRST, LearningSampler, on_one_thread
 
 __all__ = ['GaussianProcess']
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
 
-_FIRST = 10
-"""Suggestions before anything is modelled; fewer in a space of few dimensions:"""
-
 _FIRST_PER_DIMENSION = 2
-"""twice as many as it has."""
+"""Upper bound on the suggestions before anything is modelled, in a space without conditions."""
 
 _ROWS = 300
 """Trials that a model is made of, and which are chosen anew with every fit."""
@@ -152,15 +147,11 @@ class GaussianProcess(LearningSampler):
     aliases: ClassVar[tuple[str, ...]] = ('bayes',)
 
     def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
-        super().__init__(forest, seed=seed)
         if first is None:
-            first = _FIRST
+            first = FIRST
             if forest.count == 1:
                 first = min(first, max(_FIRST_PER_DIMENSION * len(forest.tree(0)), 2))
-        number = as_integer(first)
-        if number is None or number < 1:
-            raise ConfigurationError(f"method='gp': first must be an integer of 1 or more, or None; got {first!r}")
-        self.first = number
+        super().__init__(forest, seed=seed, first=first)
         self._fits: dict[int, _Scales] = {}
         self._decisions: dict[int, Mapping[Any, str]] = {}
         self._last: tuple[Any, _Model] | None = None
@@ -169,14 +160,14 @@ class GaussianProcess(LearningSampler):
         if not len(tree):
             return np.empty(0)
         model = self._model([tree])
-        if model is None:
-            first: Floats = snap(self.fill(tree), tree.sizes)
-            return first
-        return self._best(model, tree, rng)
+        return self.fill(tree) if model is None else self._best(model, tree, rng)
 
-    @on_one_thread
     def promise(self, trees: Sequence[Tree]) -> Floats | None:
         """Return the expected improvement at the best of some points in each tree, divided by the largest."""
+        return self._promised(trees) if self.knows_enough else None
+
+    @on_one_thread
+    def _promised(self, trees: Sequence[Tree]) -> Floats | None:
         model = self._model(trees)
         if model is None or len(trees) == 1:
             return None if model is None else np.ones(1)
@@ -247,7 +238,7 @@ class GaussianProcess(LearningSampler):
             self.table.columns_of(tree)
         count = len(self.table)
         finite = self.table.losses[np.isfinite(self.table.losses)]
-        if count < self.first or not len(finite) or finite.min() == finite.max():
+        if not self.knows_enough or finite.min() == finite.max():
             return None
         pending, of_trees = self.table.pending()
         key = count, of_trees, pending.shape, pending.tobytes()

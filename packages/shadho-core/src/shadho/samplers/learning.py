@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest, Path, Tree, snap
+from shadho.records import as_integer
 from shadho.samplers.base import Sampler, Suggestion
-from shadho.samplers.sobol import Sobol
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-__all__ = ['LearningSampler', 'Table', 'on_one_thread']
+__all__ = ['FIRST', 'LearningSampler', 'Table', 'on_one_thread']
 
 Floats = npt.NDArray[np.float64]
 P = ParamSpec('P')
 R = TypeVar('R')
 
+FIRST = 10
+"""Suggestions before anything is modelled, in the whole forest."""
+
 _FIRST_ROWS = 64
+
+_BLOCK = 64
+"""First points after which the design begins anew: it is meant for few."""
+
+_LATIN = 16
+"""Points of which the farthest one is the next of the design."""
 
 
 @cache
@@ -60,6 +70,8 @@ class Table:
         The column of each leaf that has been seen; the same path is the same leaf in every tree.
     dimensions : list of Dimension
         What is known of each column.
+    succeeded : int
+        Finished trials that have a finite loss.
     """
 
     def __init__(self) -> None:
@@ -69,6 +81,7 @@ class Table:
         self._points = np.full((_FIRST_ROWS, 0), np.nan)
         self._losses = np.zeros(_FIRST_ROWS)
         self._trees: list[int] = []
+        self.succeeded = 0
         self._pending: dict[tuple[int, int], tuple[int, Floats]] = {}
 
     def __len__(self) -> int:
@@ -109,6 +122,7 @@ class Table:
         self._points[row, columns] = point
         self._losses[row] = np.inf if np.isnan(loss) else loss
         self._trees.append(tree.index)
+        self.succeeded += math.isfinite(loss)
 
     def _make_room(self) -> None:
         rows, columns = self._points.shape
@@ -147,26 +161,42 @@ class Table:
 class LearningSampler(Sampler):
     """A sampler whose next point follows from the seed, the table of all trees, and the number of the suggestion.
 
+    Parameters
+    ----------
+    first : int, optional
+        Suggestions before anything is modelled, in the whole forest; they fill each tree's cube evenly. Not given: none.
+
     Attributes
     ----------
     table : Table
         What it was told, and what is pending.
     """
 
-    def __init__(self, forest: Forest, *, seed: int) -> None:
+    def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
         super().__init__(forest, seed=seed)
+        number = 0 if first is None else as_integer(first)
+        if number is None or (number < 1 and first is not None):
+            raise ConfigurationError(
+                f'method={self.name!r}: first must be an integer of 1 or more, or None; got {first!r}'
+            )
+        self.first = number
         self.table = Table()
         self._next: dict[int, int] = {}
         self._tried: dict[int, set[bytes]] = {}
-        self._design = Sobol(forest, seed=seed)
+
+    @property
+    def knows_enough(self) -> bool:
+        """Whether first suggestions have come to something, so that others can follow from it."""
+        return len(self.table) >= self.first and (self.table.succeeded > 0 or not self.first)
 
     @abstractmethod
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
-        """Return the next point in a tree: shape (dimensions,)."""
+        """Return the next point in a tree, by what is known: shape (dimensions,)."""
 
     def fill(self, tree: Tree) -> Floats:
-        """Return the next point of a design that fills the tree's cube evenly: for first suggestions."""
-        return self._design.point(tree, self._next.get(tree.index, 0))
+        """Return the next point of a design that fills the tree's cube evenly, while little is known."""
+        point = _stratified(len(tree), self._next.get(tree.index, 0), (self.seed, tree.index))
+        return snap(point, tree.sizes)
 
     def are_new(self, tree: Tree, points: Floats) -> npt.NDArray[np.bool_]:
         """Say which settings of a finite tree are neither finished nor pending; of others, all are taken to be new.
@@ -180,11 +210,13 @@ class LearningSampler(Sampler):
         tried = self._tried.get(tree.index, ())
         return np.array([point.tobytes() not in tried for point in points], dtype=bool)
 
-    @on_one_thread
     def ask(self, tree: Tree) -> Suggestion:
         number = self._next.get(tree.index, 0)
         self.table.columns_of(tree)
-        point = self.suggest(tree, np.random.default_rng((self.seed, tree.index, number)))
+        if self.knows_enough:
+            point = on_one_thread(self.suggest)(tree, np.random.default_rng((self.seed, tree.index, number)))
+        else:
+            point = self.fill(tree)
         suggestion = Suggestion(number, tree, point)
         self.adopt(suggestion)
         return suggestion
@@ -212,6 +244,28 @@ class LearningSampler(Sampler):
     def _count(self, suggestion: Suggestion) -> None:
         index = suggestion.tree.index
         self._next[index] = max(self._next.get(index, 0), suggestion.id + 1)
+
+
+def _stratified(dimensions: int, number: int, seed: Sequence[int]) -> Floats:
+    """Return a point of a sequence that fills the unit cube evenly, as a latin hypercube that grows.
+
+    Of 2, 4, 8 successive points and so on, each lies in a stratum of its own in every coordinate; and of some points for
+    which that holds, the one farthest from all earlier ones is chosen, on a torus, as corners are far from everything.
+    Unlike SciPy's Sobol' sequence, it is there at once: that takes half a second to import.
+    """
+    block, place = divmod(number, _BLOCK)
+    rng = np.random.default_rng((*seed, block))
+    points = np.empty((0, dimensions))
+    for count in range(place + 1):
+        strata = 1 << count.bit_length()
+        lots = rng.random((_LATIN, strata, dimensions))
+        lots[:, (points * strata).astype(np.intp), np.arange(dimensions)] = -1.0  # taken
+        candidates = (lots.argmax(axis=1) + rng.random((_LATIN, dimensions))) / strata
+        away = np.abs(candidates[:, None] - points)
+        squares = (np.minimum(away, 1.0 - away) ** 2).sum(axis=2)
+        points = np.vstack([points, candidates[squares.min(axis=1, initial=np.inf).argmax()]])
+    last: Floats = points[-1]
+    return last
 
 
 def _key(suggestion: Suggestion) -> bytes:

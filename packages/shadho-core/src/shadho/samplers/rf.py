@@ -34,9 +34,8 @@ import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest, Tree, snap
-from shadho.records import as_integer
 from shadho.samplers.base import Suggestion
-from shadho.samplers.learning import LearningSampler
+from shadho.samplers.learning import FIRST, LearningSampler
 
 __all__ = ['RandomForest']
 
@@ -120,25 +119,21 @@ class RandomForest(LearningSampler):
 
     Parameters
     ----------
-    first : int, default 10
-        Suggestions before anything is modelled, in the whole forest; they fill each tree's cube evenly.
+    first : int, optional
+        Suggestions before anything is modelled, in the whole forest, 10 by default; they fill each tree's cube evenly.
     """
 
     name = 'rf'
     aliases = ('smac',)
 
-    def __init__(self, forest: Forest, *, seed: int, first: int = 10) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
+        super().__init__(forest, seed=seed, first=FIRST if first is None else first)
         try:
             import sklearn.ensemble  # noqa: F401
         except ImportError as error:
             raise ConfigurationError(
                 "method='rf' needs the library scikit-learn: pip install 'shadho-core[sklearn]'"
             ) from error
-        number = as_integer(first)
-        if number is None or number < 1:
-            raise ConfigurationError(f"method='rf': first must be an integer of 1 or more; got {first!r}")
-        self.first = number
         self._trees: dict[int, Tree] = {}
         self._model: _Model | None = None
         self._modelled: tuple[int, tuple[int, ...], bytes] = (0, (), b'')
@@ -157,7 +152,7 @@ class RandomForest(LearningSampler):
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
         cube, model = _Cube(tree), self._current_model()
         if model is None:
-            return snap(self.fill(tree), tree.sizes)
+            return self.fill(tree)
         if not len(tree) or rng.random() < _AT_RANDOM:
             return cube.draw(1, rng).ravel()
         points, values = self._searched(tree, cube, model, rng)
@@ -228,7 +223,7 @@ class RandomForest(LearningSampler):
 
     def _fitted(self, pending: Floats, trees: Sequence[int]) -> _Model | None:
         losses = self.table.losses
-        if len(losses) < self.first or not (losses < np.inf).any():
+        if not self.knows_enough:
             return None
         scores = _scores(losses)
         chosen = self._chosen(scores)

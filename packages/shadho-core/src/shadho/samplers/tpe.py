@@ -25,10 +25,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
-from shadho.records import as_integer
-from shadho.samplers.learning import LearningSampler
+from shadho.samplers.learning import FIRST, LearningSampler
 
 __all__ = ['TPE']
 
@@ -86,27 +84,21 @@ class TPE(LearningSampler):
 
     Parameters
     ----------
-    first : int, default 10
-        Suggestions before anything is modelled, in the whole forest; they fill each tree's cube evenly.
+    first : int, optional
+        Suggestions before anything is modelled, in the whole forest, 10 by default; they fill each tree's cube evenly.
     """
 
     name = 'tpe'
 
-    def __init__(self, forest: Forest, *, seed: int, first: int = 10) -> None:
-        super().__init__(forest, seed=seed)
-        number = as_integer(first)
-        if number is None or number < 1:
-            raise ConfigurationError(f"method='tpe': first must be an integer of 1 or more; got {first!r}")
-        self.first = number
+    def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
+        super().__init__(forest, seed=seed, first=FIRST if first is None else first)
         self._split_at = -1
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
-        if len(self.table) < self.first or not len(tree):
-            return snap(self.fill(tree), tree.sizes)
         self._keep_up()
         good, others = self._good, self._others
-        if not len(good):
-            return snap(self.fill(tree), tree.sizes)
+        if not (len(tree) and len(good)):
+            return self.fill(tree)
         columns = self.table.columns_of(tree)
         points = self.table.points
         pending, _ = self.table.pending()
@@ -139,7 +131,7 @@ class TPE(LearningSampler):
         With l and g the densities of trees among the good trials and the others, that is
         1 / (gamma + (1 - gamma) g / l) (Bergstra et al. 2011, eq. 3).
         """
-        if len(self.table) < self.first:
+        if not self.knows_enough:
             return None
         self._keep_up()
         likely = np.array([self._best_in[tree.index] + _DOUBT for tree in trees])
