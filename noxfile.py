@@ -160,6 +160,14 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """Make the pictures of the README anew, from a search of two minutes."""
+    install(session, f'{CORE}[report,sklearn]', LOCAL, 'pillow')
+    provide_browser(session)
+    session.run('python', 'docs/pictures.py')
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Break everything at random for hours; prints how much was broken, and that nothing was lost."""
     install(session, f'{CORE}[report,dashboard]', LOCAL, WORKQUEUE, MPI, MPICH, groups=('tests', 'data'))

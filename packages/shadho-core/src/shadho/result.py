@@ -342,9 +342,9 @@ def reason_of(error: TrialError) -> tuple[str, str]:
 
 
 def format_recommended(result: SearchResult) -> str | None:
-    """Say which trial is recommended where losses are noisy; None when it is the best one."""
+    """Say which trial is recommended where losses are noisy; None when it is the best one, or as good."""
     found = result.recommended
-    if found is None or result.best is None or found.id == result.best.id:
+    if found is None or result.best is None or found.loss == result.best.loss:
         return None
     return f'recommended where losses are noisy: trial {found.id} (loss {found.loss:.6g}), whose expected loss is least'
 
