@@ -29,12 +29,13 @@ def searched(
     return search
 
 
-@pytest.mark.parametrize(('method', 'trials'), [('auto', 60), ('random', 150)])
-def test_what_is_recommended_is_better_than_what_was_lucky(method: str, trials: int) -> None:
-    searches = [searched(method, 0.1, seed, trials) for seed in range(6)]
-    assert np.mean([bowl(own.recommended.params) for own in searches]) < 0.75 * np.mean(
-        [bowl(own.best.params) for own in searches]
+def test_what_is_recommended_is_better_than_what_was_lucky() -> None:
+    searches = [searched('random', 0.1, seed, 150) for seed in range(5)]
+    recommended, lucky = (
+        np.mean([bowl(trial.params) for trial in trials])
+        for trials in ([own.recommended for own in searches], [own.best for own in searches])
     )
+    assert recommended < 0.5 * lucky
 
 
 def test_losses_that_are_maximised_are_expected_to_be_large() -> None:
