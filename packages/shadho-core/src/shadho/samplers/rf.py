@@ -115,8 +115,8 @@ class RandomForest(LearningSampler):
     """Bayesian optimisation with random forests, as SMAC does it: for conditional and categorical spaces.
 
     One forest, of extremely randomised trees by scikit-learn, learns from the trials of all trees, and says which tree
-    the next trial should come from. About 30 ms for a suggestion, however many trials there are. Needs the extra
-    ``shadho-core[sklearn]``.
+    the next trial should come from. About 30 ms for a suggestion, however many trials there are. Needs scikit-learn
+    (``pip install scikit-learn``).
 
     Parameters
     ----------
@@ -132,9 +132,7 @@ class RandomForest(LearningSampler):
         try:
             import sklearn.ensemble  # noqa: F401
         except ImportError as error:
-            raise ConfigurationError(
-                "method='rf' needs the library scikit-learn: pip install 'shadho-core[sklearn]'"
-            ) from error
+            raise ConfigurationError("method='rf' needs the library scikit-learn: pip install scikit-learn") from error
         number = as_integer(first)
         if number is None or number < 1:
             raise ConfigurationError(f"method='rf': first must be an integer of 1 or more; got {first!r}")
