@@ -6,7 +6,7 @@ One command, one table::
     python benchmarks/overhead.py --quick    # a tenth of the trials
 
 Each figure is taken in turn with its peer or floor, several rounds; ratios are those of the medians.
-Needs ``pip install optuna`` besides shadho-core[local].
+Needs ``pip install optuna`` besides shadho-core and shadho-local.
 """
 
 from __future__ import annotations

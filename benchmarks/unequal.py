@@ -7,7 +7,7 @@ nothing of that::
     python benchmarks/unequal.py                 # about three minutes on two cores
     python benchmarks/unequal.py --seconds 30    # for each policy
 
-Needs ``pip install mlxtend scikit-learn`` besides shadho-core[local], and two CPUs.
+Needs ``pip install mlxtend scikit-learn`` besides shadho-core and shadho-local, and two CPUs.
 """
 
 from __future__ import annotations

@@ -30,9 +30,7 @@ def find_mpirun() -> str:
     """Return the launcher that was installed together with mpi4py."""
     program = Path(sys.executable).with_name('mpirun')
     if not program.exists():
-        pytest.fail(
-            f'there is no {program}: pip install "shadho-core[mpi]" brings it (the wheel of mpich)', pytrace=False
-        )
+        pytest.fail(f'there is no {program}: pip install mpich', pytrace=False)
     return str(program)
 
 

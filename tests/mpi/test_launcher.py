@@ -121,7 +121,7 @@ def test_what_brings_mpi_is_told_where_it_is_missing(monkeypatch: pytest.MonkeyP
     ended = run("sys.modules['mpi4py'] = None")
     assert ended.returncode == 1
     assert 'BackendError: MPI cannot be loaded' in ended.stderr
-    assert 'pip install "shadho-core[mpi]"' in ended.stderr
+    assert 'pip install mpi4py mpich' in ended.stderr
 
 
 HELPER = """

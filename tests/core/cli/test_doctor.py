@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,16 @@ def missing(name: str) -> str:
 def test_what_is_not_installed_is_told_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('importlib.metadata.version', missing)
     found = by_name(examine())['method hyperopt']
-    assert (found.state, found.detail) == ('missing', 'pip install "shadho-core[hyperopt]"')
+    assert (found.state, found.detail) == ('missing', 'pip install hyperopt')
+
+
+def test_the_commands_install_what_the_extras_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('importlib.metadata.version', missing)
+    commands = [own.detail for own in examine() if own.detail.startswith('pip install ') and 'backend' not in own.what]
+    named = {name.lower() for command in commands for name in command.split()[2:]}
+    of_extras = re.findall(r'^([\w.-]+).*extra ==', '\n'.join(requires('shadho-core') or ()), re.MULTILINE)
+    assert named <= {name.lower() for name in of_extras}
+    assert len(named) > 10
 
 
 def complete(words: str) -> list[str]:

@@ -92,5 +92,5 @@ def test_it_shows_the_library_no_more_than_the_best_and_the_latest_trials(monkey
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'hyperopt', None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'shadho-core\[hyperopt\]'"):
+    with pytest.raises(ConfigurationError, match='pip install hyperopt'):
         Search({'x': unit}, method='hyperopt')

@@ -212,7 +212,7 @@ def test_it_can_be_chosen_as_smac():
 
 def test_without_scikit_learn_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, 'sklearn.ensemble', None)
-    with pytest.raises(ConfigurationError, match=r"method='rf' needs .* pip install 'shadho-core\[sklearn\]'"):
+    with pytest.raises(ConfigurationError, match="method='rf' needs .* pip install scikit-learn"):
         Search({'x': x}, method='rf', seed=1)
 
 

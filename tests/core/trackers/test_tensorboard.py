@@ -116,5 +116,5 @@ def test_a_missing_package_is_named_with_how_to_get_it():
         '    except Exception as error: print(error)\n'
     )
     told = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
-    assert 'pip install shadho-core[mlflow]' in told
-    assert 'pip install shadho-core[tensorboard]' in told
+    assert 'pip install alembic mlflow-skinny sqlalchemy' in told
+    assert 'pip install tensorboardX' in told

@@ -200,7 +200,7 @@ def serve(
         import uvicorn
     except ImportError as error:
         raise ConfigurationError(
-            'the dashboard needs starlette and uvicorn, which are not installed: pip install "shadho-core[dashboard]"'
+            'the dashboard needs starlette and uvicorn, which are not installed: pip install plotly starlette uvicorn'
         ) from error
     is_local = _is_loopback(host)
     if token is False and not is_local:

@@ -15,7 +15,7 @@ from shadho.errors import ConfigurationError
 from shadho.execution.command import parameters_text
 from shadho.forest import Forest
 from shadho.forest.tree import show_path
-from shadho.plugins import Registry
+from shadho.plugins import Registry, install_command
 from shadho.records import as_integer, as_list
 from shadho.storage import Storage
 from shadho.storage.base import check_durability
@@ -218,7 +218,7 @@ def find_backend(registry: Registry, name: Any, job: Job) -> Backend:
         asked = [name for name in ('trial_timeout', 'max_tasks_per_child') if getattr(job, name) is not None]
         limit = f' with {" and ".join(asked)}' if asked else ''
         raise ConfigurationError(
-            f'no installed backend can run this search{limit} by itself; pip install shadho-core[local], or name one: '
+            f'no installed backend can run this search{limit} by itself; {install_command("shadho-local")}, or name one: '
             + ', '.join(classes)
         )
     return best()

@@ -54,7 +54,9 @@ if MPI.COMM_WORLD.Get_rank() == 0:
 """
 _AS_ROOT = {'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
 _PATIENCE = 60.0
-_INSTALL = 'pip install "shadho-core[mpi]" brings mpi4py and an MPI; on a cluster "pip install shadho-mpi" uses the one loaded there'
+_INSTALL = (
+    '"pip install mpi4py mpich" brings mpi4py and an MPI; on a cluster, mpi4py alone uses the MPI that is loaded there'
+)
 
 
 def check() -> str:
@@ -109,10 +111,7 @@ def load() -> Any:
         mpi4py.rc.initialize = False  # below, where it can be watched
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        raise BackendError(
-            f'MPI cannot be loaded ({error}); pip install "shadho-core[mpi]" brings mpi4py and an MPI, on a cluster '
-            '"pip install shadho-mpi" uses the one that is loaded there'
-        ) from None
+        raise BackendError(f'MPI cannot be loaded ({error}). {_INSTALL}') from None
     library = ' '.join(MPI.Get_library_version().partition('\n')[0].partition(',')[0].split())
     launched = launched_ranks()
     # Open MPI's launcher, under which MPICH ends the process with words of its own.

@@ -35,12 +35,12 @@ class Inline(Backend):
         if job.trial_timeout is not None:
             raise ConfigurationError(
                 "backend='inline' cannot end a trial after trial_timeout, because it runs in the process of the search; "
-                "use backend='local' (pip install shadho-core[local])"
+                "use backend='local', of the package shadho-local"
             )
         if job.max_tasks_per_child is not None:
             raise ConfigurationError(
                 "backend='inline' cannot start new processes, as max_tasks_per_child asks for: it runs trials in the process "
-                "of the search; use backend='local' (pip install shadho-core[local])"
+                "of the search; use backend='local', of the package shadho-local"
             )
         self._job = job
         hardware = probe()

@@ -79,7 +79,7 @@ _ENGINES = ('workqueue',)
 
 
 def _fix(engine: str) -> str:
-    return f'pip install "shadho-core[{engine}]"'
+    return plugins.install_command(f'shadho-{engine}')
 
 
 def _broken() -> str:

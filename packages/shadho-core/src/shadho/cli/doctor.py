@@ -14,20 +14,24 @@ import click
 from shadho.cli.common import as_json, echo_json
 from shadho.errors import ConfigurationError, PluginError, ShadhoError
 from shadho.options import working_folder
-from shadho.plugins import Registry
+from shadho.plugins import Registry, install_command
+from shadho.plugins.packages import BACKENDS
 
 __all__ = ['Finding', 'doctor', 'examine']
 
-_EXTRAS = {
-    'pictures (report)': ('report', ('matplotlib', 'plotly')),
-    'tables (pandas)': ('pandas', ('pandas',)),
-    'tables (parquet)': ('parquet', ('pandas', 'pyarrow')),
-    'Optuna studies (optuna)': ('optuna', ('optuna',)),
-    'method hyperopt': ('hyperopt', ('hyperopt',)),
-    'method rf, scikit-learn': ('sklearn', ('scikit-learn',)),
-    'GPU discovery': ('sandbox', ('nvidia-ml-py',)),
+_OPTIONAL = {
+    'pictures (report)': ('matplotlib', 'plotly', 'scikit-learn'),
+    'dashboard': ('plotly', 'starlette', 'uvicorn'),
+    'tables (pandas)': ('pandas',),
+    'tables (parquet)': ('pandas', 'pyarrow'),
+    'Optuna studies (optuna)': ('optuna',),
+    'method hyperopt': ('hyperopt',),
+    'method rf, scikit-learn': ('scikit-learn',),
+    'MLflow': ('alembic', 'mlflow-skinny', 'sqlalchemy'),
+    'TensorBoard': ('tensorboardX',),
+    'GPU discovery': ('nvidia-ml-py',),
 }
-"""Distributions that something optional needs, and the extra that brings them."""
+"""Distributions that something optional needs."""
 
 _MARKS = {'ok': ('✓', 'green'), 'missing': ('-', 'yellow'), 'broken': ('✗', 'red')}
 
@@ -79,15 +83,15 @@ def examine() -> Iterator[Finding]:
     yield from _plugins()
     yield _guarded('hardware', _hardware)
     yield _folder()
-    for what, (extra, distributions) in _EXTRAS.items():
+    for what, distributions in _OPTIONAL.items():
         missing = [name for name in distributions if _version(name) is None]
-        have = ', '.join(f'{name} {_version(name)}' for name in distributions)
-        detail = f'pip install "shadho-core[{extra}]"' if missing else have
-        yield Finding(what, 'missing' if missing else 'ok', detail)
+        if missing:
+            yield Finding(what, 'missing', f'pip install {" ".join(missing)}')
+        else:
+            yield Finding(what, 'ok', ', '.join(f'{name} {_version(name)}' for name in distributions))
 
 
-_OURS = ('shadho-core', 'shadho-local', 'shadho-workqueue', 'shadho-mpi')
-_BACKENDS = ('local', 'workqueue', 'mpi')
+_OURS = ('shadho-core', *BACKENDS.values())
 
 
 def _version(distribution: str) -> str | None:
@@ -115,9 +119,9 @@ def _backends(registry: Registry) -> Iterator[Finding]:
     classes = registry.classes('backend')
     for name, cls in classes.items():
         yield _guarded(f'backend {name}', cls.check)
-    for name in _BACKENDS:
+    for name, package in BACKENDS.items():
         if name not in classes:
-            yield Finding(f'backend {name}', 'missing', f'pip install "shadho-core[{name}]"')
+            yield Finding(f'backend {name}', 'missing', install_command(package))
 
 
 def _guarded(what: str, look: Callable[[], str]) -> Finding:

@@ -13,6 +13,7 @@ import pluggy
 
 from shadho.errors import ConfigurationError, PluginError, nearest
 from shadho.plugins import hookspecs
+from shadho.plugins.packages import BACKENDS, install_command
 from shadho.records import Trial
 
 __all__ = ['KINDS', 'Plugin', 'Registry', 'installed', 'load']
@@ -220,7 +221,10 @@ class Registry:
         if (kind, name) in self._named:
             return self._named[kind, name][0]
         broken = [f'; the plugin {plugin.owner} is broken: {plugin.broken}' for plugin in self.plugins if plugin.broken]
-        hint = _INSTALLABLE.get((kind, name)) or nearest(name, [own for group, own in self._named if group == kind])
+        if kind == 'backend' and name in BACKENDS:
+            hint = f'it is a package of its own: {install_command(BACKENDS[name])}'
+        else:
+            hint = nearest(name, [own for group, own in self._named if group == kind])
         raise ConfigurationError(f'{argument or kind}={name!r}: no such {kind}; {hint}{"".join(broken)}')
 
     def notify(self, hook: str, **values: Any) -> list[Any]:
@@ -247,12 +251,6 @@ class Registry:
 
 def _own(value: Any) -> Any:
     return value.copied() if isinstance(value, Trial) else value
-
-
-_INSTALLABLE = {
-    ('backend', name): f'it is a package of its own: pip install shadho-core[{name}]'
-    for name in ('local', 'workqueue', 'mpi')
-}
 
 
 @lru_cache(maxsize=1)

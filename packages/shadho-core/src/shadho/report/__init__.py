@@ -1,4 +1,4 @@
-"""Pictures of a search, and its page; libraries are imported when one is drawn (``pip install shadho-core[report]``)."""
+"""Pictures of a search, and its page; libraries are imported when one is drawn (the extra ``report``)."""
 
 from __future__ import annotations
 

@@ -57,9 +57,7 @@ def page(data: Mapping[str, Any], *, live: bool = False) -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise ConfigurationError(
-            'a report needs plotly, which is not installed: pip install "shadho-core[report]"'
-        ) from error
+        raise ConfigurationError('a report needs plotly, which is not installed: pip install plotly') from error
     plotly, script = get_plotlyjs(), '\n'.join(map(_file, [*_SCRIPTS, *_LIVE * live]))
     parts = {
         'policy': _policy(plotly, script) + "; connect-src 'self'" * live,

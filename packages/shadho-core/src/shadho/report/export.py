@@ -44,7 +44,7 @@ def export(result: SearchResult, destination: str | os.PathLike[str], *, name: s
     destination : str or Path
         A file that ends in .csv, .json or .parquet, which is replaced; or the storage of an Optuna study: an address of a
         database, such as ``sqlite:///study.db``, or a journal file that ends in .log. Parquet needs
-        ``pip install shadho-core[parquet]``, Optuna ``pip install shadho-core[optuna]``.
+        ``pip install pyarrow``, Optuna ``pip install optuna``.
     name : str, optional
         Of the Optuna study; by default that of the search.
 
@@ -110,7 +110,7 @@ def _write_json(result: SearchResult, path: Path) -> None:
 
 
 def _write_parquet(result: SearchResult, path: Path) -> None:
-    _require('parquet', 'pyarrow')
+    _require('pyarrow')
     import pyarrow
     from pyarrow import parquet
 
@@ -141,10 +141,9 @@ def _kind(value: Any) -> type[Any]:
     return str
 
 
-def _require(extra: str, *modules: str) -> None:
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    if missing:
-        raise ConfigurationError(f'{" and ".join(missing)} is needed for this: pip install "shadho-core[{extra}]"')
+def _require(module: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise ConfigurationError(f'{module} is needed for this: pip install {module}')
 
 
 # --- Optuna ---------------------------------------------------------------------------------------------
@@ -173,7 +172,7 @@ def to_optuna(result: SearchResult, storage: Any, *, name: str | None = None) ->
     ShadhoError
         When the storage holds a study of that name already, or cannot be opened.
     """
-    _require('optuna', 'optuna')
+    _require('optuna')
     import optuna
 
     study_name = name or result.exp_key

@@ -52,9 +52,7 @@ def write_pictures(result: SearchResult | Course, path: Path) -> Iterator[Path]:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ConfigurationError(
-            'pictures need matplotlib, which is not installed: pip install "shadho-core[report]"'
-        ) from error
+        raise ConfigurationError('pictures need matplotlib, which is not installed: pip install matplotlib') from error
     course = Course.of(result)
     plt.switch_backend('agg')  # there may be no screen
     for name, draw in _PICTURES.items():

@@ -86,7 +86,7 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
 
     Failed trials and infinite losses are left out, losses that are worse than all others by far count as less bad,
     and losses that span decades count by their logarithm. The mean over other parameters is that over their domains,
-    not over the trials, of which good methods make more where the loss is low. Needs scikit-learn (``pip install shadho-core[report]``).
+    not over the trials, of which good methods make more where the loss is low. Needs scikit-learn (``pip install scikit-learn``).
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _fit(inputs: Floats, losses: Floats) -> Any:
         from sklearn.ensemble import RandomForestRegressor
     except ImportError as error:
         raise ConfigurationError(
-            'importance needs scikit-learn, which is not installed: pip install "shadho-core[report]"'
+            'importance needs scikit-learn, which is not installed: pip install scikit-learn'
         ) from error
     samples = min(len(losses), _SAMPLES)
     return RandomForestRegressor(**_FOREST, max_samples=samples, oob_score=True).fit(inputs, losses)

@@ -1,4 +1,4 @@
-"""Interactive pictures of a search, as figures of plotly (``pip install shadho-core[report]``).
+"""Interactive pictures of a search, as figures of plotly (``pip install plotly scikit-learn``).
 
 They show themselves in notebooks; the page that ``shadho report`` writes is made of them.
 """

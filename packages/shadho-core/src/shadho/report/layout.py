@@ -56,7 +56,7 @@ def figure(title: str, xaxis: dict[str, Any], yaxis: dict[str, Any], height: int
         from plotly.graph_objects import Figure
     except ImportError as error:
         raise ConfigurationError(
-            'interactive figures need plotly, which is not installed: pip install "shadho-core[report]"'
+            'interactive figures need plotly, which is not installed: pip install plotly'
         ) from error
     common = {
         'gridcolor': GRID,

@@ -42,7 +42,7 @@ _KEPT_DOMAINS = 256
 
 
 class Hyperopt(LearningSampler):
-    """TPE by the library hyperopt (the extra ``shadho-core[hyperopt]``), within the tree that is asked for.
+    """TPE by the library hyperopt (``pip install hyperopt``), within the tree that is asked for.
 
     A leaf has the same label in every tree, so that what any tree says of it is learned; trials that
     share no leaf with the tree are left out. As the library has it, the first 20 points are random,
@@ -58,7 +58,7 @@ class Hyperopt(LearningSampler):
             import hyperopt  # noqa: F401
         except ImportError as error:
             raise ConfigurationError(
-                "method='hyperopt' needs the library of that name: pip install 'shadho-core[hyperopt]'"
+                "method='hyperopt' needs the library of that name: pip install hyperopt"
             ) from error
         self._domain = lru_cache(maxsize=_KEPT_DOMAINS)(self._new_domain)
 

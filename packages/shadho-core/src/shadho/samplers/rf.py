@@ -114,8 +114,8 @@ class RandomForest(LearningSampler):
     """Bayesian optimisation with random forests, as SMAC does it: for conditional and categorical spaces.
 
     One forest, of extremely randomised trees by scikit-learn, learns from the trials of all trees, and says which tree
-    the next trial should come from. About 30 ms for a suggestion, however many trials there are. Needs the extra
-    ``shadho-core[sklearn]``.
+    the next trial should come from. About 30 ms for a suggestion, however many trials there are. Needs scikit-learn
+    (``pip install scikit-learn``).
 
     Parameters
     ----------
@@ -131,9 +131,7 @@ class RandomForest(LearningSampler):
         try:
             import sklearn.ensemble  # noqa: F401
         except ImportError as error:
-            raise ConfigurationError(
-                "method='rf' needs the library scikit-learn: pip install 'shadho-core[sklearn]'"
-            ) from error
+            raise ConfigurationError("method='rf' needs the library scikit-learn: pip install scikit-learn") from error
         self._trees: dict[int, Tree] = {}
         self._model: _Model | None = None
         self._modelled: tuple[int, tuple[int, ...], bytes] = (0, (), b'')

@@ -1,4 +1,4 @@
-"""A search as an estimator of scikit-learn, imported on its own (``pip install shadho-core[sklearn]``)."""
+"""A search as an estimator of scikit-learn, imported on its own (``pip install scikit-learn``)."""
 
 from __future__ import annotations
 

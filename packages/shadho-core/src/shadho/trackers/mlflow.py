@@ -45,7 +45,7 @@ class MLflow(Tracker):
     and what is missing is tried again at the end of the search, and at that of the next run; while MLflow cannot be
     reached, trials wait for that.
 
-    Needs MLflow (``pip install shadho-core[mlflow]``, or the whole of ``mlflow``, which has the pages to look at).
+    Needs MLflow (``pip install alembic mlflow-skinny sqlalchemy``, or the whole of ``mlflow``, which has the pages to look at).
 
     Parameters
     ----------
@@ -66,7 +66,9 @@ class MLflow(Tracker):
         try:
             import mlflow  # noqa: F401
         except ImportError:
-            raise ConfigurationError('MLflow() needs the package mlflow: pip install shadho-core[mlflow]') from None
+            raise ConfigurationError(
+                'MLflow() needs the package mlflow: pip install alembic mlflow-skinny sqlalchemy'
+            ) from None
         self.tracking_uri = tracking_uri
         self.experiment = experiment
 

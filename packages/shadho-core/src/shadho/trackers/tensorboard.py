@@ -30,7 +30,7 @@ class TensorBoard(Tracker):
 
     The curves are ``loss``, ``best_loss``, and ``seconds/<compute class>``, over the number of finished trials. The
     table is TensorBoard's of hyperparameters: each trial is a session, with its loss and its seconds. A search that goes
-    on goes on with its curves. Needs tensorboardX (``pip install shadho-core[tensorboard]``); looking needs TensorBoard.
+    on goes on with its curves. Needs tensorboardX (``pip install tensorboardX``); looking needs TensorBoard.
 
     Parameters
     ----------
@@ -52,9 +52,7 @@ class TensorBoard(Tracker):
         try:
             import tensorboardX  # noqa: F401
         except ImportError:
-            raise ConfigurationError(
-                'TensorBoard() needs the package tensorboardX: pip install shadho-core[tensorboard]'
-            ) from None
+            raise ConfigurationError('TensorBoard() needs the package tensorboardX: pip install tensorboardX') from None
         if not isinstance(logdir, (str, os.PathLike)) or Path(logdir).is_file():
             raise ConfigurationError(f"TensorBoard(): logdir must be a folder, such as 'runs'; got {logdir!r}")
         self.logdir = Path(logdir).absolute()
