@@ -17,6 +17,7 @@ from shadho.cli.export import export
 from shadho.cli.look import best, plan, status, trials
 from shadho.cli.report import report
 from shadho.cli.run import resume, run
+from shadho.cli.space import space
 from shadho.errors import PluginError
 from shadho.plugins import Plugin
 from shadho.streams import usable_streams
@@ -30,7 +31,7 @@ def cli() -> None:
     """SHADHO: hyperparameter search that decides what to run from where a slot is free."""
 
 
-for _command in (run, resume, status, best, trials, export, report, dashboard, plan, doctor, completion):
+for _command in (run, resume, status, best, trials, export, report, dashboard, plan, space, doctor, completion):
     cli.add_command(_command)
 
 

@@ -20,7 +20,7 @@ from shadho.options import is_file, working_folder
 from shadho.result import SearchResult, printable, shorten
 from shadho_worker import jsonable
 
-__all__ = ['resume', 'run']
+__all__ = ['found_at', 'resume', 'run']
 
 _REST = {'ignore_unknown_options': True, 'help_option_names': ['-h', '--help']}
 """Of commands whose last arguments are another program's."""
@@ -67,11 +67,11 @@ def run(
         raise click.UsageError(f'{shlex.join(arguments)}: a single OBJECTIVE is needed; put a command in quotes')
     with reporting_errors():
         working_folder()
-        target = _found('OBJECTIVE', objective) if _is_place(objective) else objective
+        target = found_at('OBJECTIVE', objective) if _is_place(objective) else objective
         key = name or (None if isinstance(target, str) else objective.rpartition(':')[2].rpartition('.')[2])
         if key is None:
             raise ConfigurationError('--name is needed with a command: it names the search and its file')
-        search = Shadho(key, target, _found('--space', str(space)), **options)
+        search = Shadho(key, target, found_at('--space', str(space)), **options)
         for path in inputs:
             search.add_input_file(path)
         result = search.run()
@@ -166,7 +166,7 @@ def _is_place(text: str) -> bool:
     return bool(colon) and is_name and not any(letter.isspace() for letter in place)
 
 
-def _found(argument: str, text: str) -> Any:
+def found_at(argument: str, text: str) -> Any:
     """Return what module:NAME or file.py:NAME means; what is beside it can be imported, as in a script."""
     place, _, name = text.rpartition(':')
     if not _is_place(text) or not place:

@@ -8,6 +8,7 @@ tree number i is built by unranking, so that a forest of 10^12 trees costs no mo
 from __future__ import annotations
 
 import bisect
+import html
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from shadho.errors import SpaceError, nearest
 from shadho.forest.tree import ABSENT, Computed, Drawn, Fixed, Group, Leaf, Part, Path, Tree, show_path
 from shadho.records import survives_json
 from shadho.spaces.domains import Choice, Domain
+from shadho.spaces.picture import picture
 from shadho.spaces.spec import as_node, refusing_endless_nesting
 from shadho.spaces.structure import Constant, Dependent, Repeat, Scope
 from shadho.spaces.structure import Sequence as TupleOfParts
@@ -89,6 +91,10 @@ class Forest:
 
     def __repr__(self) -> str:
         return f'<Forest of {self.count} tree{"s" if self.count != 1 else ""}>'
+
+    def _repr_html_(self) -> str:
+        """Show a notebook the space as a picture."""
+        return f'<pre>{html.escape(picture(self.space))}\n\n{self.count:,} tree{"s" if self.count != 1 else ""}</pre>'
 
     @property
     def leaves(self) -> list[Leaf]:
