@@ -331,6 +331,40 @@ def draw(results: Results, mode: Mode, output: Path) -> None:
     print(f'\nThe picture: {output}')
 
 
+def draw_bars(results: Results, mode: Mode, output: Path) -> None:
+    """Draw the regret of our methods and of the two peers of the bars, on all problems that they were all run on."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    names = [name for name in results.contenders if name in BARRED or (name not in PEERS and name != BASELINE)]
+    names = [name for name in names if results.common(mode, name)]
+    problems = results.common(mode, *names)
+    with matplotlib.rc_context(style.SETTINGS):
+        figure, axis = plt.subplots(figsize=(8, 0.42 * len(names) + 1.1), layout='constrained')
+        for place, name in enumerate([*names, BASELINE]):
+            ratio = results.overall(name, mode, problems)
+            if ratio:
+                axis.barh(place, ratio.value, color=style.COLOURS.get(name, style.FAINT), height=0.62)
+                axis.annotate(
+                    f'{ratio.value:.2g}', (ratio.value, place), (5, 0), textcoords='offset points', va='center'
+                )
+        axis.set_yticks(range(len(names) + 1), [own_title(name) for name in [*names, BASELINE]])
+        axis.invert_yaxis()
+        axis.tick_params(axis='y', length=0)
+        axis.set_xlim(0, 1.08)
+        axis.set_title(f'Regret after {mode.trials} trials, {len(problems)} problems (random search: 1; less is better)')
+        figure.savefig(output)
+    print(f'The picture of the means: {output}')
+
+
+def own_title(name: str) -> str:
+    """Return what a contender is called where ours and others stand side by side."""
+    title = CONTENDERS[name].title
+    return title if name in PEERS or name == BASELINE else f'SHADHO {title}'
+
+
 def draw_costs(axis: Any, results: Results, mode: Mode, problems: Sequence[str]) -> None:
     """Draw what quality costs, of those who were run on all problems."""
     for name in results.contenders:
@@ -397,6 +431,7 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=2, help='processes')
     parser.add_argument('--runs', type=Path, help='a file that keeps every search; those it holds are not run again')
     parser.add_argument('--peers', action='store_true', help='run the others instead, and keep their rows')
+    parser.add_argument('--bars', type=Path, help='where a picture of the means alone goes')
     parser.add_argument('--output', type=Path, default=Path('quality.png'), help='where the picture goes')
     arguments = parser.parse_args()
 
@@ -432,6 +467,8 @@ def main() -> None:
     bars(results, modes)
     if modes:
         draw(results, modes[0], arguments.output)
+        if arguments.bars:
+            draw_bars(results, modes[0], arguments.bars)
 
 
 if __name__ == '__main__':
