@@ -215,7 +215,7 @@ class GaussianProcess(LearningSampler):
         for point in order:
             if not (tried == point).all(axis=1).any():
                 return point
-        return order[0]  # of a small space, all was tried
+        return best  # of a small space, all was tried
 
     def _improvement(self, model: _Model, tree: Tree) -> _Improvement:
         return _Improvement(model, tree, self.table.columns_of(tree), self._decided(tree.index))
