@@ -127,10 +127,10 @@ def test_the_panel_counts_what_earlier_runs_finished_and_keeps_their_best_trial(
 
 
 def test_the_best_trial_is_the_greatest_loss_when_maximising(live):
-    display, search = live(direction='maximize')
+    display, search = live(direction='maximize', loss_key='accuracy')
     for loss in (0.5, 0.75, 0.25):
         search.finish(loss)
-    assert 'best loss 0.75 (trial 1: x=0.5)' in content(display)
+    assert 'best accuracy 0.75 (trial 1: x=0.5)' in content(display)
 
 
 @pytest.mark.parametrize('width', [20, 36, 60, 80, 100, 200])

@@ -137,6 +137,28 @@ def test_maximising_another_key_than_loss() -> None:
     assert result.best.loss == max(trial.loss for trial in result) == result.best.results['accuracy'] > 0.99
 
 
+@pytest.mark.parametrize(
+    'options, name',
+    [
+        ({'loss_key': 'accuracy', 'direction': 'maximize'}, 'accuracy'),
+        ({'loss_key': 'error'}, 'error'),
+        ({'direction': 'maximize'}, 'score'),
+        ({}, 'loss'),
+    ],
+)
+def test_what_is_optimised_is_called_by_its_key_and_never_a_loss_where_it_is_maximised(
+    options: dict[str, str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = options.get('loss_key', 'loss')
+    space = {'x': spaces.grid([0.25, 0.25, 0.25])}
+    result = search(lambda params: {key: params['x']}, space, max_tasks=3, repeats=3, display=None, **options).run()
+    summary = result.summary()
+    assert f'\nbest {name} 0.25, trial 0 (all)\n' in summary
+    assert f'  best {name}   mean seconds' in summary
+    assert repr(result).endswith(f'best {name} 0.25>')
+    assert ('loss' in summary + capsys.readouterr().err) == (name == 'loss')
+
+
 def test_objects_in_choices_reach_the_objective_and_come_back() -> None:
     functions = [math.sin, math.cos]
     for storage in (None, 'objects.db'):

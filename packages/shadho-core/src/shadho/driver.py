@@ -581,7 +581,7 @@ class _Run:
         search = self.search
         return SearchResult(
             self.config.exp_key, search.leaders, self.stopped, self.now(), self.storage, search.forest, search.history,
-            search.direction, search.seed, self._uses(),
+            search.direction, search.seed, self._uses(), search.loss_key,
         )  # fmt: skip
 
     def _uses(self) -> list[ClassUse]:
@@ -594,7 +594,7 @@ class _Run:
             config.exp_key, self.backend.name, search.sampler.title, search.policy.name, str(self.storage), search.direction,
             search.seed, tuple(self.classes), config.max_tasks, config.timeout, len(search.history),
             search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
-            search.trials_per_tree,
+            search.trials_per_tree, search.loss_key,
         )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ __all__ = [
     'format_request',
     'format_seconds',
     'format_shares',
+    'name_of_loss',
     'printable',
     'reason_of',
     'shorten',
@@ -65,6 +66,8 @@ class SearchInfo:
     now : callable
         Seconds of active search, as the times of trials.
     trials_per_tree : int or None
+    loss_key : str
+        What the objective calls its value.
     """
 
     exp_key: str
@@ -83,6 +86,12 @@ class SearchInfo:
     forest: Forest
     now: Callable[[], float]
     trials_per_tree: int | None = None
+    loss_key: str = 'loss'
+
+    @property
+    def loss_name(self) -> str:
+        """What people call the value that is optimised (see `name_of_loss`)."""
+        return name_of_loss(self.loss_key, self.direction)
 
     @property
     def limit(self) -> int | None:
@@ -124,6 +133,9 @@ class ClassUse:
         return self.busy_seconds / self.slot_seconds if self.slot_seconds > 0 else 0.0
 
 
+_LONGEST_NAME = 40
+"""Characters of a loss key that are shown."""
+
 _REASONS = {'finished': 'nothing is left to try'}
 """Reasons to stop that need words."""
 
@@ -149,11 +161,13 @@ class SearchResult:
     seed : int
     classes : list of ClassUse
         How the compute classes were used in the run that ended.
+    loss_key : str
+        Where the objective's dict holds what is optimised.
     """
 
     def __init__(
         self, exp_key: str, leaders: Sequence[Trial], stopped: str, elapsed: float, storage: Storage, forest: Forest,
-        history: History, direction: str, seed: int, classes: Sequence[ClassUse] = (),
+        history: History, direction: str, seed: int, classes: Sequence[ClassUse] = (), loss_key: str = 'loss',
     ) -> None:  # fmt: skip
         self.exp_key = exp_key
         self._leaders = list(leaders)
@@ -165,7 +179,13 @@ class SearchResult:
         self.direction = direction
         self.seed = seed
         self.classes = list(classes)
+        self.loss_key = loss_key
         self._count = len(history)
+
+    @property
+    def loss_name(self) -> str:
+        """What people call the value that is optimised: its key, or a score where a 'loss' is maximised."""
+        return name_of_loss(self.loss_key, self.direction)
 
     @property
     def best(self) -> Trial | None:
@@ -201,7 +221,7 @@ class SearchResult:
             yield trial
 
     def __repr__(self) -> str:
-        best = 'no trial is done' if self.best is None else f'best loss {self.best.loss:.6g}'
+        best = 'no trial is done' if self.best is None else f'best {self.loss_name} {self.best.loss:.6g}'
         return f'<SearchResult of {self.exp_key!r}: {len(self)} trials, {best}>'
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -246,7 +266,7 @@ class SearchResult:
         ]
         if self.best is not None:
             label = self.forest.tree(self.best.tree).label
-            lines.append(f'best loss {self.best.loss:.6g}, trial {self.best.id} ({label})')
+            lines.append(f'best {self.loss_name} {self.best.loss:.6g}, trial {self.best.id} ({label})')
             lines += [f'    {name} = {value}' for name, value in format_params(self.best.params)]
             if (hint := format_recommended(self)) is not None:
                 lines.append(hint)
@@ -266,9 +286,11 @@ class SearchResult:
         rows.sort(key=lambda row: row[0])
         width = max([len(row[1]) for row in rows[:limit]], default=4)
         sign = -1 if self.direction == 'maximize' else 1
-        lines = [f'{"tree":<{width}}  trials  failed   best loss   mean seconds']
+        title = f'best {self.loss_name}'
+        room = max(len(title), 10)
+        lines = [f'{"tree":<{width}}  trials  failed  {title:>{room}}   mean seconds']
         for best, label, count, done_count, seconds in rows[:limit]:
-            text = f'{sign * best:>10.5g}' if np.isfinite(best) else f'{"-":>10}'
+            text = f'{sign * best:>{room}.5g}' if np.isfinite(best) else f'{"-":>{room}}'
             lines.append(f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {text}   {seconds.mean():>12.3g}')
         if len(rows) > limit:
             lines.append(f'... and {len(rows) - limit} more trees')
@@ -346,7 +368,8 @@ def format_recommended(result: SearchResult) -> str | None:
     found = result.recommended
     if found is None or result.best is None or found.id == result.best.id:
         return None
-    return f'recommended where losses are noisy: trial {found.id} (loss {found.loss:.6g}), whose expected loss is least'
+    extreme = 'highest' if result.direction == 'maximize' else 'least'
+    return f'recommended where losses are noisy: trial {found.id} ({result.loss_name} {found.loss:.6g}), whose expected {result.loss_name} is {extreme}'
 
 
 def format_counts(finished: int, failed: int, running: int, limit: int | None = None) -> str:
@@ -361,12 +384,24 @@ def format_counts(finished: int, failed: int, running: int, limit: int | None = 
     return f'{finished:,}{of} trials, {failed:,} failed, {running:,} running'
 
 
-def format_best(best: Trial | None, limit: int = 200) -> str:
+def name_of_loss(loss_key: str, direction: str) -> str:
+    """Return what people call the value that is optimised: its key, or a score where a 'loss' is maximised.
+
+    Examples
+    --------
+    >>> name_of_loss('loss', 'minimize'), name_of_loss('accuracy', 'maximize'), name_of_loss('loss', 'maximize')
+    ('loss', 'accuracy', 'score')
+    """
+    name = 'score' if (loss_key, direction) == ('loss', 'maximize') else loss_key
+    return shorten(printable(name), _LONGEST_NAME)
+
+
+def format_best(best: Trial | None, loss_name: str = 'loss', limit: int = 200) -> str:
     """Say which trial is best, with its parameters in at most `limit` characters."""
     if best is None:
         return 'no trial is done yet'
     params = shorten(', '.join(f'{name}={value}' for name, value in format_params(best.params)), limit)
-    return printable(f'best loss {best.loss:.6g} (trial {best.id}: {params})')
+    return printable(f'best {loss_name} {best.loss:.6g} (trial {best.id}: {params})')
 
 
 def printable(text: object) -> str:

@@ -35,6 +35,7 @@ _IDENTITY: Mapping[str, Callable[[Any], bool]] = {
 _OTHERS: Mapping[str, Callable[[Any], bool]] = {
     'space': _is_text,
     'fingerprint': _is_text,
+    'loss_key': _is_text,
     'stopped': _is_text,
     'elapsed': lambda value: isinstance(value, (int, float)) and 0 <= value < LATEST,
     'uses': lambda value: isinstance(value, dict) and all(map(_is_use, value.values())),

@@ -100,7 +100,7 @@ def trials(storage: str, numbers: tuple[int, ...], limit: int, as_json: bool, **
 def _print_trials(result: Any, found: list[Any]) -> None:
     from shadho.result import format_params
 
-    titles = ['trial', 'loss', 'seconds', 'compute class', 'tree', 'parameters']
+    titles = ['trial', result.loss_name, 'seconds', 'compute class', 'tree', 'parameters']
     rows = []
     for trial in found:
         error = trial.error

@@ -135,7 +135,7 @@ class PlainDisplay:
 
     def best_line(self, limit: int = 200) -> str:
         """Say which trial is best, with its parameters in at most `limit` characters."""
-        return format_best(self.best, limit)
+        return format_best(self.best, self.info.loss_name, limit)
 
     # --- plain lines -------------------------------------------------------------------------------
 

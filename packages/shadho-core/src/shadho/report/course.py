@@ -131,9 +131,9 @@ class Course:
 
     @property
     def loss_name(self) -> str:
-        """What to write beside the axis of the loss."""
+        """What to write beside the axis of the loss, which is called as `SearchResult.loss_name` says."""
         unit = '' if self.unit == 1 else f' / {self.unit:g}'
-        return f'loss{unit} (maximised)' if self.sign < 0 else f'loss{unit}'
+        return f'{self.result.loss_name}{unit}' + (' (maximised)' if self.sign < 0 else '')
 
     @property
     def places(self) -> Floats:
@@ -168,7 +168,10 @@ class Course:
 
     def all_groups(self) -> list[Group]:
         """Return `groups`, then the trials that are done or have failed without a finite loss."""
-        others = [Group('infinite loss', OTHER, self.is_infinite), Group('failed', INK, self.failed)]
+        others = [
+            Group(f'infinite {self.result.loss_name}', OTHER, self.is_infinite),
+            Group('failed', INK, self.failed),
+        ]
         return [*self.groups(), *(group for group in others if group.rows.any())]
 
     def best_of_trees(self) -> dict[int, float]:
@@ -192,7 +195,7 @@ class Course:
         trials = f'{len(result):,} trial{"s" if len(result) != 1 else ""}'
         if result.best is None:
             return f'{result.exp_key}: {trials}, none done'
-        return f'{result.exp_key}: {trials}, best loss {result.best.loss:.4g}'
+        return f'{result.exp_key}: {trials}, best {result.loss_name} {result.best.loss:.4g}'
 
 
 def _in_range(losses: Floats) -> tuple[Floats, float]:

@@ -83,7 +83,7 @@ def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
     classes = [ClassUse(own, *uses[own.name]) for own in Cluster.of(known).classes if own.name in uses]
     return SearchResult(
         str(known['exp_key']), search.leaders, stopped, elapsed, found, forest, search.history, search.direction,
-        search.seed, classes,
+        search.seed, classes, str(known.get('loss_key', 'loss')),
     )  # fmt: skip
 
 

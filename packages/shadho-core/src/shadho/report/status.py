@@ -12,7 +12,7 @@ from shadho.cluster import Cluster, plain
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Trial, TrialState, Worker
 from shadho.report.recorded import columns
-from shadho.result import format_best, format_counts, format_seconds, printable, shorten
+from shadho.result import format_best, format_counts, format_seconds, name_of_loss, printable, shorten
 from shadho.resume import identity_of
 from shadho.search import check_tree
 from shadho.spaces import spec
@@ -36,6 +36,8 @@ class Status:
     finished, failed : int
         Trials; those that failed are finished too.
     best : Trial or None
+    loss_name : str
+        What people call the value that is optimised, such as 'accuracy'.
     classes : list of ComputeClass
         Of the latest run, as they were last.
     workers : list of Worker
@@ -54,6 +56,7 @@ class Status:
     finished: int
     failed: int
     best: Trial | None
+    loss_name: str
     classes: list[ComputeClass]
     workers: list[Worker]
     running: list[Trial]
@@ -105,7 +108,7 @@ class Status:
         lines = [
             f'{self.exp_key}: {state}, {format_seconds(self.seconds)} of search',
             format_counts(self.finished, self.failed, len(self.running)),
-            format_best(self.best),
+            format_best(self.best, self.loss_name),
         ]
         if self.waiting:
             some = f'{len(self.waiting):,} trial{"s" if len(self.waiting) != 1 else ""}'
@@ -213,6 +216,7 @@ def look_at(storage: Storage) -> Status:
         finished=states.total(),
         failed=states[TrialState.FAILED],
         best=best,
+        loss_name=name_of_loss(str(known.get('loss_key', 'loss')), known['direction']),
         classes=cluster.classes,
         workers=[] if writer is None else cluster.workers,
         running=list(running.values()),

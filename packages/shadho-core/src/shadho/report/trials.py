@@ -129,7 +129,7 @@ def describe_trial(result: SearchResult, trial: Trial) -> str:
 
 def _lines(result: SearchResult, trial: Trial) -> Iterator[str]:
     label = printable(result.forest.tree(trial.tree).label)
-    outcome = f'loss {trial.loss:.6g}' if trial.loss is not None else 'failed'
+    outcome = f'{result.loss_name} {trial.loss:.6g}' if trial.loss is not None else 'failed'
     seconds = '' if trial.seconds is None else f', {_exactly(trial.seconds)}'
     host = f' on {printable(trial.host)}' if trial.host else ''
     yield f'trial {trial.id}: {outcome} ({label}{seconds} in {printable(trial.compute_class)}{host})'
