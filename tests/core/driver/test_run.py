@@ -159,6 +159,22 @@ def test_what_is_optimised_is_called_by_its_key_and_never_a_loss_where_it_is_max
     assert ('loss' in summary + capsys.readouterr().err) == (name == 'loss')
 
 
+def test_losses_are_shown_to_six_digits_everywhere_and_one_trial_is_not_trials() -> None:
+    result = search(lambda params: -0.999998, {'x': spaces.grid([0])}, max_tasks=1).run()
+    head, best, _, _, row, *_ = result.summary().splitlines()
+    assert head.startswith('test: 1 trial in ')
+    assert best == 'best loss -0.999998, trial 0 (all)'
+    assert row.split()[:4] == ['all', '1', '0', '-0.999998']
+    assert repr(result) == "<SearchResult of 'test': 1 trial, best loss -0.999998>"
+
+
+def test_the_table_of_trees_leaves_room_for_long_losses() -> None:
+    result = search(lambda params: -0.0000383486, {'x': spaces.grid([0])}, max_tasks=1).run()
+    _, _, _, head, row, *_ = result.summary().splitlines()
+    assert '-3.83486e-05 ' in row
+    assert head.index('mean seconds') + len('mean seconds') == len(row)
+
+
 def test_objects_in_choices_reach_the_objective_and_come_back() -> None:
     functions = [math.sin, math.cos]
     for storage in (None, 'objects.db'):

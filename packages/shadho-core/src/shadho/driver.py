@@ -16,7 +16,7 @@ import attrs
 
 from shadho.backends import Backend, Job
 from shadho.cluster import ClusterNotes
-from shadho.errors import ConfigurationError, ShadhoError
+from shadho.errors import ConfigurationError, ShadhoError, counted
 from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
@@ -376,9 +376,9 @@ class _Run:
             self._cancel_running()
             if recorded == len(self.search.history) and self.stopped in ('max_tasks', 'finished'):
                 log.warning(
-                    'nothing was evaluated: the %d recorded trials (%d failed) are all that were asked for. Raise %s '
-                    'to go on; give another exp_key, or remove %s, to begin anew',
-                    recorded, self.search.history.states[TrialState.FAILED], self.config._limit_name, self.storage,
+                    'nothing was evaluated: all that was asked for is recorded (%s, %d failed). Raise %s to go on; give '
+                    'another exp_key, or remove %s, to begin anew',
+                    counted(recorded, 'trial'), self.search.history.states[TrialState.FAILED], self.config._limit_name, self.storage,
                 )  # fmt: skip
         except BaseException:
             self.stopped = 'error'
@@ -546,7 +546,7 @@ class _Run:
         if not classes:
             return  # workers are still to come
         present = {compute_class.name for compute_class in classes}
-        connected = '; '.join(f'{own.name}: {own.hardware}, {own.slots} slots' for own in classes)
+        connected = '; '.join(f'{own.name}: {own.hardware}, {counted(own.slots, "slot")}' for own in classes)
         unserved = {declared.name for declared in self.config._classes} - present
         for declared in self.config._classes:
             if declared.name in unserved - self.unserved:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 import shadho_worker
-from shadho.errors import ConfigurationError
+from shadho.errors import ConfigurationError, counted
 
 __all__ = [
     'DEFAULT_CLASS',
@@ -122,7 +122,7 @@ class Hardware:
         return self.features.get(resource)
 
     def __str__(self) -> str:
-        parts = [f'{self.cores} core{"s" if self.cores != 1 else ""}']
+        parts = [counted(self.cores, 'core')]
         if self.memory:
             parts.append(f'{self.memory / 1024:.3g} GiB')
         models = list(dict.fromkeys(self.gpus))

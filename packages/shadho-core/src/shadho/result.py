@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from shadho.errors import StorageError
+from shadho.errors import StorageError, counted
 from shadho.forest import Forest
 from shadho.history import History
 from shadho.recommend import recommended
@@ -29,6 +29,7 @@ __all__ = [
     'finished_trials',
     'format_best',
     'format_counts',
+    'format_loss',
     'format_params',
     'format_price',
     'format_recommended',
@@ -221,8 +222,8 @@ class SearchResult:
             yield trial
 
     def __repr__(self) -> str:
-        best = 'no trial is done' if self.best is None else f'best {self.loss_name} {self.best.loss:.6g}'
-        return f'<SearchResult of {self.exp_key!r}: {len(self)} trials, {best}>'
+        best = 'no trial is done' if self.best is None else f'best {self.loss_name} {format_loss(self.best.loss)}'
+        return f'<SearchResult of {self.exp_key!r}: {counted(len(self), "trial")}, {best}>'
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each finished trial; columns ``params.<path>`` and ``results.<name>``.
@@ -261,12 +262,12 @@ class SearchResult:
         """Describe the search for people: counts, the best trial, each tree and why trials failed."""
         states = self.history.states
         lines = [
-            f'{self.exp_key}: {len(self)} trial{"s" if len(self) != 1 else ""} in {format_seconds(self.elapsed)} '
+            f'{self.exp_key}: {counted(len(self), "trial")} in {format_seconds(self.elapsed)} '
             f'({states[TrialState.DONE]} done, {states[TrialState.FAILED]} failed), stopped: {_REASONS.get(self.stopped, self.stopped)}'
         ]
         if self.best is not None:
             label = self.forest.tree(self.best.tree).label
-            lines.append(f'best {self.loss_name} {self.best.loss:.6g}, trial {self.best.id} ({label})')
+            lines.append(f'best {self.loss_name} {format_loss(self.best.loss)}, trial {self.best.id} ({label})')
             lines += [f'    {name} = {value}' for name, value in format_params(self.best.params)]
             if (hint := format_recommended(self)) is not None:
                 lines.append(hint)
@@ -284,16 +285,18 @@ class SearchResult:
             best = float(done.min()) if len(done) else np.inf
             rows.append((best, self.forest.tree(index).label, len(losses), len(done), self.history.seconds(index)))
         rows.sort(key=lambda row: row[0])
-        width = max([len(row[1]) for row in rows[:limit]], default=4)
+        width = max([len('tree'), *(len(row[1]) for row in rows[:limit])])
         sign = -1 if self.direction == 'maximize' else 1
         title = f'best {self.loss_name}'
-        room = max(len(title), 10)
+        losses = [format_loss(sign * row[0] if np.isfinite(row[0]) else None) for row in rows[:limit]]
+        room = max(10, *map(len, [title, *losses]))
         lines = [f'{"tree":<{width}}  trials  failed  {title:>{room}}   mean seconds']
-        for best, label, count, done_count, seconds in rows[:limit]:
-            text = f'{sign * best:>{room}.5g}' if np.isfinite(best) else f'{"-":>{room}}'
-            lines.append(f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {text}   {seconds.mean():>12.3g}')
+        for (_, label, count, done_count, seconds), loss in zip(rows, losses):
+            lines.append(
+                f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {loss:>{room}}   {seconds.mean():>12.3g}'
+            )
         if len(rows) > limit:
-            lines.append(f'... and {len(rows) - limit} more trees')
+            lines.append(f'... and {counted(len(rows) - limit, "more tree")}')
         return lines
 
     def _classes(self, limit: int = 20) -> list[str]:
@@ -318,7 +321,7 @@ class SearchResult:
                 f'{format_request(own):<{asked}}  {trees}'
             )
         if len(self.classes) > limit:
-            lines.append(f'... and {len(self.classes) - limit} more classes')
+            lines.append(f'... and {counted(len(self.classes) - limit, "more class", "more classes")}')
         return lines
 
     def _failures(self, limit: int = 5) -> list[str]:
@@ -334,7 +337,7 @@ class SearchResult:
             return [f'    {error}']
         lines = [f'    {count} x {reason[0]}: {examples[reason]}' for reason, count in reasons.most_common(limit)]
         more = len(reasons) - limit
-        return lines + ([f'    ... and {more} more reasons'] if more > 0 else [])
+        return lines + ([f'    ... and {counted(more, "more reason")}'] if more > 0 else [])
 
 
 def finished_trials(storage: Storage) -> Iterator[Trial]:
@@ -369,7 +372,7 @@ def format_recommended(result: SearchResult) -> str | None:
     if found is None or result.best is None or found.id == result.best.id:
         return None
     extreme = 'highest' if result.direction == 'maximize' else 'least'
-    return f'recommended where losses are noisy: trial {found.id} ({result.loss_name} {found.loss:.6g}), whose expected {result.loss_name} is {extreme}'
+    return f'recommended where losses are noisy: trial {found.id} ({result.loss_name} {format_loss(found.loss)}), whose expected {result.loss_name} is {extreme}'
 
 
 def format_counts(finished: int, failed: int, running: int, limit: int | None = None) -> str:
@@ -380,8 +383,19 @@ def format_counts(finished: int, failed: int, running: int, limit: int | None = 
     >>> format_counts(1500, 2, 4, limit=2000)
     '1,500/2,000 trials, 2 failed, 4 running'
     """
-    of = f'/{limit:,}' if limit is not None else ''
-    return f'{finished:,}{of} trials, {failed:,} failed, {running:,} running'
+    trials = counted(finished, 'trial') if limit is None else f'{finished:,}/{counted(limit, "trial")}'
+    return f'{trials}, {failed:,} failed, {running:,} running'
+
+
+def format_loss(loss: float | None) -> str:
+    """Write a loss for people, with six digits that count at most; a dash where there is none.
+
+    Examples
+    --------
+    >>> format_loss(-0.999998), format_loss(0.0000383486), format_loss(12.0), format_loss(None)
+    ('-0.999998', '3.83486e-05', '12', '-')
+    """
+    return '-' if loss is None else f'{loss + 0.0:.6g}'  # no -0 of a maximised one
 
 
 def name_of_loss(loss_key: str, direction: str) -> str:
@@ -401,7 +415,7 @@ def format_best(best: Trial | None, loss_name: str = 'loss', limit: int = 200) -
     if best is None:
         return 'no trial is done yet'
     params = shorten(', '.join(f'{name}={value}' for name, value in format_params(best.params)), limit)
-    return printable(f'best {loss_name} {best.loss:.6g} (trial {best.id}: {params})')
+    return printable(f'best {loss_name} {format_loss(best.loss)} (trial {best.id}: {params})')
 
 
 def printable(text: object) -> str:
@@ -443,12 +457,11 @@ def format_request(compute_class: ComputeClass) -> str:
     '1 core, 4 GiB, 2 GPUs'
     """
     asked = compute_class.resources
-    cores = asked.get('cores', 1)
-    parts = [f'{cores} core{"s" if cores != 1 else ""}']
+    parts = [counted(asked.get('cores', 1), 'core')]
     if asked.get('memory'):
         parts.append(f'{asked["memory"] / 1024:.3g} GiB')
     if asked.get('gpus'):
-        parts.append(f'{asked["gpus"]} GPU{"s" if asked["gpus"] != 1 else ""}')
+        parts.append(counted(asked['gpus'], 'GPU'))
     return ', '.join(parts)
 
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 
+from shadho.errors import counted
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Trial, TrialState
 from shadho.result import (
@@ -95,12 +96,12 @@ class PlainDisplay:
     def headline(self) -> str:
         """Say what is searched, how and where."""
         info = self.info
-        trees = f'{info.forest.count:,} tree{"s" if info.forest.count != 1 else ""}'
+        trees = counted(info.forest.count, 'tree')
         classes = (
             '; '.join(f'{own.name} x {own.slots}, {format_request(own)} each' for own in self.classes)
             or 'no workers yet'
         )
-        resumed = f', going on after {_trials(self.recorded)}' if self.recorded else ''
+        resumed = f', going on after {counted(self.recorded, "trial")}' if self.recorded else ''
         plan = f'method {info.method}, policy {info.policy}, {info.backend} backend ({classes})'
         return printable(f'{info.exp_key}: {trees}, {plan}{resumed}')
 
@@ -158,10 +159,6 @@ class PlainDisplay:
 
     def end(self) -> None:
         pass
-
-
-def _trials(count: int) -> str:
-    return f'{count:,} trial{"s" if count != 1 else ""}'
 
 
 def describe_failure(trial: Trial) -> str:

@@ -20,7 +20,7 @@ from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
 from shadho.report.timeline import Timeline, lay_out
 from shadho.report.trees import TreeResult, sum_up_trees
-from shadho.result import SearchResult, shorten
+from shadho.result import SearchResult, format_loss, shorten
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -169,7 +169,7 @@ def contour(result: SearchResult | Course, x: str | None = None, y: str | None =
     rows = _thin(course, course.is_finite & across.active & up.active)
     seen = go.Scatter(
         x=compact(across.drawn[rows]), y=compact(up.drawn[rows]), mode='markers', customdata=course.ids[rows],
-        text=[f'{loss:.5g}' for loss in course.losses[rows]],
+        text=[format_loss(loss) for loss in course.losses[rows]],
         marker={'size': 5, 'color': PAPER, 'line': {'color': INK, 'width': 0.8}},
         hovertemplate=f'trial %{{customdata}}<br>{text(course.result.loss_name)} %{{text}}<br>{text(across.title)} %{{x:.5g}}'
         f'<br>{text(up.title)} %{{y:.5g}}<extra></extra>',
@@ -257,7 +257,7 @@ def _add_trials(fig: Figure, course: Course, across: Floats, own: Parameter | No
                 text=[text(own.show(int(row))) for row in rows] if own is not None and own.labels else None,
                 marker={'color': group.colour, 'size': size, 'opacity': 0.85, 'line': {'color': PAPER, 'width': 0.5}},
                 customdata=course.ids[rows],
-                hovertemplate=f'trial %{{customdata}}<br>{text(course.result.loss_name)} %{{y:.5g}}{along}<extra>{text(group.label)}</extra>',
+                hovertemplate=f'trial %{{customdata}}<br>{text(course.result.loss_name)} %{{y:.6g}}{along}<extra>{text(group.label)}</extra>',
             )
         )  # fmt: skip
 
@@ -309,7 +309,7 @@ def _add_tree(fig: Figure, place: int, own: TreeResult, count: int) -> None:
     best = go.Scatter(
         x=[own.best], y=[place], mode='markers', name='best',
         marker={'symbol': 'diamond', 'size': 10, 'color': INK, 'line': {'color': PAPER, 'width': 1}},
-        hovertemplate=f'best of {text(own.label)}: %{{x:.5g}}<extra></extra>',
+        hovertemplate=f'best of {text(own.label)}: %{{x:.6g}}<extra></extra>',
     )  # fmt: skip
     fig.add_traces([box, best])
 
@@ -340,7 +340,7 @@ def _add_bar_hover(fig: Figure, plan: Timeline, course: Course, seconds: float) 
     labels = {tree: text(course.label(tree)) for tree in set(course.trees)}
     told = [
         f'{labels[tree]}<br>{end - start:.3g} s'
-        + ('<br>failed' if failed else f'<br>{text(course.result.loss_name)} {loss:.5g}')
+        + ('<br>failed' if failed else f'<br>{text(course.result.loss_name)} {format_loss(loss)}')
         for tree, start, end, failed, loss in zip(course.trees, course.started, course.finished, course.failed, course.losses)
     ]  # fmt: skip
     fig.add_trace(

@@ -20,7 +20,7 @@ from shadho.report.layout import DARK
 from shadho.report.parallel import MOST_AXES
 from shadho.report.selection import by_importance, ordered_pairs
 from shadho.report.trees import sum_up_trees
-from shadho.result import SearchResult, format_params, format_seconds, shorten
+from shadho.result import SearchResult, format_loss, format_params, format_seconds, shorten
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -101,7 +101,7 @@ def _facts(course: Course) -> list[tuple[str, str]]:
     result = course.result
     failed, infinite = int(course.failed.sum()), int(course.is_infinite.sum())
     return [
-        (f'best {result.loss_name}', '-' if result.best is None else f'{result.best.loss:.6g}'),
+        (f'best {result.loss_name}', format_loss(None if result.best is None else result.best.loss)),
         ('trials', f'{len(course):,}'),
         ('failed', f'{failed:,}'),
         *([(f'infinite {result.loss_name}', f'{infinite:,}')] if infinite else []),

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from shadho.cluster import Cluster, plain
+from shadho.errors import counted
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Trial, TrialState, Worker
 from shadho.report.recorded import columns
@@ -111,7 +112,7 @@ class Status:
             format_best(self.best, self.loss_name),
         ]
         if self.waiting:
-            some = f'{len(self.waiting):,} trial{"s" if len(self.waiting) != 1 else ""}'
+            some = counted(len(self.waiting), 'trial')
             when = 'as soon as there is a slot' if self.is_running else 'first when the search goes on'
             lines.append(f'{some} did not finish, and will run again {when}')
         if self.is_running and not self.classes:

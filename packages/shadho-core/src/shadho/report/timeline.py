@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from shadho.errors import counted
 from shadho.report.course import Course, Floats, Mask
 from shadho.result import shorten
 
@@ -47,7 +48,7 @@ class ClassRows:
     @property
     def title(self) -> str:
         """Its name, and its slots and utilisation, on two lines."""
-        slots = f'{self.slots:,} slot{"s" if self.slots != 1 else ""}'
+        slots = counted(self.slots, 'slot')
         return f'{shorten(self.name, 24)}\n{slots}, {self.utilisation:.0%} busy'
 
 
