@@ -397,6 +397,18 @@ def test_a_search_ends_with_its_summary_on_standard_error(capsys):
     assert capsys.readouterr().err.endswith(result.summary() + '\n')
 
 
+def test_a_search_that_is_kept_in_a_file_ends_with_its_place_and_what_to_type_next(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, told in (('kept', 'saved in kept.db; look: shadho report kept.db\n'), ('my own', "report 'my own.db'\n")):
+        result = Shadho(
+            'kept', lambda params: params['x'], {'x': spaces.grid([3, 4])}, backend='inline', storage=f'{name}.db',
+            display=False, plugins=[PlainDisplay()],
+        ).run()  # fmt: skip
+        everything = capsys.readouterr().err
+        assert everything.endswith(told)
+        assert everything.count(result.summary()) == everything.count('saved in') == 1
+
+
 # --- a notebook --------------------------------------------------------------------------------------
 
 CELL = """

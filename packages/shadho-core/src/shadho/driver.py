@@ -119,8 +119,8 @@ class Shadho:
     durability : {'normal', 'full'}, default 'normal'
         Whether a power cut may lose the last moments of the storage.
     display : bool, optional
-        Show progress on standard error; by default when that is a terminal or a log of one's own
-        (every few seconds a line).
+        Show progress on standard error, by a panel on a terminal or in a notebook, else by a line every few seconds;
+        at the end the summary, and where the search is kept. On by default.
     plugins : iterable of modules or objects
         Observers and other plugins, besides the installed ones.
     options : mapping, optional

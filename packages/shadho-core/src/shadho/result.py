@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -17,6 +18,7 @@ from shadho.recommend import recommended
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
 from shadho.storage import Storage, consistent
+from shadho.storage.base import FileStorage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -277,6 +279,10 @@ class SearchResult:
             lines += ['failures:', *self._failures()]
         return '\n'.join(map(printable, lines))
 
+    def ending(self) -> str:
+        """Describe the search at its end: `summary`, then where it is kept and how to look at it."""
+        return '\n'.join([self.summary(), *_kept(self.storage)])
+
     def _trees(self, limit: int = 20) -> list[str]:
         rows = []
         for index in self.history.trees:
@@ -364,6 +370,12 @@ def reason_of(error: TrialError) -> tuple[str, str]:
     """
     first = error.message.partition('\n')[0]
     return error.kind, first.partition(':')[0] if error.kind == 'exception' else first
+
+
+def _kept(storage: Storage) -> Iterator[str]:
+    """Say in which file a search is kept, if in any, and what to type next."""
+    if isinstance(storage, FileStorage):
+        yield printable(f'saved in {storage.path}; look: shadho report {shlex.quote(str(storage.path))}')
 
 
 def format_recommended(result: SearchResult) -> str | None:

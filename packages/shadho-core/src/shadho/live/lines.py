@@ -25,7 +25,7 @@ __all__ = ['PlainDisplay', 'describe_failure', 'describe_rate']
 
 
 class PlainDisplay:
-    """A line when the search begins, one every few seconds, and the summary at its end.
+    """A line when the search begins, one every few seconds; at its end the summary, and where it is kept.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class PlainDisplay:
     @hookimpl
     def shadho_search_finished(self, result: SearchResult) -> None:
         self.end()
-        say(result.summary())
+        say(result.ending())
 
     def _is_better(self, trial: Trial) -> bool:
         if self.best is None or self.best.loss is None or trial.loss is None:
