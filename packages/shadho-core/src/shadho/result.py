@@ -28,8 +28,10 @@ __all__ = [
     'SearchInfo',
     'SearchResult',
     'column',
+    'describe_bound',
     'finished_trials',
     'format_best',
+    'format_busy',
     'format_counts',
     'format_loss',
     'format_params',
@@ -38,6 +40,8 @@ __all__ = [
     'format_request',
     'format_seconds',
     'format_shares',
+    'format_worth',
+    'is_driver_bound',
     'name_of_loss',
     'printable',
     'reason_of',
@@ -71,6 +75,8 @@ class SearchInfo:
     trials_per_tree : int or None
     loss_key : str
         What the objective calls its value.
+    uses : callable
+        How the compute classes have been used in this run: a list of ClassUse.
     """
 
     exp_key: str
@@ -90,6 +96,7 @@ class SearchInfo:
     now: Callable[[], float]
     trials_per_tree: int | None = None
     loss_key: str = 'loss'
+    uses: Callable[[], Sequence[ClassUse]] = tuple
 
     @property
     def loss_name(self) -> str:
@@ -113,8 +120,12 @@ class ClassUse:
     ----------
     compute_class : ComputeClass
         As it was last.
-    slot_seconds, busy_seconds : float
-        How long its slots were there, and how long of that they had a trial, all slots together.
+    slot_seconds : float
+        How long its slots were there, all slots together.
+    busy_seconds : float
+        How long of that trials ran, by their own seconds: those of trials that were cut off too.
+    assigned_seconds : float
+        How long of that the slots had a trial, which may have waited for the search.
     plan : ClassPlan or None
         What the policy intended with it last.
     """
@@ -122,19 +133,50 @@ class ClassUse:
     compute_class: ComputeClass
     slot_seconds: float = 0.0
     busy_seconds: float = 0.0
+    assigned_seconds: float = 0.0
     plan: ClassPlan | None = None
 
-    def add(self, seconds: float, busy: int) -> None:
-        """Note that so many slots were busy for a while."""
+    def add(self, seconds: float, assigned: int) -> None:
+        """Note that so many slots had a trial for a while."""
         slots = self.compute_class.slots
         self.slot_seconds += seconds * slots
-        self.busy_seconds += seconds * min(busy, slots)
+        self.assigned_seconds += seconds * min(assigned, slots)
 
     @property
     def utilisation(self) -> float:
-        """The share of the slots' time in which they had a trial, from 0 to 1."""
-        return self.busy_seconds / self.slot_seconds if self.slot_seconds > 0 else 0.0
+        """The share of the slots' time in which trials ran, from 0 to 1."""
+        return min(1.0, self.busy_seconds / self.slot_seconds) if self.slot_seconds > 0 else 0.0
 
+
+def is_driver_bound(uses: Sequence[ClassUse]) -> bool:
+    """Whether slots had trials all along, which ran for less than half of the time: the search was what took it."""
+    slots, assigned, busy = _sums(uses)
+    return assigned > _ALL_ALONG * slots and busy < assigned / 2
+
+
+def describe_bound(uses: Sequence[ClassUse]) -> Iterator[str]:
+    """Say in a line what driver-bound means, of a search that is."""
+    if is_driver_bound(uses):
+        _, assigned, busy = _sums(uses)
+        yield (
+            f'driver-bound: trials ran for {100 * busy / assigned:.2g}% of the time in which slots had '
+            'one; the rest went into suggesting, sending and recording them. More slots would not help; longer trials would'
+        )
+
+
+def format_busy(use: ClassUse) -> str:
+    """Write which share of a class's time trials ran; a dash where it had none."""
+    return f'{use.utilisation:.0%}' if use.assigned_seconds > 0 else '-'
+
+
+def _sums(uses: Sequence[ClassUse]) -> tuple[float, float, float]:
+    rows = [(use.slot_seconds, use.assigned_seconds, use.busy_seconds) for use in uses]
+    slots, assigned, busy = map(sum, zip(*rows)) if rows else (0.0, 0.0, 0.0)
+    return slots, assigned, busy
+
+
+_ALL_ALONG = 0.9
+"""The share of the slots' time from which they had trials all along."""
 
 _LONGEST_NAME = 40
 """Characters of a loss key that are shown."""
@@ -294,10 +336,10 @@ class SearchResult:
         width = max([len('tree'), *(len(row[1]) for row in rows[:limit])])
         sign = -1 if self.direction == 'maximize' else 1
         title = f'best {self.loss_name}'
-        losses = [format_loss(sign * row[0] if np.isfinite(row[0]) else None) for row in rows[:limit]]
-        room = max(10, *map(len, [title, *losses]))
+        shown = [format_loss(sign * row[0] if np.isfinite(row[0]) else None) for row in rows[:limit]]
+        room = max(10, *map(len, [title, *shown]))
         lines = [f'{"tree":<{width}}  trials  failed  {title:>{room}}   mean seconds']
-        for (_, label, count, done_count, seconds), loss in zip(rows, losses):
+        for (_, label, count, done_count, seconds), loss in zip(rows, shown):
             lines.append(
                 f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {loss:>{room}}   {seconds.mean():>12.3g}'
             )
@@ -313,22 +355,24 @@ class SearchResult:
         counts = Counter(self.history.compute_classes().tolist())
         shown = self.classes[:limit]
         width = max(len('compute class'), *(len(use.compute_class.name) for use in shown))
+        evaluated = any(use.assigned_seconds for use in self.classes)
+        worths = [format_worth(use, self.classes) if evaluated else '-' for use in shown]
+        room = max(len('+1 slot'), *map(len, worths))
         asked = max(len('each asks for'), *(len(format_request(use.compute_class)) for use in shown))
         lines = [
-            f'{"compute class":<{width}}  slots  busy  trials  +1 slot  {"each asks for":<{asked}}  trees by their time'.rstrip()
+            f'{"compute class":<{width}}  slots  busy  trials  {"+1 slot":>{room}}  {"each asks for":<{asked}}  trees by their time'.rstrip()
         ]
-        for use in shown:
+        for use, worth in zip(shown, worths):
             own, plan = use.compute_class, use.plan
-            price = f'{format_price(plan.price):>7}' if plan is not None and plan.price > 0 else f'{"-":>7}'
             trees = format_shares(plan, self.forest) if plan is not None else '-'
             trials = counts[numbers.get(own.name, -1)]
             lines.append(
-                f'{own.name:<{width}}  {own.slots:>5}  {use.utilisation:>4.0%}  {trials:>6}  {price}  '
+                f'{own.name:<{width}}  {own.slots:>5}  {format_busy(use):>4}  {trials:>6}  {worth:>{room}}  '
                 f'{format_request(own):<{asked}}  {trees}'
             )
         if len(self.classes) > limit:
             lines.append(f'... and {counted(len(self.classes) - limit, "more class", "more classes")}')
-        return lines
+        return [*lines, *describe_bound(self.classes)]
 
     def _failures(self, limit: int = 5) -> list[str]:
         reasons: Counter[tuple[str, str]] = Counter()
@@ -486,6 +530,13 @@ def format_price(price: float) -> str:
     ('+50.0%', '+2.1%', '+0.0047%')
     """
     return f'{price:+.1%}' if abs(price) >= 0.01 or price == 0 else f'{100 * price:+.2g}%'
+
+
+def format_worth(use: ClassUse, uses: Sequence[ClassUse]) -> str:
+    """Write what one more slot of a class is worth, where slots are what a search waits for."""
+    if use.plan is None or use.plan.price <= 0:
+        return '-'
+    return 'driver-bound' if is_driver_bound(uses) else format_price(use.plan.price)
 
 
 def format_shares(plan: ClassPlan, forest: Forest) -> str:

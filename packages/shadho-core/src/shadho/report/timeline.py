@@ -30,7 +30,7 @@ class ClassRows:
     slots : int
         As they were last; `rows`, when that is not known.
     utilisation : float
-        Share of the slots' time in which they had a trial, from 0 to 1: of the latest run, where that is
+        Share of the slots' time in which trials ran, from 0 to 1: of the latest run, where that is
         known, else of the whole search.
     """
 
@@ -116,5 +116,5 @@ def _fill(started: Floats, finished: Floats) -> tuple[npt.NDArray[np.int64], int
 
 def _busy_share(course: Course, own: npt.NDArray[np.int64], slots: int) -> float:
     end = max(course.result.elapsed, float(course.finished.max()))
-    busy = float((course.finished[own] - course.started[own]).sum())
+    busy = sum(course.trials[row].seconds or 0.0 for row in own)
     return min(1.0, busy / (slots * end)) if slots and end > 0 else 0.0
