@@ -175,6 +175,48 @@ def test_the_table_of_trees_leaves_room_for_long_losses() -> None:
     assert head.index('mean seconds') + len('mean seconds') == len(row)
 
 
+@pytest.mark.parametrize('direction', ['minimize', 'maximize'])
+def test_the_top_are_the_best_trials_however_many_are_wanted(direction: str) -> None:
+    def objective(params: dict[str, float]) -> float:
+        if params['x'] > 0.9:
+            raise ValueError('no')
+        return round(params['x'], 1)
+
+    result = search(objective, max_tasks=100, storage='test.db', method='random', direction=direction).run()
+    ranked = sorted(
+        (trial for trial in result if trial.error is None), key=lambda trial: trial.loss * (1 if direction == 'minimize' else -1)
+    )  # fmt: skip
+    for n in (0, 1, 30, 31, 1000):
+        assert [trial.id for trial in result.top(n)] == [trial.id for trial in ranked][:n]
+    assert [trial.params for trial in result.top(40)] == [trial.params for trial in ranked[:40]]
+
+
+def test_the_top_of_less_than_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match='n must be an integer of 0 or more; got -1'):
+        search().run().top(-1)
+
+
+def test_notebooks_show_tables_of_results_and_trials_in_which_nothing_is_markup() -> None:
+    evil = '<script>alert(1)</script>'
+
+    def objective(params: dict[str, Any]) -> dict[str, float]:
+        if params['n'] == 2:
+            raise ValueError(evil)
+        return {evil: params['n']}
+
+    space = {evil: [evil], 'n': spaces.grid([1, 2, 3])}
+    result = search(objective, space, max_tasks=3, loss_key=evil, method='grid').run()
+    pages = [result._repr_html_(), *(trial._repr_html_() for trial in result)]
+    assert all('&lt;script&gt;' in page and '<script' not in page for page in pages)
+    assert pages[0].count('<tr>') == 1 + 2
+    assert '<td>n</td><td>1</td>' in pages[1]
+    assert 'exception: ValueError' in pages[2]
+
+
+def test_a_result_without_trials_that_are_done_has_no_table() -> None:
+    assert '<table>' not in search(lambda params: None, max_tasks=1).run()._repr_html_()
+
+
 def test_objects_in_choices_reach_the_objective_and_come_back() -> None:
     functions = [math.sin, math.cos]
     for storage in (None, 'objects.db'):

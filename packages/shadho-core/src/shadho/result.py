@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
+import html
+import math
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +17,21 @@ import numpy as np
 from shadho.errors import StorageError, counted
 from shadho.forest import Forest
 from shadho.history import History
+from shadho.options import check_whole
 from shadho.recommend import recommended
-from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
+from shadho.records import (
+    ComputeClass,
+    Result,
+    Trial,
+    TrialError,
+    TrialState,
+    column,
+    flat,
+    format_loss,
+    format_params,
+    html_table,
+    text_of,
+)  # fmt: skip
 from shadho.scheduling import ClassPlan
 from shadho.storage import Storage, consistent
 from shadho.storage.base import FileStorage
@@ -242,6 +258,20 @@ class SearchResult:
         """The best trials, at most 30, the best one first."""
         return [trial.copied() for trial in self._leaders]
 
+    def top(self, n: int = 10) -> list[Trial]:
+        """Return the n best trials, the best one first; those beyond the `leaders` are read from the storage.
+
+        Raises
+        ------
+        ConfigurationError
+            When n is no integer of 0 or more.
+        """
+        if check_whole('n', n, 0) <= len(self._leaders):
+            return self.leaders[:n]
+        sign = -1 if self.direction == 'maximize' else 1
+        done = (trial for trial in self if trial.state is TrialState.DONE)
+        return heapq.nsmallest(n, done, key=lambda trial: math.inf if trial.loss is None else sign * trial.loss)
+
     @property
     def recommended(self) -> Trial | None:
         """The trial to rely on where losses are noisy, and the best one is the luckiest.
@@ -268,6 +298,18 @@ class SearchResult:
     def __repr__(self) -> str:
         best = 'no trial is done' if self.best is None else f'best {self.loss_name} {format_loss(self.best.loss)}'
         return f'<SearchResult of {self.exp_key!r}: {counted(len(self), "trial")}, {best}>'
+
+    def _repr_html_(self) -> str:
+        """Show the ten best trials as a table in a notebook."""
+        rows = [
+            (
+                trial.id, format_loss(trial.loss), self.forest.tree(trial.tree).label, '' if trial.seconds is None else f'{trial.seconds:.3g}',
+                shorten(', '.join(f'{name}={value}' for name, value in format_params(trial.params)), 200),
+            )
+            for trial in self.leaders[:10]
+        ]  # fmt: skip
+        head = ['trial', self.loss_name, 'tree', 'seconds', 'parameters']
+        return f'<p>{html.escape(repr(self)[1:-1])}</p>' + (html_table(head, rows) if rows else '')
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each finished trial; columns ``params.<path>`` and ``results.<name>``.
@@ -297,9 +339,9 @@ class SearchResult:
             'seconds': trial.seconds,
             'error': None if trial.error is None else trial.error.message,
         }
-        row.update(_flat('params', trial.params))
+        row.update(flat('params', trial.params))
         if trial.results:
-            row.update(_flat('results', trial.results))
+            row.update(flat('results', trial.results))
         return {name: text_of(value) if isinstance(value, str) else value for name, value in row.items()}
 
     def summary(self) -> str:
@@ -443,17 +485,6 @@ def format_counts(finished: int, failed: int, running: int, limit: int | None = 
     return f'{trials}, {failed:,} failed, {running:,} running'
 
 
-def format_loss(loss: float | None) -> str:
-    """Write a loss for people, with six digits that count at most; a dash where there is none.
-
-    Examples
-    --------
-    >>> format_loss(-0.999998), format_loss(0.0000383486), format_loss(12.0), format_loss(None)
-    ('-0.999998', '3.83486e-05', '12', '-')
-    """
-    return '-' if loss is None else f'{loss + 0.0:.6g}'  # no -0 of a maximised one
-
-
 def name_of_loss(loss_key: str, direction: str) -> str:
     """Return what people call the value that is optimised: its key, or a score where a 'loss' is maximised.
 
@@ -494,14 +525,6 @@ def shorten(text: str, limit: int) -> str:
     'grad…'
     """
     return text if len(text) <= limit else text[: max(limit - 1, 0)] + '…'
-
-
-def format_params(params: Any) -> list[tuple[str, str]]:
-    """Return (path, value) texts of nested parameters."""
-    return [
-        (name, f'{value:.6g}' if isinstance(value, float) else text_of(value))
-        for name, value in _flat('', params).items()
-    ]
 
 
 def format_request(compute_class: ComputeClass) -> str:
@@ -566,39 +589,3 @@ def format_seconds(seconds: float) -> str:
     if minutes < 60:
         return f'{minutes} min {rest:02d} s'
     return f'{minutes // 60} h {minutes % 60:02d} min'
-
-
-def column(path: Iterable[Any]) -> str:
-    """Name a column of a table after the place of its values; different places have different names.
-
-    Examples
-    --------
-    >>> column(('params', 'layers', 0, 'width'))
-    'params.layers[0].width'
-    >>> column(('results', 'f1', 'macro')), column(('results', 'f1.macro'))
-    ('results.f1.macro', "results['f1.macro']")
-    """
-    return ''.join(map(_step, path)).removeprefix('.')
-
-
-def _step(key: Any) -> str:
-    is_plain = isinstance(key, str) and key and not any(letter in '.[]' for letter in key)
-    return f'.{key}' if is_plain else f'[{key!r}]'
-
-
-def _flat(prefix: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, Mapping) and value:
-        items = list(value.items())
-    elif isinstance(value, (list, tuple)) and value:
-        items = list(enumerate(value))
-    else:
-        return {prefix.removeprefix('.') or 'value': value}
-    return {name: leaf for key, item in items for name, leaf in _flat(prefix + _step(key), item).items()}
-
-
-def text_of(value: Any) -> str:
-    """Return a text that any file can hold, for any value: a dependent one may be an object that has none."""
-    try:
-        return str(value).encode(errors='backslashreplace').decode()
-    except Exception as error:
-        return f'({type(value).__name__}: it cannot be shown, because of {type(error).__name__})'
