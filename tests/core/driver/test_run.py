@@ -256,7 +256,8 @@ def test_the_summary_names_the_best_trial_every_tree_and_every_class() -> None:
     assert '(20 done, 0 failed), stopped: max_tasks' in text
     (line,) = (line for line in text.splitlines() if 'small.x = ' in line)
     assert float(line.partition('small.x = ')[2]) < 0.1
-    *_, head, small, large, _, own = text.splitlines()
+    *_, head, small, large, _, own, bound = text.splitlines()
+    assert bound.startswith('driver-bound: ')
     assert head.split() == ['tree', 'trials', 'failed', 'best', 'loss', 'mean', 'seconds']
     assert [line.split()[0] for line in (small, large)] == ['small', 'large']
     assert own.split()[:2] == ['inline', '1']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import enum
 import heapq
 import html
@@ -31,6 +32,7 @@ __all__ = [
     'as_integer',
     'as_list',
     'as_log',
+    'check_resource',
     'column',
     'copy_containers',
     'flat',
@@ -48,6 +50,9 @@ DEFAULT_CLASS = 'default'
 
 LATEST = 1e15
 """Seconds beyond which no time of a search is a time."""
+
+_TYPO = 0.81
+"""The likeness, as difflib measures it, from which a name is a typo: 'core' and 'gpu' are; 'score', of 0.8, is none."""
 
 _MOST_GPUS = 2**16
 """Of one worker: beyond any, and few enough to be listed."""
@@ -158,6 +163,25 @@ def as_list(value: Any) -> list[Any] | None:
     return list(items)
 
 
+def check_resource(where: str, name: Any, known: Iterable[str]) -> None:
+    """Refuse a name that is nearly one of a resource; any other may be a feature.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is such a typo.
+    """
+    names = list(known)
+    if not isinstance(name, str) or name in names:
+        return
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=_TYPO)
+    if close:
+        raise ConfigurationError(
+            f'{where}: unknown resource {name!r}; did you mean {close[0]!r}? A feature of workers needs a name that is '
+            'further from those of resources'
+        )
+
+
 def _name(value: str) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"ComputeClass(): name must be a name, such as 'large'; got {value!r}")
@@ -177,6 +201,8 @@ def _resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
             "ComputeClass(): resources must be a dict of what a trial asks for, such as {'cores': 1}; "
             f'got {value!r} ({type(value).__name__})'
         )
+    for name in value:
+        check_resource('ComputeClass(): resources', name, ('cores', 'memory', 'gpus'))
     return {name: _amount('resources', name, amount, above=name == 'cores') for name, amount in value.items()}
 
 
@@ -203,6 +229,8 @@ def _hardware(value: Hardware | Mapping[str, Any]) -> Hardware:
     known = {field.name for field in attrs.fields(Hardware)}
     plain = {key: item for key, item in value.items() if key in known}
     features = {key: item for key, item in value.items() if key not in known}
+    for key in features:
+        check_resource('ComputeClass(): hardware', key, known - {'cpu'})
     gpus = plain.get('gpus', ())
     if as_integer(gpus) is not None:
         count = _amount('hardware', 'gpus', gpus)
