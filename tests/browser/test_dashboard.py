@@ -53,7 +53,7 @@ def test_the_page_follows_the_search(browser: Browser, address: str, tmp_path: P
     expect(page.locator('#history .figure')).to_have_attribute(
         'data-drawn', 'trials', timeout=PATIENCE
     )  # what was chosen stays
-    expect(page.locator('#trials .count')).to_have_text('1 trials')
+    expect(page.locator('#trials .count')).to_have_text('1 trial')
     assert page.locator('#trials input').input_value() == 'trial=3'
     assert troubles == []
     page.close()

@@ -23,7 +23,7 @@ from shadho.live import make_display
 from shadho.live.lines import PlainDisplay
 from shadho.live.terminal import LiveDisplay, _make_live
 from shadho.records import TrialError
-from shadho.result import SearchInfo
+from shadho.result import ClassUse, SearchInfo
 from shadho.scheduling import ClassPlan
 
 BOX = ComputeClass('box', slots=2, hardware=Hardware(cores=2, memory=4096))
@@ -105,8 +105,8 @@ def test_the_panel_shows_counts_rate_times_classes_and_the_best_trial(live):
         '4 trials, 1 failed, 1 running, 12 trials/min',
         '20.0 s elapsed, 40.0 s left',
         '━' * 24,
-        'compute class  busy  finished    rate  hardware',
-        'box             1/2         4  12/min  2 cores, 4 GiB',
+        'compute class  running  finished  busy    rate  hardware',
+        'box                1/2         4     -  12/min  2 cores, 4 GiB',
         'best loss 0.25 (trial 1: x=0.5)',
         'trial 3 failed (exception: ValueError: no luck)',
     ]
@@ -127,10 +127,10 @@ def test_the_panel_counts_what_earlier_runs_finished_and_keeps_their_best_trial(
 
 
 def test_the_best_trial_is_the_greatest_loss_when_maximising(live):
-    display, search = live(direction='maximize')
+    display, search = live(direction='maximize', loss_key='accuracy')
     for loss in (0.5, 0.75, 0.25):
         search.finish(loss)
-    assert 'best loss 0.75 (trial 1: x=0.5)' in content(display)
+    assert 'best accuracy 0.75 (trial 1: x=0.5)' in content(display)
 
 
 @pytest.mark.parametrize('width', [20, 36, 60, 80, 100, 200])
@@ -152,7 +152,14 @@ def test_many_parameters_take_a_few_lines_of_the_panel_only(live):
 def test_a_narrow_panel_leaves_the_hardware_out_and_keeps_the_counts_of_each_class(live):
     display, search = live(width=50)
     search.finish(0.25)
-    assert content(display)[-3:-1] == ['compute class  busy  finished', 'box             0/2         1']
+    assert content(display)[-3:-1] == ['compute class  running  finished', 'box                0/2         1']
+
+
+def test_the_panel_shows_how_busy_classes_are_by_the_seconds_of_their_trials(live):
+    use = ClassUse(BOX, slot_seconds=100.0, busy_seconds=2.0, assigned_seconds=99.0)
+    display, _ = live(uses=lambda: [use])
+    display.shadho_plan_changed(classes=[BOX], placement=[ClassPlan('box', 2, 0.5, ((0, 1.0),))])
+    assert content(display)[-2].split()[:6] == ['box', '0/2', '0', '2%', '0/s', 'driver-bound']
 
 
 def test_a_low_terminal_gets_a_brief_panel(live):
@@ -173,7 +180,7 @@ def test_more_compute_classes_than_fit_are_counted(live):
 def test_the_panel_follows_a_change_of_the_compute_classes(live):
     display, _ = live(classes=())
     display.shadho_plan_changed(classes=[BOX], placement=())
-    assert 'box             0/2         0   0/s  2 cores, 4 GiB' in content(display)
+    assert 'box                0/2         0     -   0/s  2 cores, 4 GiB' in content(display)
 
 
 def test_the_panel_shows_what_a_slot_of_each_class_is_worth_and_its_trees(live):
@@ -185,9 +192,9 @@ def test_the_panel_shows_what_a_slot_of_each_class_is_worth_and_its_trees(live):
     search.time = 2.0
     search.finish(0.25)
     assert content(display)[-4:-1] == [
-        'compute class  busy  finished    rate  +1 slot  trees by their time',
-        'large          0/20         0     0/s    +3.7%  rbf 90%, linear 10%',
-        'box             0/2         1  30/min        -  linear 100%',
+        'compute class  running  finished  busy    rate  +1 slot  trees by their…',
+        'large             0/20         0     -     0/s    +3.7%  rbf 90%, linea…',
+        'box                0/2         1     -  30/min        -  linear 100%',
     ]
 
 
@@ -195,9 +202,9 @@ def test_the_panel_follows_a_change_of_the_placement(live):
     display, _ = live()
     for share in (0.5, 0.75):
         display.shadho_plan_changed(classes=[BOX], placement=[ClassPlan('box', 2, 0.5, ((0, share),))])
-        assert content(display)[-2] == f'box             0/2         0   0/s   +50.0%  all {share:.0%}'
+        assert content(display)[-2] == f'box                0/2         0     -   0/s   +50.0%  all {share:.0%}'
     display.shadho_plan_changed(classes=[BOX], placement=())
-    assert content(display)[-2] == 'box             0/2         0   0/s  2 cores, 4 GiB'
+    assert content(display)[-2] == 'box                0/2         0     -   0/s  2 cores, 4 GiB'
 
 
 def test_a_search_tells_the_display_what_it_plans(live):
@@ -212,15 +219,15 @@ def test_a_class_that_is_not_planned_yet_shows_its_hardware_beside_those_that_ar
     new = ComputeClass('new', slots=3, hardware=Hardware(cores=8))
     display.shadho_plan_changed(classes=[BOX, new], placement=[ClassPlan('box', 2, 0.5, ((0, 1.0),))])
     header, box, other = content(display)[-4:-1]
-    assert box == 'box             0/2         0   0/s   +50.0%  all 100%'
+    assert box == 'box                0/2         0     -   0/s   +50.0%  all 100%'
     assert other.endswith('8 cores')
-    assert other.index('8 cores') == header.index('trees by their time')
+    assert other.index('8 cores') == header.index('trees by')
 
 
 def test_a_narrow_panel_leaves_the_placement_out(live):
     display, _ = live(width=50)
     display.shadho_plan_changed(classes=[BOX], placement=[ClassPlan('box', 2, 0.5, ((0, 1.0),))])
-    assert content(display)[-3:-1] == ['compute class  busy  finished', 'box             0/2         0']
+    assert content(display)[-3:-1] == ['compute class  running  finished', 'box                0/2         0']
 
 
 def test_the_latest_three_failures_are_shown_word_for_word(live):
@@ -397,6 +404,18 @@ def test_a_search_ends_with_its_summary_on_standard_error(capsys):
     assert capsys.readouterr().err.endswith(result.summary() + '\n')
 
 
+def test_a_search_that_is_kept_in_a_file_ends_with_its_place_and_what_to_type_next(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, told in (('kept', 'saved in kept.db; look: shadho report kept.db\n'), ('my own', "report 'my own.db'\n")):
+        result = Shadho(
+            'kept', lambda params: params['x'], {'x': spaces.grid([3, 4])}, backend='inline', storage=f'{name}.db',
+            display=False, plugins=[PlainDisplay()],
+        ).run()  # fmt: skip
+        everything = capsys.readouterr().err
+        assert everything.endswith(told)
+        assert everything.count(result.summary()) == everything.count('saved in') == 1
+
+
 # --- a notebook --------------------------------------------------------------------------------------
 
 CELL = """
@@ -433,7 +452,7 @@ def test_a_cell_of_a_notebook_shows_the_panel_and_the_summary_in_its_place():
     Client(nbformat.v4.new_notebook(cells=[cell]), timeout=300).execute()
     panel, summary = shown[0], shown[-1]
     assert len(shown) > 2
-    assert 'compute class  busy  finished' in panel
+    assert 'compute class  running  finished' in panel
     assert 'cell: 8 trials in' in summary
     assert [output.output_type for output in cell.outputs] == ['display_data', 'execute_result']
     assert cell.outputs[0].data['text/html'] == summary

@@ -135,3 +135,30 @@ def test_what_could_steer_a_terminal_is_not_printed(shadho: Any, tmp_path: Path)
     Shadho('bad', hostile, {'x': ['\x1b[31m']}, max_tasks=1, backend='inline', storage=path, display=False).run()
     for arguments in (('trials', path), ('trials', path, 0)):
         assert '\x1b' not in shadho(*arguments).output
+
+
+@pytest.fixture
+def accurate(tmp_path: Path) -> Path:
+    """The file of a search that maximises an accuracy; its best trial has 0.75."""
+    path = tmp_path / 'accurate.db'
+    Shadho(
+        'accurate', lambda params: {'accuracy': params['x']}, {'x': spaces.grid([0.25, 0.75, 0.5])}, method='grid',
+        direction='maximize', loss_key='accuracy', backend='inline', storage=path, display=False,
+    ).run()  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(
+    'command, told',
+    [
+        (['status'], 'best accuracy 0.75 (trial 1: x=0.75)'),
+        (['best'], 'trial 1: accuracy 0.75 ('),
+        (['trials'], 'trial  accuracy '),
+        (['trials', '2'], 'trial 2: accuracy 0.5 ('),
+    ],
+)
+def test_what_is_optimised_is_called_by_its_key(shadho: Any, accurate: Path, command: list[str], told: str) -> None:
+    name, *numbers = command
+    output = shadho(name, accurate, *numbers).output
+    assert told in output
+    assert 'loss' not in output

@@ -58,9 +58,10 @@ def test_a_class_that_comes_later_counts_from_then_on() -> None:
     assert uses(result) == {'a': (2, 100.0, 100.0), 'b': (1, 20.0, 20.0)}
 
 
-def test_time_before_a_trial_starts_is_time_in_which_its_slot_is_busy() -> None:
+def test_time_before_a_trial_starts_is_none_in_which_its_slot_is_busy() -> None:
     result = search(Simulated([B], seconds, overhead=2.5), max_tasks=4).run()
-    assert (result.elapsed, uses(result)) == (50.0, {'b': (1, 50.0, 50.0)})
+    assert (result.elapsed, uses(result)) == (50.0, {'b': (1, 50.0, 40.0)})
+    assert result.classes[0].assigned_seconds == 50.0
 
 
 def test_each_run_counts_for_itself() -> None:
@@ -69,6 +70,35 @@ def test_each_run_counts_for_itself() -> None:
     result = search(Simulated([A, B], seconds), max_tasks=13, **options).run()
     assert uses(result) == {'a': (2, 20.0, 8.0), 'b': (1, 10.0, 10.0)}
     assert result.elapsed == 30.0
+
+
+def test_trials_that_are_short_beside_the_rest_leave_a_search_driver_bound() -> None:
+    result = search(Simulated([B], seconds, overhead=90.0), max_tasks=4).run()
+    *_, row, note = result.summary().splitlines()
+    assert row.split()[:5] == ['b', '1', '10%', '4', 'driver-bound']
+    assert note.startswith('driver-bound: trials ran for 10% of the time in which slots had one;')
+    assert result.classes[0].plan is not None and result.classes[0].plan.price > 0
+
+
+def test_slots_without_trials_leave_no_search_driver_bound() -> None:
+    result = search(Simulated([A, B], seconds), max_tasks=3, policy='fcfs').run()
+    assert 'driver-bound' not in result.summary()
+
+
+def test_a_run_that_evaluates_nothing_shows_neither_busy_slots_nor_what_one_more_is_worth() -> None:
+    for _ in range(2):
+        result = search(Simulated([A], seconds), max_tasks=10, storage='classes.db').run()
+    assert result.summary().splitlines()[-1].split()[:5] == ['a', '2', '-', '10', '-']
+
+
+def test_microseconds_of_trials_make_no_process_busy() -> None:
+    opt = Shadho(
+        'quick', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, backend='inline', max_tasks=300, storage=None,
+        seed=0, display=False,
+    )  # fmt: skip
+    result = opt.run()
+    assert result.classes[0].busy_seconds == pytest.approx(sum(trial.seconds or 0.0 for trial in result))
+    assert 'driver-bound' in result.summary()
 
 
 def test_a_class_that_was_never_there_was_busy_for_none_of_its_time() -> None:

@@ -1,6 +1,7 @@
 """``shadho run``: searches without a script."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,14 @@ def test_a_function_is_searched_and_the_summary_printed(shadho, tmp_path, place)
     assert answer.returncode == 0, answer.stderr
     assert 'bowl: 30 trials' in answer.stdout
     assert (tmp_path / 'bowl.db').is_file()
+
+
+@pytest.mark.parametrize('where', ['2>&1', '2> errors.txt'])
+def test_whoever_reads_standard_output_reads_the_summary_once(shadho, tmp_path, where):
+    command = [str(Path(sys.executable).parent / 'shadho'), 'run', 'mine.py:bowl', *IN_SERIES, '--max-tasks', '3']
+    done = subprocess.run(f'{shlex.join(command)} {where}', shell=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert done.stdout.count('bowl: 3 trials in') == 1
+    assert ('saved in bowl.db' in done.stdout) == (where == '2>&1')
 
 
 @pytest.mark.parametrize(('place', 'name'), [('mine.py:thing', 'thing'), ('mine:thing.deep', 'deep')])

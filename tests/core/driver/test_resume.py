@@ -93,7 +93,7 @@ def test_a_search_that_is_complete_runs_nothing_and_says_so(caplog: pytest.LogCa
         'test', lambda params: pytest.fail('evaluated again'), SPACE, backend='inline', max_tasks=10, display=False
     ).run()
     assert (len(again), again.stopped) == (10, 'max_tasks')
-    assert 'nothing was evaluated: the 10 recorded trials (0 failed) are all that were asked for' in caplog.text
+    assert 'nothing was evaluated: all that was asked for is recorded (10 trials, 0 failed)' in caplog.text
 
 
 def test_the_seed_of_the_first_run_is_kept() -> None:

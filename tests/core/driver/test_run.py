@@ -137,6 +137,86 @@ def test_maximising_another_key_than_loss() -> None:
     assert result.best.loss == max(trial.loss for trial in result) == result.best.results['accuracy'] > 0.99
 
 
+@pytest.mark.parametrize(
+    'options, name',
+    [
+        ({'loss_key': 'accuracy', 'direction': 'maximize'}, 'accuracy'),
+        ({'loss_key': 'error'}, 'error'),
+        ({'direction': 'maximize'}, 'score'),
+        ({}, 'loss'),
+    ],
+)
+def test_what_is_optimised_is_called_by_its_key_and_never_a_loss_where_it_is_maximised(
+    options: dict[str, str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = options.get('loss_key', 'loss')
+    space = {'x': spaces.grid([0.25, 0.25, 0.25])}
+    result = search(lambda params: {key: params['x']}, space, max_tasks=3, repeats=3, display=None, **options).run()
+    summary = result.summary()
+    assert f'\nbest {name} 0.25, trial 0 (all)\n' in summary
+    assert f'  best {name}   mean seconds' in summary
+    assert repr(result).endswith(f'best {name} 0.25>')
+    assert ('loss' in summary + capsys.readouterr().err) == (name == 'loss')
+
+
+def test_losses_are_shown_to_six_digits_everywhere_and_one_trial_is_not_trials() -> None:
+    result = search(lambda params: -0.999998, {'x': spaces.grid([0])}, max_tasks=1).run()
+    head, best, _, _, row, *_ = result.summary().splitlines()
+    assert head.startswith('test: 1 trial in ')
+    assert best == 'best loss -0.999998, trial 0 (all)'
+    assert row.split()[:4] == ['all', '1', '0', '-0.999998']
+    assert repr(result) == "<SearchResult of 'test': 1 trial, best loss -0.999998>"
+
+
+def test_the_table_of_trees_leaves_room_for_long_losses() -> None:
+    result = search(lambda params: -0.0000383486, {'x': spaces.grid([0])}, max_tasks=1).run()
+    _, _, _, head, row, *_ = result.summary().splitlines()
+    assert '-3.83486e-05 ' in row
+    assert head.index('mean seconds') + len('mean seconds') == len(row)
+
+
+@pytest.mark.parametrize('direction', ['minimize', 'maximize'])
+def test_the_top_are_the_best_trials_however_many_are_wanted(direction: str) -> None:
+    def objective(params: dict[str, float]) -> float:
+        if params['x'] > 0.9:
+            raise ValueError('no')
+        return round(params['x'], 1)
+
+    result = search(objective, max_tasks=100, storage='test.db', method='random', direction=direction).run()
+    ranked = sorted(
+        (trial for trial in result if trial.error is None), key=lambda trial: trial.loss * (1 if direction == 'minimize' else -1)
+    )  # fmt: skip
+    for n in (0, 1, 30, 31, 1000):
+        assert [trial.id for trial in result.top(n)] == [trial.id for trial in ranked][:n]
+    assert [trial.params for trial in result.top(40)] == [trial.params for trial in ranked[:40]]
+
+
+def test_the_top_of_less_than_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match='n must be an integer of 0 or more; got -1'):
+        search().run().top(-1)
+
+
+def test_notebooks_show_tables_of_results_and_trials_in_which_nothing_is_markup() -> None:
+    evil = '<script>alert(1)</script>'
+
+    def objective(params: dict[str, Any]) -> dict[str, float]:
+        if params['n'] == 2:
+            raise ValueError(evil)
+        return {evil: params['n']}
+
+    space = {evil: [evil], 'n': spaces.grid([1, 2, 3])}
+    result = search(objective, space, max_tasks=3, loss_key=evil, method='grid').run()
+    pages = [result._repr_html_(), *(trial._repr_html_() for trial in result)]
+    assert all('&lt;script&gt;' in page and '<script' not in page for page in pages)
+    assert pages[0].count('<tr>') == 1 + 2
+    assert '<td>n</td><td>1</td>' in pages[1]
+    assert 'exception: ValueError' in pages[2]
+
+
+def test_a_result_without_trials_that_are_done_has_no_table() -> None:
+    assert '<table>' not in search(lambda params: None, max_tasks=1).run()._repr_html_()
+
+
 def test_objects_in_choices_reach_the_objective_and_come_back() -> None:
     functions = [math.sin, math.cos]
     for storage in (None, 'objects.db'):
@@ -176,7 +256,8 @@ def test_the_summary_names_the_best_trial_every_tree_and_every_class() -> None:
     assert '(20 done, 0 failed), stopped: max_tasks' in text
     (line,) = (line for line in text.splitlines() if 'small.x = ' in line)
     assert float(line.partition('small.x = ')[2]) < 0.1
-    *_, head, small, large, _, own = text.splitlines()
+    *_, head, small, large, _, own, bound = text.splitlines()
+    assert bound.startswith('driver-bound: ')
     assert head.split() == ['tree', 'trials', 'failed', 'best', 'loss', 'mean', 'seconds']
     assert [line.split()[0] for line in (small, large)] == ['small', 'large']
     assert own.split()[:2] == ['inline', '1']

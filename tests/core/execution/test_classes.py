@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from shadho import ComputeClass, Hardware
@@ -80,3 +82,29 @@ def test_a_declared_class_says_what_it_wants() -> None:
     assert str(DeclaredClass('volta', 'gpu_model', 'V100')) == "'volta' (gpu_model = V100)"
     with pytest.raises(ConfigurationError, match='memory must be a number above 0'):
         DeclaredClass('big', 'memory', '8GB')
+
+
+@pytest.mark.parametrize(
+    'name, meant',
+    [('core', 'cores'), ('Cores', 'cores'), ('gpu', 'gpus'), ('memroy', 'memory'), ('gpu_models', 'gpu_model')],
+)
+def test_a_typo_of_a_resource_is_refused_with_what_was_meant(name: str, meant: str) -> None:
+    told = f"unknown resource '{name}'; did you mean '{meant}'?"
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        DeclaredClass('a', name, 4)
+    if meant != 'gpu_model':  # hardware lists models under gpus
+        with pytest.raises(ConfigurationError, match=re.escape(f'ComputeClass(): hardware: {told}')):
+            ComputeClass('a', 2, {name: 4})
+        with pytest.raises(ConfigurationError, match=re.escape(f'ComputeClass(): resources: {told}')):
+            ComputeClass('a', 2, {}, {name: 4})
+
+
+@pytest.mark.parametrize('name', ['rack', 'network', 'score', 'disk', 'tpus', 'cpu'])
+def test_names_of_features_are_free(name: str) -> None:
+    DeclaredClass('a', name, 4)
+    assert ComputeClass('a', 2, {name: 4}).hardware.amount(name) == 4
+
+
+def test_workers_may_report_features_of_any_name() -> None:
+    assert Hardware(features={'core': 4}).amount('core') == 4
+    assert ComputeClass('a', 2, {'features': {'core': 4}}).hardware.features == {'core': 4}

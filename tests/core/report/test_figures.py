@@ -118,9 +118,11 @@ def times(course, spans, classes=None):
     import attrs
 
     started, finished = (np.array(own, float) for own in zip(*spans))
+    trials = [attrs.evolve(trial, seconds=end - begun) for trial, (begun, end) in zip(course.trials, spans)]
     return attrs.evolve(
-        course, started=started, finished=finished, classes=np.array(classes or ['all'] * len(spans), object)
-    )
+        course, trials=trials, started=started, finished=finished,
+        classes=np.array(classes or ['all'] * len(spans), object),
+    )  # fmt: skip
 
 
 def test_trials_that_ran_at_once_have_rows_of_their_own(search):

@@ -92,6 +92,18 @@ def test_the_payload_is_plain_json_that_says_all(recorded):
     assert 'is too large' in failure['traceback']
 
 
+def test_what_is_optimised_is_called_by_its_key(search):
+    result = search(
+        lambda params: {'accuracy': params['x']}, {'x': spaces.grid([0.25, math.inf])}, max_tasks=2, loss_key='accuracy',
+        direction='maximize',
+    )  # fmt: skip
+    data = payload(result)
+    facts = [name for name, _ in data['facts']]
+    assert (facts[0], 'infinite accuracy' in facts) == ('best accuracy', True)
+    assert [column['name'] for column in data['trials']['columns']][2] == 'accuracy'
+    assert 'loss' not in json.dumps(data['figures']['history'])
+
+
 def test_long_columns_are_written_once(recorded):
     data = payload(recorded)
     texts = [json.dumps(item) for item in data['arrays']]

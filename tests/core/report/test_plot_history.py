@@ -74,7 +74,7 @@ def test_the_best_so_far_rises_when_maximising():
     ax = plot_history(result)
     losses = [trial.loss for trial in result]
     assert lines(ax)['best so far'].get_ydata().tolist() == [*np.maximum.accumulate(losses), 3.0]
-    assert ax.get_ylabel() == 'loss (maximised)'
+    assert ax.get_ylabel() == 'score (maximised)'
 
 
 def test_trees_have_colours_of_their_own_and_their_labels_stand_in_the_legend():

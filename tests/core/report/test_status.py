@@ -99,7 +99,10 @@ def test_a_running_search_tells_its_trials_classes_and_workers(held: Any, storag
     assert data['exp_key'] == 'held'
     assert data['writer'].startswith(f'process {process.pid} on ')
     assert (data['finished'], data['failed'], data['running'], data['waiting']) == (3, 1, 4, 0)
-    assert [(own['name'], own['slots'], own['busy']) for own in data['classes']] == [('inline', 1, 1), ('idle', 3, 3)]
+    assert [(own['name'], own['slots'], own['running']) for own in data['classes']] == [
+        ('inline', 1, 1),
+        ('idle', 3, 3),
+    ]
     assert data['classes'][0]['hardware']['gpus'] == ['V100']
     assert [(own['name'], own['host'], own['compute_class'], own['slots']) for own in data['workers']] == [
         ('w1', 'node1', 'idle', 3), ('w2', 'node2', 'inline', 1),
@@ -117,10 +120,11 @@ def test_a_running_search_is_shown_in_tables(held: Any) -> None:
     assert lines[0].startswith(f'held: running (process {process.pid} on ')
     assert lines[1] == '3 trials, 1 failed, 4 running'
     assert lines[2].startswith('best loss 0.')
+    busy = [line[31:35].strip() for line in lines[5:7]]
     assert lines[4:7] == [
-        'compute class  slots  busy  hardware',
-        'inline             1     1  4 cores, 1 x V100',
-        'idle               3     3  16 cores',
+        'compute class  slots  running  busy  hardware',
+        f'inline             1        1  {busy[0]:>4}  4 cores, 1 x V100',
+        f'idle               3        3  {busy[1]:>4}  16 cores',
     ]
     assert lines[8:11] == [
         'worker  host   compute class  slots  runs trials',
@@ -132,6 +136,22 @@ def test_a_running_search_is_shown_in_tables(held: Any) -> None:
     assert len(lines) == 17
 
 
+def test_slots_are_as_busy_as_trials_ran_on_them_in_the_run_that_goes_on() -> None:
+    with known(SQLite('busy.db')) as storage:
+        storage.update(
+            classes=[{'name': 'a', 'slots': 2}, {'name': 'b', 'slots': 1}],
+            clock={'began': 1000.0, 'time': time.time() + 1e6, 'seconds': 1100.0},
+        )
+        for trial, started in enumerate((900.0, 1000.0)):  # the first is of an earlier run
+            storage.append(Trial(trial, 0, trial, (0.5,), {}, 'a', started=started))
+            storage.append(
+                TrialResult(trial, TrialState.DONE, 0.5, started=started, finished=started + 60, seconds=30.0)
+            )
+        storage.append(Trial(2, 0, 2, (0.5,), {}, 'a', started=1080.0))
+        found = look_at(storage)
+    assert [(own['running'], own['busy']) for own in found.to_dict()['classes']] == [(1, 0.25), (0, None)]
+
+
 def test_a_search_that_was_killed_is_not_running_and_its_trials_wait(held: Any) -> None:
     with held('held.db'):
         pass
@@ -141,7 +161,7 @@ def test_a_search_that_was_killed_is_not_running_and_its_trials_wait(held: Any) 
     lines = found.to_table().splitlines()
     assert lines[0].startswith('held: not running, ')
     assert lines[3] == '4 trials did not finish, and will run again first when the search goes on'
-    assert lines[5] == 'compute class  slots  hardware'
+    assert lines[5] == 'compute class  slots  busy  hardware'
 
 
 def test_trials_of_a_run_that_was_killed_wait_until_they_are_handed_out_again(held: Any) -> None:
@@ -211,7 +231,7 @@ def test_of_many_rows_some_are_shown() -> None:
         for trial in range(60):
             storage.append(Trial(trial, trial % 2, trial, (0.5,), {}, 'c0', started=1.0))
         lines = look_at(storage).to_table(limit=20).splitlines()
-    assert lines[3:5] == ['', 'compute class  slots  busy  hardware']
+    assert lines[3:5] == ['', 'compute class  slots  running  busy  hardware']
     assert lines[25] == '... and 10 more'
     assert lines[-1] == '... and 40 more'
     assert len(lines) == 49

@@ -605,7 +605,7 @@ def test_the_result_can_be_reported() -> None:
 
     matplotlib.use('Agg')
     search = searched(SVC(), {'C': C})
-    assert 'best loss 0.9' in search.result_.summary()
+    assert 'best score 0.9' in search.result_.summary()
     assert plot_history(search.result_) is not None
 
 

@@ -12,6 +12,7 @@ import attrs
 from shadho.backends import Backend
 from shadho.errors import ConfigurationError, StorageError
 from shadho.records import ComputeClass, Hardware, Worker, revive
+from shadho.result import ClassUse
 from shadho.storage import Storage
 from shadho_worker import jsonable
 
@@ -96,11 +97,14 @@ class Cluster:
         Those of the run that goes on; those of a driver that was killed stay until the next run.
     began : float
         Second of active search at which the latest run began.
+    uses : list of ClassUse
+        How `classes` were used in that run; empty until it has ended.
     """
 
     classes: list[ComputeClass] = attrs.field(factory=list)
     workers: list[Worker] = attrs.field(factory=list)
     began: float = 0.0
+    uses: list[ClassUse] = attrs.field(factory=list)
     _time: float = 0.0
     _seconds: float = 0.0
 
@@ -117,10 +121,14 @@ class Cluster:
         try:
             running = revive(metadata.get('running', {}))
             workers = revive(metadata.get('workers', []))
+            classes = [ComputeClass(**revive(own)) for own in metadata.get('classes', [])]
+            uses = metadata.get('uses', {})
             return cls(
-                [ComputeClass(**revive(own)) for own in metadata.get('classes', [])],
+                classes,
                 [_worker({**own, 'running': running.get(own['name'], ())}) for own in workers],
-                *(_seconds(clock[name]) for name in ('began', 'time', 'seconds')),
+                _seconds(clock['began']),
+                [ClassUse(own, *uses[own.name]) for own in classes if own.name in uses],
+                *(_seconds(clock[name]) for name in ('time', 'seconds')),
             )
         except (ConfigurationError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise StorageError(

@@ -16,7 +16,7 @@ import attrs
 
 from shadho.backends import Backend, Job
 from shadho.cluster import ClusterNotes
-from shadho.errors import ConfigurationError, ShadhoError
+from shadho.errors import ConfigurationError, ShadhoError, counted
 from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
@@ -119,8 +119,8 @@ class Shadho:
     durability : {'normal', 'full'}, default 'normal'
         Whether a power cut may lose the last moments of the storage.
     display : bool, optional
-        Show progress on standard error; by default when that is a terminal or a log of one's own
-        (every few seconds a line).
+        Show progress on standard error, by a panel on a terminal or in a notebook, else by a line every few seconds;
+        at the end the summary, and where the search is kept. On by default.
     plugins : iterable of modules or objects
         Observers and other plugins, besides the installed ones.
     options : mapping, optional
@@ -376,9 +376,9 @@ class _Run:
             self._cancel_running()
             if recorded == len(self.search.history) and self.stopped in ('max_tasks', 'finished'):
                 log.warning(
-                    'nothing was evaluated: the %d recorded trials (%d failed) are all that were asked for. Raise %s '
-                    'to go on; give another exp_key, or remove %s, to begin anew',
-                    recorded, self.search.history.states[TrialState.FAILED], self.config._limit_name, self.storage,
+                    'nothing was evaluated: all that was asked for is recorded (%s, %d failed). Raise %s to go on; give '
+                    'another exp_key, or remove %s, to begin anew',
+                    counted(recorded, 'trial'), self.search.history.states[TrialState.FAILED], self.config._limit_name, self.storage,
                 )  # fmt: skip
         except BaseException:
             self.stopped = 'error'
@@ -492,6 +492,8 @@ class _Run:
         """Take a result in; return the trial when it is finished with it."""
         trial = self.running.pop(result.trial)
         self.busy[trial.compute_class] -= 1
+        if result.state is not TrialState.CANCELLED:
+            self.uses[trial.compute_class].busy_seconds += result.seconds or result.finished - result.started
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
             write(sys.stdout, result.output + '\n' * (not result.output.endswith('\n')))
         if result.state is TrialState.CANCELLED:  # it had not begun
@@ -536,7 +538,7 @@ class _Run:
             self.registry.notify('shadho_plan_changed', classes=tuple(self.classes), placement=placement)
 
     def _measure(self) -> None:
-        """Note how long the slots of each class have been there, and busy."""
+        """Note how long the slots of each class have been there, and had a trial."""
         now = self.now()
         for own in self.classes:
             self.uses[own.name].add(now - self.measured, self.busy.get(own.name, 0))
@@ -546,7 +548,7 @@ class _Run:
         if not classes:
             return  # workers are still to come
         present = {compute_class.name for compute_class in classes}
-        connected = '; '.join(f'{own.name}: {own.hardware}, {own.slots} slots' for own in classes)
+        connected = '; '.join(f'{own.name}: {own.hardware}, {counted(own.slots, "slot")}' for own in classes)
         unserved = {declared.name for declared in self.config._classes} - present
         for declared in self.config._classes:
             if declared.name in unserved - self.unserved:
@@ -564,8 +566,9 @@ class _Run:
         for trial in list(self.running.values()):
             self._end(trial)
             self.search.cancel(trial)
+        self.running.clear()
         self.storage.flush()
-        uses = {name: [use.slot_seconds, use.busy_seconds] for name, use in self.uses.items()}
+        uses = {name: [use.slot_seconds, use.busy_seconds, use.assigned_seconds] for name, use in self.uses.items()}
         self.storage.update(elapsed=self.now(), stopped=self.stopped, uses=uses)
         self.notes.clear()
 
@@ -575,18 +578,27 @@ class _Run:
             self.backend.cancel(trial)
         now = self.now()
         started = now if trial.started is None else trial.started
+        self.uses[trial.compute_class].busy_seconds += now - started
         self.storage.append(Result(trial.id, TrialState.CANCELLED, started=started, finished=now))
 
     def _result(self) -> SearchResult:
         search = self.search
         return SearchResult(
             self.config.exp_key, search.leaders, self.stopped, self.now(), self.storage, search.forest, search.history,
-            search.direction, search.seed, self._uses(),
+            search.direction, search.seed, self._uses(), search.loss_key,
         )  # fmt: skip
 
     def _uses(self) -> list[ClassUse]:
+        """Return how the classes have been used; trials that run count for as long as they have run."""
         plans = {own.name: own for own in self.search.policy.placement}
-        return [attrs.evolve(use, plan=plans.get(name)) for name, use in self.uses.items()]
+        now = self.now()
+        running = dict.fromkeys(self.uses, 0.0)
+        for trial in list(self.running.values()):  # a display asks from a thread of its own
+            running[trial.compute_class] += now - (now if trial.started is None else trial.started)
+        return [
+            attrs.evolve(use, busy_seconds=use.busy_seconds + running.get(name, 0.0), plan=plans.get(name))
+            for name, use in list(self.uses.items())
+        ]
 
     def _info(self) -> SearchInfo:
         search, config = self.search, self.config
@@ -594,7 +606,7 @@ class _Run:
             config.exp_key, self.backend.name, search.sampler.title, search.policy.name, str(self.storage), search.direction,
             search.seed, tuple(self.classes), config.max_tasks, config.timeout, len(search.history),
             search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
-            search.trials_per_tree,
+            search.trials_per_tree, search.loss_key, self._uses,
         )  # fmt: skip
 
 

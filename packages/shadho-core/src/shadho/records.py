@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import enum
 import heapq
+import html
 import json
 import math
 import numbers
@@ -15,7 +17,7 @@ from typing import Any
 import attrs
 
 import shadho_worker
-from shadho.errors import ConfigurationError
+from shadho.errors import ConfigurationError, counted
 
 __all__ = [
     'DEFAULT_CLASS',
@@ -30,10 +32,17 @@ __all__ = [
     'as_integer',
     'as_list',
     'as_log',
+    'check_resource',
+    'column',
     'copy_containers',
+    'flat',
+    'format_loss',
+    'format_params',
     'from_json',
+    'html_table',
     'readable',
     'revive',
+    'text_of',
     'to_json',
 ]
 
@@ -41,6 +50,9 @@ DEFAULT_CLASS = 'default'
 
 LATEST = 1e15
 """Seconds beyond which no time of a search is a time."""
+
+_TYPO = 0.81
+"""The likeness, as difflib measures it, from which a name is a typo: 'core' and 'gpu' are; 'score', of 0.8, is none."""
 
 _MOST_GPUS = 2**16
 """Of one worker: beyond any, and few enough to be listed."""
@@ -122,7 +134,7 @@ class Hardware:
         return self.features.get(resource)
 
     def __str__(self) -> str:
-        parts = [f'{self.cores} core{"s" if self.cores != 1 else ""}']
+        parts = [counted(self.cores, 'core')]
         if self.memory:
             parts.append(f'{self.memory / 1024:.3g} GiB')
         models = list(dict.fromkeys(self.gpus))
@@ -151,6 +163,25 @@ def as_list(value: Any) -> list[Any] | None:
     return list(items)
 
 
+def check_resource(where: str, name: Any, known: Iterable[str]) -> None:
+    """Refuse a name that is nearly one of a resource; any other may be a feature.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is such a typo.
+    """
+    names = list(known)
+    if not isinstance(name, str) or name in names:
+        return
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=_TYPO)
+    if close:
+        raise ConfigurationError(
+            f'{where}: unknown resource {name!r}; did you mean {close[0]!r}? A feature of workers needs a name that is '
+            'further from those of resources'
+        )
+
+
 def _name(value: str) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"ComputeClass(): name must be a name, such as 'large'; got {value!r}")
@@ -170,6 +201,8 @@ def _resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
             "ComputeClass(): resources must be a dict of what a trial asks for, such as {'cores': 1}; "
             f'got {value!r} ({type(value).__name__})'
         )
+    for name in value:
+        check_resource('ComputeClass(): resources', name, ('cores', 'memory', 'gpus'))
     return {name: _amount('resources', name, amount, above=name == 'cores') for name, amount in value.items()}
 
 
@@ -196,6 +229,8 @@ def _hardware(value: Hardware | Mapping[str, Any]) -> Hardware:
     known = {field.name for field in attrs.fields(Hardware)}
     plain = {key: item for key, item in value.items() if key in known}
     features = {key: item for key, item in value.items() if key not in known}
+    for key in features:
+        check_resource('ComputeClass(): hardware', key, known - {'cpu'})
     gpus = plain.get('gpus', ())
     if as_integer(gpus) is not None:
         count = _amount('hardware', 'gpus', gpus)
@@ -400,6 +435,15 @@ class Trial:
             self.seconds or 0.0, self.host, self.output,
         )  # fmt: skip
 
+    def _repr_html_(self) -> str:
+        """Show this trial as a table in a notebook."""
+        facts = {
+            'trial': self.id, 'state': self.state, 'loss': None if self.loss is None else format_loss(self.loss), 'compute class': self.compute_class, 'seconds': self.seconds,
+            'error': self.error and f'{self.error.kind}: {self.error.message}',
+        }  # fmt: skip
+        rows = [(name, value) for name, value in facts.items() if value not in (None, '')]
+        return html_table([], [*rows, *format_params(self.params)])
+
     def asked(self) -> Trial:
         """Return this trial as it was before anything came of it."""
         return Trial(
@@ -451,6 +495,75 @@ def copy_containers(value: Any) -> Any:
         return kind([copy_containers(item) for item in value])
     is_array = kind.__module__.partition('.')[0] in ('numpy', 'pandas') and getattr(value, 'ndim', 0) != 0
     return copy.copy(value) if is_array or isinstance(value, (dict, list, bytearray)) else value
+
+
+def format_loss(loss: float | None) -> str:
+    """Write a loss for people, with six digits that count at most; a dash where there is none.
+
+    Examples
+    --------
+    >>> format_loss(-0.999998), format_loss(0.0000383486), format_loss(12.0), format_loss(None)
+    ('-0.999998', '3.83486e-05', '12', '-')
+    """
+    return '-' if loss is None else f'{loss + 0.0:.6g}'  # no -0 of a maximised one
+
+
+def format_params(params: Any) -> list[tuple[str, str]]:
+    """Return (path, value) texts of nested parameters."""
+    return [
+        (name, f'{value:.6g}' if isinstance(value, float) else text_of(value))
+        for name, value in flat('', params).items()
+    ]
+
+
+def column(path: Iterable[Any]) -> str:
+    """Name a column of a table after the place of its values; different places have different names.
+
+    Examples
+    --------
+    >>> column(('params', 'layers', 0, 'width'))
+    'params.layers[0].width'
+    >>> column(('results', 'f1', 'macro')), column(('results', 'f1.macro'))
+    ('results.f1.macro', "results['f1.macro']")
+    """
+    return ''.join(map(_step, path)).removeprefix('.')
+
+
+def _step(key: Any) -> str:
+    is_plain = isinstance(key, str) and key and not any(letter in '.[]' for letter in key)
+    return f'.{key}' if is_plain else f'[{key!r}]'
+
+
+def flat(prefix: str, value: Any) -> dict[str, Any]:
+    """Return the leaves of nested dicts and lists by their paths, as `column` writes them."""
+    if isinstance(value, Mapping) and value:
+        items = list(value.items())
+    elif isinstance(value, (list, tuple)) and value:
+        items = list(enumerate(value))
+    else:
+        return {prefix.removeprefix('.') or 'value': value}
+    return {name: leaf for key, item in items for name, leaf in flat(prefix + _step(key), item).items()}
+
+
+def text_of(value: Any) -> str:
+    """Return a text that any file can hold, for any value: a dependent one may be an object that has none."""
+    try:
+        return str(value).encode(errors='backslashreplace').decode()
+    except Exception as error:
+        return f'({type(value).__name__}: it cannot be shown, because of {type(error).__name__})'
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Write a small table for notebooks; every text is escaped.
+
+    Examples
+    --------
+    >>> html_table(['x'], [['<b>']])
+    '<table><tr><th>x</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
+    """
+    lines = [[f'<th>{html.escape(name)}</th>' for name in head]]
+    lines += [[f'<td>{html.escape(text_of(cell))}</td>' for cell in row] for row in rows]
+    return f'<table>{"".join(f"<tr>{cells}</tr>" for cells in map("".join, lines) if cells)}</table>'
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import heapq
+import html
+import math
+import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from shadho.errors import StorageError
+from shadho.errors import StorageError, counted
 from shadho.forest import Forest
 from shadho.history import History
+from shadho.options import check_whole
 from shadho.recommend import recommended
-from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
+from shadho.records import (
+    ComputeClass,
+    Result,
+    Trial,
+    TrialError,
+    TrialState,
+    column,
+    flat,
+    format_loss,
+    format_params,
+    html_table,
+    text_of,
+)  # fmt: skip
 from shadho.scheduling import ClassPlan
 from shadho.storage import Storage, consistent
+from shadho.storage.base import FileStorage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,15 +44,21 @@ __all__ = [
     'SearchInfo',
     'SearchResult',
     'column',
+    'describe_bound',
     'finished_trials',
     'format_best',
+    'format_busy',
     'format_counts',
+    'format_loss',
     'format_params',
     'format_price',
     'format_recommended',
     'format_request',
     'format_seconds',
     'format_shares',
+    'format_worth',
+    'is_driver_bound',
+    'name_of_loss',
     'printable',
     'reason_of',
     'shorten',
@@ -65,6 +89,10 @@ class SearchInfo:
     now : callable
         Seconds of active search, as the times of trials.
     trials_per_tree : int or None
+    loss_key : str
+        What the objective calls its value.
+    uses : callable
+        How the compute classes have been used in this run: a list of ClassUse.
     """
 
     exp_key: str
@@ -83,6 +111,13 @@ class SearchInfo:
     forest: Forest
     now: Callable[[], float]
     trials_per_tree: int | None = None
+    loss_key: str = 'loss'
+    uses: Callable[[], Sequence[ClassUse]] = tuple
+
+    @property
+    def loss_name(self) -> str:
+        """What people call the value that is optimised (see `name_of_loss`)."""
+        return name_of_loss(self.loss_key, self.direction)
 
     @property
     def limit(self) -> int | None:
@@ -101,8 +136,12 @@ class ClassUse:
     ----------
     compute_class : ComputeClass
         As it was last.
-    slot_seconds, busy_seconds : float
-        How long its slots were there, and how long of that they had a trial, all slots together.
+    slot_seconds : float
+        How long its slots were there, all slots together.
+    busy_seconds : float
+        How long of that trials ran, by their own seconds: those of trials that were cut off too.
+    assigned_seconds : float
+        How long of that the slots had a trial, which may have waited for the search.
     plan : ClassPlan or None
         What the policy intended with it last.
     """
@@ -110,19 +149,53 @@ class ClassUse:
     compute_class: ComputeClass
     slot_seconds: float = 0.0
     busy_seconds: float = 0.0
+    assigned_seconds: float = 0.0
     plan: ClassPlan | None = None
 
-    def add(self, seconds: float, busy: int) -> None:
-        """Note that so many slots were busy for a while."""
+    def add(self, seconds: float, assigned: int) -> None:
+        """Note that so many slots had a trial for a while."""
         slots = self.compute_class.slots
         self.slot_seconds += seconds * slots
-        self.busy_seconds += seconds * min(busy, slots)
+        self.assigned_seconds += seconds * min(assigned, slots)
 
     @property
     def utilisation(self) -> float:
-        """The share of the slots' time in which they had a trial, from 0 to 1."""
-        return self.busy_seconds / self.slot_seconds if self.slot_seconds > 0 else 0.0
+        """The share of the slots' time in which trials ran, from 0 to 1."""
+        return min(1.0, self.busy_seconds / self.slot_seconds) if self.slot_seconds > 0 else 0.0
 
+
+def is_driver_bound(uses: Sequence[ClassUse]) -> bool:
+    """Whether slots had trials all along, which ran for less than half of the time: the search was what took it."""
+    slots, assigned, busy = _sums(uses)
+    return assigned > _ALL_ALONG * slots and busy < assigned / 2
+
+
+def describe_bound(uses: Sequence[ClassUse]) -> Iterator[str]:
+    """Say in a line what driver-bound means, of a search that is."""
+    if is_driver_bound(uses):
+        _, assigned, busy = _sums(uses)
+        yield (
+            f'driver-bound: trials ran for {100 * busy / assigned:.2g}% of the time in which slots had '
+            'one; the rest went into suggesting, sending and recording them. More slots would not help; longer trials would'
+        )
+
+
+def format_busy(use: ClassUse) -> str:
+    """Write which share of a class's time trials ran; a dash where it had none."""
+    return f'{use.utilisation:.0%}' if use.assigned_seconds > 0 else '-'
+
+
+def _sums(uses: Sequence[ClassUse]) -> tuple[float, float, float]:
+    rows = [(use.slot_seconds, use.assigned_seconds, use.busy_seconds) for use in uses]
+    slots, assigned, busy = map(sum, zip(*rows)) if rows else (0.0, 0.0, 0.0)
+    return slots, assigned, busy
+
+
+_ALL_ALONG = 0.9
+"""The share of the slots' time from which they had trials all along."""
+
+_LONGEST_NAME = 40
+"""Characters of a loss key that are shown."""
 
 _REASONS = {'finished': 'nothing is left to try'}
 """Reasons to stop that need words."""
@@ -149,11 +222,13 @@ class SearchResult:
     seed : int
     classes : list of ClassUse
         How the compute classes were used in the run that ended.
+    loss_key : str
+        Where the objective's dict holds what is optimised.
     """
 
     def __init__(
         self, exp_key: str, leaders: Sequence[Trial], stopped: str, elapsed: float, storage: Storage, forest: Forest,
-        history: History, direction: str, seed: int, classes: Sequence[ClassUse] = (),
+        history: History, direction: str, seed: int, classes: Sequence[ClassUse] = (), loss_key: str = 'loss',
     ) -> None:  # fmt: skip
         self.exp_key = exp_key
         self._leaders = list(leaders)
@@ -165,7 +240,13 @@ class SearchResult:
         self.direction = direction
         self.seed = seed
         self.classes = list(classes)
+        self.loss_key = loss_key
         self._count = len(history)
+
+    @property
+    def loss_name(self) -> str:
+        """What people call the value that is optimised: its key, or a score where a 'loss' is maximised."""
+        return name_of_loss(self.loss_key, self.direction)
 
     @property
     def best(self) -> Trial | None:
@@ -176,6 +257,20 @@ class SearchResult:
     def leaders(self) -> list[Trial]:
         """The best trials, at most 30, the best one first."""
         return [trial.copied() for trial in self._leaders]
+
+    def top(self, n: int = 10) -> list[Trial]:
+        """Return the n best trials, the best one first; those beyond the `leaders` are read from the storage.
+
+        Raises
+        ------
+        ConfigurationError
+            When n is no integer of 0 or more.
+        """
+        if check_whole('n', n, 0) <= len(self._leaders):
+            return self.leaders[:n]
+        sign = -1 if self.direction == 'maximize' else 1
+        done = (trial for trial in self if trial.state is TrialState.DONE)
+        return heapq.nsmallest(n, done, key=lambda trial: math.inf if trial.loss is None else sign * trial.loss)
 
     @property
     def recommended(self) -> Trial | None:
@@ -201,8 +296,20 @@ class SearchResult:
             yield trial
 
     def __repr__(self) -> str:
-        best = 'no trial is done' if self.best is None else f'best loss {self.best.loss:.6g}'
-        return f'<SearchResult of {self.exp_key!r}: {len(self)} trials, {best}>'
+        best = 'no trial is done' if self.best is None else f'best {self.loss_name} {format_loss(self.best.loss)}'
+        return f'<SearchResult of {self.exp_key!r}: {counted(len(self), "trial")}, {best}>'
+
+    def _repr_html_(self) -> str:
+        """Show the ten best trials as a table in a notebook."""
+        rows = [
+            (
+                trial.id, format_loss(trial.loss), self.forest.tree(trial.tree).label, '' if trial.seconds is None else f'{trial.seconds:.3g}',
+                shorten(', '.join(f'{name}={value}' for name, value in format_params(trial.params)), 200),
+            )
+            for trial in self.leaders[:10]
+        ]  # fmt: skip
+        head = ['trial', self.loss_name, 'tree', 'seconds', 'parameters']
+        return f'<p>{html.escape(repr(self)[1:-1])}</p>' + (html_table(head, rows) if rows else '')
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each finished trial; columns ``params.<path>`` and ``results.<name>``.
@@ -232,21 +339,21 @@ class SearchResult:
             'seconds': trial.seconds,
             'error': None if trial.error is None else trial.error.message,
         }
-        row.update(_flat('params', trial.params))
+        row.update(flat('params', trial.params))
         if trial.results:
-            row.update(_flat('results', trial.results))
+            row.update(flat('results', trial.results))
         return {name: text_of(value) if isinstance(value, str) else value for name, value in row.items()}
 
     def summary(self) -> str:
         """Describe the search for people: counts, the best trial, each tree and why trials failed."""
         states = self.history.states
         lines = [
-            f'{self.exp_key}: {len(self)} trial{"s" if len(self) != 1 else ""} in {format_seconds(self.elapsed)} '
+            f'{self.exp_key}: {counted(len(self), "trial")} in {format_seconds(self.elapsed)} '
             f'({states[TrialState.DONE]} done, {states[TrialState.FAILED]} failed), stopped: {_REASONS.get(self.stopped, self.stopped)}'
         ]
         if self.best is not None:
             label = self.forest.tree(self.best.tree).label
-            lines.append(f'best loss {self.best.loss:.6g}, trial {self.best.id} ({label})')
+            lines.append(f'best {self.loss_name} {format_loss(self.best.loss)}, trial {self.best.id} ({label})')
             lines += [f'    {name} = {value}' for name, value in format_params(self.best.params)]
             if (hint := format_recommended(self)) is not None:
                 lines.append(hint)
@@ -256,6 +363,10 @@ class SearchResult:
             lines += ['failures:', *self._failures()]
         return '\n'.join(map(printable, lines))
 
+    def ending(self) -> str:
+        """Describe the search at its end: `summary`, then where it is kept and how to look at it."""
+        return '\n'.join([self.summary(), *_kept(self.storage)])
+
     def _trees(self, limit: int = 20) -> list[str]:
         rows = []
         for index in self.history.trees:
@@ -264,14 +375,18 @@ class SearchResult:
             best = float(done.min()) if len(done) else np.inf
             rows.append((best, self.forest.tree(index).label, len(losses), len(done), self.history.seconds(index)))
         rows.sort(key=lambda row: row[0])
-        width = max([len(row[1]) for row in rows[:limit]], default=4)
+        width = max([len('tree'), *(len(row[1]) for row in rows[:limit])])
         sign = -1 if self.direction == 'maximize' else 1
-        lines = [f'{"tree":<{width}}  trials  failed   best loss   mean seconds']
-        for best, label, count, done_count, seconds in rows[:limit]:
-            text = f'{sign * best:>10.5g}' if np.isfinite(best) else f'{"-":>10}'
-            lines.append(f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {text}   {seconds.mean():>12.3g}')
+        title = f'best {self.loss_name}'
+        shown = [format_loss(sign * row[0] if np.isfinite(row[0]) else None) for row in rows[:limit]]
+        room = max(10, *map(len, [title, *shown]))
+        lines = [f'{"tree":<{width}}  trials  failed  {title:>{room}}   mean seconds']
+        for (_, label, count, done_count, seconds), loss in zip(rows, shown):
+            lines.append(
+                f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {loss:>{room}}   {seconds.mean():>12.3g}'
+            )
         if len(rows) > limit:
-            lines.append(f'... and {len(rows) - limit} more trees')
+            lines.append(f'... and {counted(len(rows) - limit, "more tree")}')
         return lines
 
     def _classes(self, limit: int = 20) -> list[str]:
@@ -282,22 +397,24 @@ class SearchResult:
         counts = Counter(self.history.compute_classes().tolist())
         shown = self.classes[:limit]
         width = max(len('compute class'), *(len(use.compute_class.name) for use in shown))
+        evaluated = any(use.assigned_seconds for use in self.classes)
+        worths = [format_worth(use, self.classes) if evaluated else '-' for use in shown]
+        room = max(len('+1 slot'), *map(len, worths))
         asked = max(len('each asks for'), *(len(format_request(use.compute_class)) for use in shown))
         lines = [
-            f'{"compute class":<{width}}  slots  busy  trials  +1 slot  {"each asks for":<{asked}}  trees by their time'.rstrip()
+            f'{"compute class":<{width}}  slots  busy  trials  {"+1 slot":>{room}}  {"each asks for":<{asked}}  trees by their time'.rstrip()
         ]
-        for use in shown:
+        for use, worth in zip(shown, worths):
             own, plan = use.compute_class, use.plan
-            price = f'{format_price(plan.price):>7}' if plan is not None and plan.price > 0 else f'{"-":>7}'
             trees = format_shares(plan, self.forest) if plan is not None else '-'
             trials = counts[numbers.get(own.name, -1)]
             lines.append(
-                f'{own.name:<{width}}  {own.slots:>5}  {use.utilisation:>4.0%}  {trials:>6}  {price}  '
+                f'{own.name:<{width}}  {own.slots:>5}  {format_busy(use):>4}  {trials:>6}  {worth:>{room}}  '
                 f'{format_request(own):<{asked}}  {trees}'
             )
         if len(self.classes) > limit:
-            lines.append(f'... and {len(self.classes) - limit} more classes')
-        return lines
+            lines.append(f'... and {counted(len(self.classes) - limit, "more class", "more classes")}')
+        return [*lines, *describe_bound(self.classes)]
 
     def _failures(self, limit: int = 5) -> list[str]:
         reasons: Counter[tuple[str, str]] = Counter()
@@ -312,7 +429,7 @@ class SearchResult:
             return [f'    {error}']
         lines = [f'    {count} x {reason[0]}: {examples[reason]}' for reason, count in reasons.most_common(limit)]
         more = len(reasons) - limit
-        return lines + ([f'    ... and {more} more reasons'] if more > 0 else [])
+        return lines + ([f'    ... and {counted(more, "more reason")}'] if more > 0 else [])
 
 
 def finished_trials(storage: Storage) -> Iterator[Trial]:
@@ -341,12 +458,19 @@ def reason_of(error: TrialError) -> tuple[str, str]:
     return error.kind, first.partition(':')[0] if error.kind == 'exception' else first
 
 
+def _kept(storage: Storage) -> Iterator[str]:
+    """Say in which file a search is kept, if in any, and what to type next."""
+    if isinstance(storage, FileStorage):
+        yield printable(f'saved in {storage.path}; look: shadho report {shlex.quote(str(storage.path))}')
+
+
 def format_recommended(result: SearchResult) -> str | None:
     """Say which trial is recommended where losses are noisy; None when it is the best one, or as good."""
     found = result.recommended
     if found is None or result.best is None or found.loss == result.best.loss:
         return None
-    return f'recommended where losses are noisy: trial {found.id} (loss {found.loss:.6g}), whose expected loss is least'
+    extreme = 'highest' if result.direction == 'maximize' else 'least'
+    return f'recommended where losses are noisy: trial {found.id} ({result.loss_name} {format_loss(found.loss)}), whose expected {result.loss_name} is {extreme}'
 
 
 def format_counts(finished: int, failed: int, running: int, limit: int | None = None) -> str:
@@ -357,16 +481,28 @@ def format_counts(finished: int, failed: int, running: int, limit: int | None = 
     >>> format_counts(1500, 2, 4, limit=2000)
     '1,500/2,000 trials, 2 failed, 4 running'
     """
-    of = f'/{limit:,}' if limit is not None else ''
-    return f'{finished:,}{of} trials, {failed:,} failed, {running:,} running'
+    trials = counted(finished, 'trial') if limit is None else f'{finished:,}/{counted(limit, "trial")}'
+    return f'{trials}, {failed:,} failed, {running:,} running'
 
 
-def format_best(best: Trial | None, limit: int = 200) -> str:
+def name_of_loss(loss_key: str, direction: str) -> str:
+    """Return what people call the value that is optimised: its key, or a score where a 'loss' is maximised.
+
+    Examples
+    --------
+    >>> name_of_loss('loss', 'minimize'), name_of_loss('accuracy', 'maximize'), name_of_loss('loss', 'maximize')
+    ('loss', 'accuracy', 'score')
+    """
+    name = 'score' if (loss_key, direction) == ('loss', 'maximize') else loss_key
+    return shorten(printable(name), _LONGEST_NAME)
+
+
+def format_best(best: Trial | None, loss_name: str = 'loss', limit: int = 200) -> str:
     """Say which trial is best, with its parameters in at most `limit` characters."""
     if best is None:
         return 'no trial is done yet'
     params = shorten(', '.join(f'{name}={value}' for name, value in format_params(best.params)), limit)
-    return printable(f'best loss {best.loss:.6g} (trial {best.id}: {params})')
+    return printable(f'best {loss_name} {format_loss(best.loss)} (trial {best.id}: {params})')
 
 
 def printable(text: object) -> str:
@@ -391,14 +527,6 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(limit - 1, 0)] + '…'
 
 
-def format_params(params: Any) -> list[tuple[str, str]]:
-    """Return (path, value) texts of nested parameters."""
-    return [
-        (name, f'{value:.6g}' if isinstance(value, float) else text_of(value))
-        for name, value in _flat('', params).items()
-    ]
-
-
 def format_request(compute_class: ComputeClass) -> str:
     """Write what a trial asks of a slot of a class.
 
@@ -408,12 +536,11 @@ def format_request(compute_class: ComputeClass) -> str:
     '1 core, 4 GiB, 2 GPUs'
     """
     asked = compute_class.resources
-    cores = asked.get('cores', 1)
-    parts = [f'{cores} core{"s" if cores != 1 else ""}']
+    parts = [counted(asked.get('cores', 1), 'core')]
     if asked.get('memory'):
         parts.append(f'{asked["memory"] / 1024:.3g} GiB')
     if asked.get('gpus'):
-        parts.append(f'{asked["gpus"]} GPU{"s" if asked["gpus"] != 1 else ""}')
+        parts.append(counted(asked['gpus'], 'GPU'))
     return ', '.join(parts)
 
 
@@ -426,6 +553,13 @@ def format_price(price: float) -> str:
     ('+50.0%', '+2.1%', '+0.0047%')
     """
     return f'{price:+.1%}' if abs(price) >= 0.01 or price == 0 else f'{100 * price:+.2g}%'
+
+
+def format_worth(use: ClassUse, uses: Sequence[ClassUse]) -> str:
+    """Write what one more slot of a class is worth, where slots are what a search waits for."""
+    if use.plan is None or use.plan.price <= 0:
+        return '-'
+    return 'driver-bound' if is_driver_bound(uses) else format_price(use.plan.price)
 
 
 def format_shares(plan: ClassPlan, forest: Forest) -> str:
@@ -455,39 +589,3 @@ def format_seconds(seconds: float) -> str:
     if minutes < 60:
         return f'{minutes} min {rest:02d} s'
     return f'{minutes // 60} h {minutes % 60:02d} min'
-
-
-def column(path: Iterable[Any]) -> str:
-    """Name a column of a table after the place of its values; different places have different names.
-
-    Examples
-    --------
-    >>> column(('params', 'layers', 0, 'width'))
-    'params.layers[0].width'
-    >>> column(('results', 'f1', 'macro')), column(('results', 'f1.macro'))
-    ('results.f1.macro', "results['f1.macro']")
-    """
-    return ''.join(map(_step, path)).removeprefix('.')
-
-
-def _step(key: Any) -> str:
-    is_plain = isinstance(key, str) and key and not any(letter in '.[]' for letter in key)
-    return f'.{key}' if is_plain else f'[{key!r}]'
-
-
-def _flat(prefix: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, Mapping) and value:
-        items = list(value.items())
-    elif isinstance(value, (list, tuple)) and value:
-        items = list(enumerate(value))
-    else:
-        return {prefix.removeprefix('.') or 'value': value}
-    return {name: leaf for key, item in items for name, leaf in _flat(prefix + _step(key), item).items()}
-
-
-def text_of(value: Any) -> str:
-    """Return a text that any file can hold, for any value: a dependent one may be an object that has none."""
-    try:
-        return str(value).encode(errors='backslashreplace').decode()
-    except Exception as error:
-        return f'({type(value).__name__}: it cannot be shown, because of {type(error).__name__})'

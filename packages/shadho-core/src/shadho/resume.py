@@ -35,6 +35,7 @@ _IDENTITY: Mapping[str, Callable[[Any], bool]] = {
 _OTHERS: Mapping[str, Callable[[Any], bool]] = {
     'space': _is_text,
     'fingerprint': _is_text,
+    'loss_key': _is_text,
     'stopped': _is_text,
     'elapsed': lambda value: isinstance(value, (int, float)) and 0 <= value < LATEST,
     'uses': lambda value: isinstance(value, dict) and all(map(_is_use, value.values())),
@@ -42,7 +43,7 @@ _OTHERS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def _is_use(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, (int, float)) for part in value)
+    return isinstance(value, list) and len(value) in (2, 3) and all(isinstance(part, (int, float)) for part in value)
 
 
 def identity_of(storage: Storage) -> Metadata:
@@ -141,7 +142,7 @@ def resume(
 
 def _this_run() -> dict[str, Any]:
     """Say how this run was started, for `shadho resume`; and that it has not stopped, as long as it goes on."""
-    return {'stopped': '', 'command': [sys.executable, *sys.orig_argv[1:]], 'folder': os.getcwd()}
+    return {'stopped': '', 'uses': {}, 'command': [sys.executable, *sys.orig_argv[1:]], 'folder': os.getcwd()}
 
 
 def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> None:

@@ -33,6 +33,14 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+def go_together(one: Any, other: Any) -> bool:
+    """Whether two streams are the same terminal, file or pipe: who reads one reads the other."""
+    try:
+        return os.path.sameopenfile(one.fileno(), other.fileno())
+    except (AttributeError, OSError, ValueError):  # a stream that is missing, closed, or not a file
+        return False
+
+
 @contextlib.contextmanager
 def usable_streams() -> Iterator[None]:
     """Let libraries rely on the standard streams: as long as this is entered, each has the methods of a text file.

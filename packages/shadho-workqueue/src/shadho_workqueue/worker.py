@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import attrs
 import click
 
-from shadho.errors import BackendError
+from shadho.errors import BackendError, counted
 from shadho.execution.hardware import probe
 from shadho.execution.limits import allow_open_files
 from shadho.execution.reaper import MARK
@@ -118,7 +118,7 @@ def become_worker(
     finally:
         server.close()
         reaper.close()
-        click.echo(f'{server.served} trials were run here', err=True)
+        click.echo(f'{counted(server.served, "trial")} {"was" if server.served == 1 else "were"} run here', err=True)
     sys.exit(status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from shadho.cli.common import as_json, echo_json, reporting_errors, storage
+from shadho.errors import counted
 
 __all__ = ['export']
 
@@ -30,4 +31,4 @@ def export(storage: str, destination: str, name: str | None, as_json: bool) -> N
     if as_json:
         echo_json({'destination': destination, 'trials': len(result)})
     else:
-        click.echo(f'{len(result):,} trials written to {destination}')
+        click.echo(f'{counted(len(result), "trial")} written to {destination}')

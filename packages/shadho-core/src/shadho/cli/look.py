@@ -98,16 +98,16 @@ def trials(storage: str, numbers: tuple[int, ...], limit: int, as_json: bool, **
 
 
 def _print_trials(result: Any, found: list[Any]) -> None:
-    from shadho.result import format_params
+    from shadho.result import format_loss, format_params
 
-    titles = ['trial', 'loss', 'seconds', 'compute class', 'tree', 'parameters']
+    titles = ['trial', result.loss_name, 'seconds', 'compute class', 'tree', 'parameters']
     rows = []
     for trial in found:
         error = trial.error
         params = ', '.join(f'{name}={value}' for name, value in format_params(trial.params))
         rows.append([
             str(trial.id),
-            f'{trial.loss:.6g}' if trial.loss is not None else 'failed',
+            format_loss(trial.loss) if trial.loss is not None else 'failed',
             f'{trial.seconds:.3g}' if trial.seconds is not None else '',
             trial.compute_class,
             result.forest.tree(trial.tree).label,

@@ -18,6 +18,7 @@ from shadho.driver import Shadho
 from shadho.errors import ConfigurationError
 from shadho.options import is_file, working_folder
 from shadho.result import SearchResult, printable, shorten
+from shadho.streams import go_together
 from shadho_worker import jsonable
 
 __all__ = ['found_at', 'resume', 'run']
@@ -77,7 +78,7 @@ def run(
         result = search.run()
     if as_json:
         echo_json(_facts(result))
-    else:
+    elif not go_together(sys.stdout, sys.stderr):  # where the display has just said it
         click.echo(result.summary())
     if result.stopped == 'interrupted':
         sys.exit(128 + signal.SIGINT)  # the status that shells give such an end

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from shadho.errors import ConfigurationError
-from shadho.records import ComputeClass, Hardware, as_integer, as_list
+from shadho.records import ComputeClass, Hardware, as_integer, as_list, check_resource
 
 __all__ = ['DeclaredClass', 'check_classes', 'check_resources', 'class_name', 'form_classes', 'slots']
 
@@ -40,6 +40,7 @@ class DeclaredClass:
                 raise ConfigurationError(
                     f'add_compute_class(): {argument} must be a name; got {getattr(self, argument)!r}'
                 )
+        check_resource(f'add_compute_class({self.name!r})', self.resource, ('cores', 'memory', 'gpus', 'gpu_model'))
         number = isinstance(self.value, (int, float)) and not isinstance(self.value, bool)
         if self.resource in ('cores', 'memory', 'gpus') and not (number and self.value > 0):
             raise ConfigurationError(

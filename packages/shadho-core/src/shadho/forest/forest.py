@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from shadho.errors import SpaceError, nearest
+from shadho.errors import SpaceError, counted, nearest
 from shadho.forest.tree import ABSENT, Computed, Drawn, Fixed, Group, Leaf, Part, Path, Tree, show_path
 from shadho.records import survives_json
 from shadho.spaces.domains import Choice, Domain
@@ -90,7 +90,7 @@ class Forest:
         return self.count
 
     def __repr__(self) -> str:
-        return f'<Forest of {self.count} tree{"s" if self.count != 1 else ""}>'
+        return f'<Forest of {counted(self.count, "tree")}>'
 
     def _repr_html_(self) -> str:
         """Show a notebook the space as a picture."""

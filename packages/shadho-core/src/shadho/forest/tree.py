@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import SpaceError
+from shadho.errors import SpaceError, counted
 from shadho.records import copy_containers
 from shadho.spaces.domains import Discrete, Domain, Kind
 from shadho.spaces.structure import Dependent
@@ -87,7 +87,7 @@ class Tree:
         self._locate = locate
 
     def __repr__(self) -> str:
-        return f'<Tree {self.index}: {self.label}, {len(self)} dimension{"s" if len(self) != 1 else ""}>'
+        return f'<Tree {self.index}: {self.label}, {counted(len(self), "dimension")}>'
 
     def __len__(self) -> int:
         return self._root.size

@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 
+from shadho.errors import counted
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Trial, TrialState
 from shadho.result import (
@@ -24,7 +25,7 @@ __all__ = ['PlainDisplay', 'describe_failure', 'describe_rate']
 
 
 class PlainDisplay:
-    """A line when the search begins, one every few seconds, and the summary at its end.
+    """A line when the search begins, one every few seconds; at its end the summary, and where it is kept.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class PlainDisplay:
     @hookimpl
     def shadho_search_finished(self, result: SearchResult) -> None:
         self.end()
-        say(result.summary())
+        say(result.ending())
 
     def _is_better(self, trial: Trial) -> bool:
         if self.best is None or self.best.loss is None or trial.loss is None:
@@ -95,12 +96,12 @@ class PlainDisplay:
     def headline(self) -> str:
         """Say what is searched, how and where."""
         info = self.info
-        trees = f'{info.forest.count:,} tree{"s" if info.forest.count != 1 else ""}'
+        trees = counted(info.forest.count, 'tree')
         classes = (
             '; '.join(f'{own.name} x {own.slots}, {format_request(own)} each' for own in self.classes)
             or 'no workers yet'
         )
-        resumed = f', going on after {_trials(self.recorded)}' if self.recorded else ''
+        resumed = f', going on after {counted(self.recorded, "trial")}' if self.recorded else ''
         plan = f'method {info.method}, policy {info.policy}, {info.backend} backend ({classes})'
         return printable(f'{info.exp_key}: {trees}, {plan}{resumed}')
 
@@ -135,7 +136,7 @@ class PlainDisplay:
 
     def best_line(self, limit: int = 200) -> str:
         """Say which trial is best, with its parameters in at most `limit` characters."""
-        return format_best(self.best, limit)
+        return format_best(self.best, self.info.loss_name, limit)
 
     # --- plain lines -------------------------------------------------------------------------------
 
@@ -158,10 +159,6 @@ class PlainDisplay:
 
     def end(self) -> None:
         pass
-
-
-def _trials(count: int) -> str:
-    return f'{count:,} trial{"s" if count != 1 else ""}'
 
 
 def describe_failure(trial: Trial) -> str:

@@ -41,7 +41,7 @@ class NotebookDisplay(PanelDisplay):
     @hookimpl
     def shadho_search_finished(self, result: SearchResult) -> None:
         self.end()
-        self._output.update(self._page(result.summary()))
+        self._output.update(self._page(result.ending()))
 
     def _draw_again(self) -> None:
         while not self._over.wait(_EVERY):

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import attrs
+
 from shadho.live.lines import PlainDisplay, describe_failure, describe_rate
 from shadho.records import Trial
-from shadho.result import format_price, format_seconds, format_shares, printable
+from shadho.result import ClassUse, format_busy, format_seconds, format_shares, format_worth, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -88,25 +90,31 @@ class PanelDisplay(PlainDisplay):
 
     def _classes(self, width: int) -> RenderableType:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style='dim')
         table.add_column('compute class', overflow='ellipsis', no_wrap=True)
-        table.add_column('busy', justify='right', no_wrap=True)
+        table.add_column('running', justify='right', no_wrap=True)
         table.add_column('finished', justify='right', no_wrap=True)
         if width >= 60:
+            table.add_column('busy', justify='right', no_wrap=True)
             table.add_column('rate', justify='right', no_wrap=True)
             if self.plans:
                 table.add_column('+1 slot', justify='right', no_wrap=True)
-            table.add_column('trees by their time' if self.plans else 'hardware', overflow='ellipsis', no_wrap=True)
-        rates, running = self.rates(), Counter(self.running.values())
+            last = 'trees by their time' if self.plans else 'hardware'
+            table.add_column(Text(last, no_wrap=True, overflow='ellipsis'))  # gives way where room is short
+        rates, running, uses = self.rates(), Counter(self.running.values()), self.info.uses()
+        by_name = {use.compute_class.name: use for use in uses}
         for own in self.classes[: self.CLASSES]:
-            busy = f'{running[own.name]}/{own.slots}'
-            row = [own.name, busy, f'{self.per_class[own.name]:,}']
+            assigned = f'{min(running[own.name], own.slots)}/{own.slots}'
+            row = [own.name, assigned, f'{self.per_class[own.name]:,}']
             plan = self.plans.get(own.name)
-            row += [describe_rate(rates.get(own.name, 0.0), of='')]
-            row += [format_price(plan.price) if plan is not None and plan.price > 0 else '-'] if self.plans else []
+            use = attrs.evolve(by_name.get(own.name) or ClassUse(own), plan=plan)
+            row += [format_busy(use), describe_rate(rates.get(own.name, 0.0), of='')]
+            row += [format_worth(use, uses)] if self.plans else []
             row.append(str(own.hardware) if plan is None else format_shares(plan, self.info.forest))
-            table.add_row(*map(printable, row[: len(table.columns)]))
+            cells = [Text(printable(cell), no_wrap=True, overflow='ellipsis') for cell in row]
+            table.add_row(*cells[: len(table.columns)])
         if len(self.classes) > self.CLASSES:
             table.add_row(f'and {len(self.classes) - self.CLASSES} more')
         return table

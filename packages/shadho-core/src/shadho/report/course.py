@@ -9,9 +9,10 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from shadho.errors import counted
 from shadho.records import Trial, TrialState
 from shadho.report.parameters import MOST_DECADES, Parameter, read_parameters
-from shadho.result import SearchResult, shorten
+from shadho.result import SearchResult, format_loss, shorten
 
 __all__ = ['COLOURS', 'FAINT', 'GRID', 'INK', 'OTHER', 'Course', 'Group', 'unit_of_time']
 
@@ -131,9 +132,9 @@ class Course:
 
     @property
     def loss_name(self) -> str:
-        """What to write beside the axis of the loss."""
+        """What to write beside the axis of the loss, which is called as `SearchResult.loss_name` says."""
         unit = '' if self.unit == 1 else f' / {self.unit:g}'
-        return f'loss{unit} (maximised)' if self.sign < 0 else f'loss{unit}'
+        return f'{self.result.loss_name}{unit}' + (' (maximised)' if self.sign < 0 else '')
 
     @property
     def places(self) -> Floats:
@@ -164,11 +165,14 @@ class Course:
             yield Group(label, colour, drawn & (self.trees == tree))
         if len(best) > len(shown):
             others = drawn & ~np.isin(self.trees, np.array(shown, object))
-            yield Group(f'{len(best) - len(shown):,} other trees', OTHER, others)
+            yield Group(counted(len(best) - len(shown), 'other tree'), OTHER, others)
 
     def all_groups(self) -> list[Group]:
         """Return `groups`, then the trials that are done or have failed without a finite loss."""
-        others = [Group('infinite loss', OTHER, self.is_infinite), Group('failed', INK, self.failed)]
+        others = [
+            Group(f'infinite {self.result.loss_name}', OTHER, self.is_infinite),
+            Group('failed', INK, self.failed),
+        ]
         return [*self.groups(), *(group for group in others if group.rows.any())]
 
     def best_of_trees(self) -> dict[int, float]:
@@ -189,10 +193,10 @@ class Course:
     def title(self) -> str:
         """Say which search this is, how many trials it had and the best loss."""
         result = self.result
-        trials = f'{len(result):,} trial{"s" if len(result) != 1 else ""}'
+        trials = counted(len(result), 'trial')
         if result.best is None:
             return f'{result.exp_key}: {trials}, none done'
-        return f'{result.exp_key}: {trials}, best loss {result.best.loss:.4g}'
+        return f'{result.exp_key}: {trials}, best {result.loss_name} {format_loss(result.best.loss)}'
 
 
 def _in_range(losses: Floats) -> tuple[Floats, float]:

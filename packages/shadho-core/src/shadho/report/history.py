@@ -79,7 +79,10 @@ def _draw_best(ax: Axes, course: Course, when: Floats, end: float) -> None:
 
 def draw_rim(ax: Axes, course: Course, across: Floats) -> None:
     """Mark trials that failed, or whose loss is infinite, on the upper rim."""
-    for label, rows, marker in (('failed', course.failed, 'x'), ('infinite loss', course.is_infinite, '^')):
+    for label, rows, marker in (
+        ('failed', course.failed, 'x'),
+        (f'infinite {course.result.loss_name}', course.is_infinite, '^'),
+    ):
         rows = rows & ~np.isnan(across)
         if rows.any():
             ax.plot(

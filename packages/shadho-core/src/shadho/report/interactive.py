@@ -20,7 +20,7 @@ from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
 from shadho.report.timeline import Timeline, lay_out
 from shadho.report.trees import TreeResult, sum_up_trees
-from shadho.result import SearchResult, shorten
+from shadho.result import SearchResult, format_loss, shorten
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -169,9 +169,9 @@ def contour(result: SearchResult | Course, x: str | None = None, y: str | None =
     rows = _thin(course, course.is_finite & across.active & up.active)
     seen = go.Scatter(
         x=compact(across.drawn[rows]), y=compact(up.drawn[rows]), mode='markers', customdata=course.ids[rows],
-        text=[f'{loss:.5g}' for loss in course.losses[rows]],
+        text=[format_loss(loss) for loss in course.losses[rows]],
         marker={'size': 5, 'color': PAPER, 'line': {'color': INK, 'width': 0.8}},
-        hovertemplate=f'trial %{{customdata}}<br>loss %{{text}}<br>{text(across.title)} %{{x:.5g}}'
+        hovertemplate=f'trial %{{customdata}}<br>{text(course.result.loss_name)} %{{text}}<br>{text(across.title)} %{{x:.5g}}'
         f'<br>{text(up.title)} %{{y:.5g}}<extra></extra>',
     )  # fmt: skip
     fig.add_trace(seen)
@@ -257,7 +257,7 @@ def _add_trials(fig: Figure, course: Course, across: Floats, own: Parameter | No
                 text=[text(own.show(int(row))) for row in rows] if own is not None and own.labels else None,
                 marker={'color': group.colour, 'size': size, 'opacity': 0.85, 'line': {'color': PAPER, 'width': 0.5}},
                 customdata=course.ids[rows],
-                hovertemplate=f'trial %{{customdata}}<br>loss %{{y:.5g}}{along}<extra>{text(group.label)}</extra>',
+                hovertemplate=f'trial %{{customdata}}<br>{text(course.result.loss_name)} %{{y:.6g}}{along}<extra>{text(group.label)}</extra>',
             )
         )  # fmt: skip
 
@@ -283,16 +283,16 @@ def _add_rim(fig: Figure, course: Course, across: Floats) -> None:
 
     for label, mask, symbol in (
         ('failed', course.failed, 'x-thin'),
-        ('infinite loss', course.is_infinite, 'triangle-up-open'),
+        (f'infinite {course.result.loss_name}', course.is_infinite, 'triangle-up-open'),
     ):
         rows = mask & ~np.isnan(across)
         if not rows.any():
             continue
         marks = go.Scatter(
-            x=compact(across[rows]), y=np.ones(rows.sum(), np.float32), yaxis='y2', mode='markers', name=label,
+            x=compact(across[rows]), y=np.ones(rows.sum(), np.float32), yaxis='y2', mode='markers', name=text(label),
             marker={'symbol': symbol, 'size': 7, 'color': INK, 'line': {'color': INK, 'width': 1.4}},
             customdata=course.ids[rows], cliponaxis=False,
-            hovertemplate=f'trial %{{customdata}}<extra>{label}</extra>',
+            hovertemplate=f'trial %{{customdata}}<extra>{text(label)}</extra>',
         )  # fmt: skip
         fig.add_trace(marks)
         fig.update_layout(yaxis2={'overlaying': 'y', 'range': [0, 1], 'visible': False, 'fixedrange': True})
@@ -309,7 +309,7 @@ def _add_tree(fig: Figure, place: int, own: TreeResult, count: int) -> None:
     best = go.Scatter(
         x=[own.best], y=[place], mode='markers', name='best',
         marker={'symbol': 'diamond', 'size': 10, 'color': INK, 'line': {'color': PAPER, 'width': 1}},
-        hovertemplate=f'best of {text(own.label)}: %{{x:.5g}}<extra></extra>',
+        hovertemplate=f'best of {text(own.label)}: %{{x:.6g}}<extra></extra>',
     )  # fmt: skip
     fig.add_traces([box, best])
 
@@ -340,7 +340,7 @@ def _add_bar_hover(fig: Figure, plan: Timeline, course: Course, seconds: float) 
     labels = {tree: text(course.label(tree)) for tree in set(course.trees)}
     told = [
         f'{labels[tree]}<br>{end - start:.3g} s'
-        + ('<br>failed' if failed else f'<br>loss {loss:.5g}')
+        + ('<br>failed' if failed else f'<br>{text(course.result.loss_name)} {format_loss(loss)}')
         for tree, start, end, failed, loss in zip(course.trees, course.started, course.finished, course.failed, course.losses)
     ]  # fmt: skip
     fig.add_trace(
@@ -365,7 +365,7 @@ def _colorbar(course: Course, low: float, high: float) -> dict[str, Any]:
         'ticktext': told,
         'thickness': 12,
         'outlinewidth': 0,
-        'title': {'text': course.loss_name},
+        'title': {'text': text(course.loss_name)},
     }
 
 

@@ -124,7 +124,7 @@ def axis_of_loss(course: Course) -> dict[str, Any]:
     """Return the axis of the loss."""
     scale = _log_scale(course.decades) if course.is_log else {'type': 'linear'}
     ends = {} if course.is_finite.any() else {'showticklabels': False}
-    return {'title': {'text': course.loss_name}, **scale, **ends}
+    return {'title': {'text': text(course.loss_name)}, **scale, **ends}
 
 
 def axis_of_parameter(own: Parameter) -> dict[str, Any]:

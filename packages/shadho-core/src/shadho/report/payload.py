@@ -20,7 +20,7 @@ from shadho.report.layout import DARK
 from shadho.report.parallel import MOST_AXES
 from shadho.report.selection import by_importance, ordered_pairs
 from shadho.report.trees import sum_up_trees
-from shadho.result import SearchResult, format_params, format_seconds, shorten
+from shadho.result import SearchResult, format_loss, format_params, format_seconds, shorten
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -101,10 +101,10 @@ def _facts(course: Course) -> list[tuple[str, str]]:
     result = course.result
     failed, infinite = int(course.failed.sum()), int(course.is_infinite.sum())
     return [
-        ('best loss', '-' if result.best is None else f'{result.best.loss:.6g}'),
+        (f'best {result.loss_name}', format_loss(None if result.best is None else result.best.loss)),
         ('trials', f'{len(course):,}'),
         ('failed', f'{failed:,}'),
-        *([('infinite loss', f'{infinite:,}')] if infinite else []),
+        *([(f'infinite {result.loss_name}', f'{infinite:,}')] if infinite else []),
         ('search time', format_seconds(result.elapsed)),
         ('trees tried', f'{len(set(course.trees)):,} of {_short_count(result.forest.count)}'),
         ('objective', 'maximised' if course.sign < 0 else 'minimised'),
@@ -205,7 +205,7 @@ def _trials(course: Course) -> dict[str, Any]:
     columns = [
         _column('trial', 'number', course.ids.tolist()),
         _column('state', 'text', [str(trial.state) for trial in trials]),
-        _column('loss', 'number', [_loss(trial) for trial in trials]),
+        _column(course.result.loss_name, 'number', [_loss(trial) for trial in trials]),
         _column('tree', 'text', [labels[tree] for tree in course.trees]),
         _column('class', 'text', [shorten(trial.compute_class, 60) for trial in trials]),
         _column('seconds', 'number', [_rounded(trial.seconds) for trial in trials]),

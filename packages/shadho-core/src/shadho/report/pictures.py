@@ -172,9 +172,9 @@ def plot_contour(result: SearchResult, x: str | None = None, y: str | None = Non
     bar = ax.figure.colorbar(
         filled,
         ax=ax,
-        label=course.loss_name,
         ticks=[place for place, _ in round_ticks(surface.low, surface.high, course.is_log)],
     )
+    bar.ax.set_ylabel(course.loss_name, parse_math=False)
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(lambda place, _: f'{10.0**place if course.is_log else place:.3g}')
     return ax

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import ConfigurationError, StorageError
+from shadho.errors import ConfigurationError, StorageError, counted
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Result, Trial
 from shadho.report.recorded import columns
@@ -104,11 +104,11 @@ class ClusterPlan:
         order = np.argsort(-counts[:, 0], kind='stable')
         numbers = [(self.trees[row], counts[row]) for row in order[:limit]]
         if len(order) > limit:
-            numbers.append((f'{len(order) - limit} more trees', counts[order[limit:]].sum(axis=0)))
+            numbers.append((counted(len(order) - limit, 'more tree'), counts[order[limit:]].sum(axis=0)))
         numbers.append(('all', counts.sum(axis=0)))
         rows = [[label, *(_number(value, counts[:, 0].sum()) for value in values)] for label, values in numbers]
         lines = [
-            f'{self.exp_key}: forecast from {self.trials} trials, for '
+            f'{self.exp_key}: forecast from {counted(self.trials, "trial")}, for '
             + ', '.join(f'{own.slots} x {own.name}' for own in self.classes),
             '',
             *columns(['trials per hour', 'all', *names], rows),

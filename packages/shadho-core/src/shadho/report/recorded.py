@@ -11,7 +11,7 @@ from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.options import find_storage, is_file
 from shadho.records import Result, Trial
-from shadho.result import ClassUse, SearchResult
+from shadho.result import SearchResult
 from shadho.resume import identity_of
 from shadho.search import Search
 from shadho.spaces import spec
@@ -79,11 +79,10 @@ def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
     with closing(records()) as log:
         search.restore(log, only_learn=True)
     stopped = 'running' if found.writer() is not None else str(known.get('stopped') or 'killed')
-    uses = known.get('uses', {}) if stopped not in ('running', 'killed') else {}
-    classes = [ClassUse(own, *uses[own.name]) for own in Cluster.of(known).classes if own.name in uses]
+    classes = Cluster.of(known).uses if stopped not in ('running', 'killed') else []
     return SearchResult(
         str(known['exp_key']), search.leaders, stopped, elapsed, found, forest, search.history, search.direction,
-        search.seed, classes,
+        search.seed, classes, str(known.get('loss_key', 'loss')),
     )  # fmt: skip
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from shadho.cluster import Cluster, plain
+from shadho.errors import counted
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Trial, TrialState, Worker
 from shadho.report.recorded import columns
-from shadho.result import format_best, format_counts, format_seconds, printable, shorten
+from shadho.result import (
+    ClassUse,
+    describe_bound,
+    format_best,
+    format_busy,
+    format_counts,
+    format_seconds,
+    name_of_loss,
+    printable,
+    shorten,
+)
 from shadho.resume import identity_of
 from shadho.search import check_tree
 from shadho.spaces import spec
@@ -36,8 +47,12 @@ class Status:
     finished, failed : int
         Trials; those that failed are finished too.
     best : Trial or None
+    loss_name : str
+        What people call the value that is optimised, such as 'accuracy'.
     classes : list of ComputeClass
         Of the latest run, as they were last.
+    uses : list of ClassUse
+        How these have been used in that run: while it goes on, as if they had had their slots all along.
     workers : list of Worker
         Those that are connected now, where the backend knows them one by one.
     running : list of Trial
@@ -54,7 +69,9 @@ class Status:
     finished: int
     failed: int
     best: Trial | None
+    loss_name: str
     classes: list[ComputeClass]
+    uses: list[ClassUse]
     workers: list[Worker]
     running: list[Trial]
     waiting: list[Trial]
@@ -65,13 +82,15 @@ class Status:
         """Whether a process runs the search."""
         return self.writer is not None
 
-    def busy(self) -> Counter[str]:
+    def assigned(self) -> Counter[str]:
         """Return how many slots of each class have a trial now."""
-        return Counter(trial.compute_class for trial in self.running)
+        running = Counter(trial.compute_class for trial in self.running)
+        return Counter({own.name: min(running[own.name], own.slots) for own in self.classes})
 
     def to_dict(self) -> dict[str, Any]:
         """Return all as plain data, for JSON."""
-        busy, places, best = self.busy(), self._places(), self.best
+        assigned, places, best = self.assigned(), self._places(), self.best
+        shares = {use.compute_class.name: use.utilisation for use in self.uses if use.assigned_seconds}
         return {
             'exp_key': self.exp_key,
             'writer': self.writer,
@@ -81,7 +100,9 @@ class Status:
             'running': len(self.running),
             'waiting': len(self.waiting),
             'best': None if best is None else jsonable({'trial': best.id, 'loss': best.loss, 'params': best.params}),
-            'classes': [{**plain(own), 'busy': min(busy[own.name], own.slots)} for own in self.classes],
+            'classes': [
+                {**plain(own), 'running': assigned[own.name], 'busy': shares.get(own.name)} for own in self.classes
+            ],
             'workers': [plain(own) for own in self.workers],
             'trials': [
                 {
@@ -105,10 +126,10 @@ class Status:
         lines = [
             f'{self.exp_key}: {state}, {format_seconds(self.seconds)} of search',
             format_counts(self.finished, self.failed, len(self.running)),
-            format_best(self.best),
+            format_best(self.best, self.loss_name),
         ]
         if self.waiting:
-            some = f'{len(self.waiting):,} trial{"s" if len(self.waiting) != 1 else ""}'
+            some = counted(len(self.waiting), 'trial')
             when = 'as soon as there is a slot' if self.is_running else 'first when the search goes on'
             lines.append(f'{some} did not finish, and will run again {when}')
         if self.is_running and not self.classes:
@@ -116,17 +137,18 @@ class Status:
         return lines
 
     def _class_table(self, limit: int) -> list[str]:
-        busy = self.busy()
+        assigned, shares = self.assigned(), {use.compute_class.name: format_busy(use) for use in self.uses}
         rows = [
             {
                 'compute class': own.name,
                 'slots': str(own.slots),
-                **({'busy': str(min(busy[own.name], own.slots))} if self.is_running else {}),
+                **({'running': str(assigned[own.name])} if self.is_running else {}),
+                'busy': shares.get(own.name, '-'),
                 'hardware': str(own.hardware),
             }
             for own in self.classes
         ]
-        return _table(rows, limit)
+        return [*_table(rows, limit), *describe_bound(self.uses)]
 
     def _worker_table(self, limit: int) -> list[str]:
         rows = [
@@ -187,6 +209,8 @@ def look_at(storage: Storage) -> Status:
     running: dict[int, Trial] = {}
     waiting: dict[int, Trial] = {}
     states: Counter[TrialState] = Counter()
+    busy: defaultdict[str, float] = defaultdict(float)
+    assigned: defaultdict[str, float] = defaultdict(float)
     best: Trial | None = None
     seconds = float(known.get('elapsed', 0.0))
     for record in consistent(storage):
@@ -201,19 +225,32 @@ def look_at(storage: Storage) -> Status:
             waiting[trial.id] = trial
         else:
             states[record.state] += 1
+            if record.started >= cluster.began:
+                busy[trial.compute_class] += record.seconds
+                assigned[trial.compute_class] += record.finished - record.started
             if _is_better(record.loss, best, sign):
                 best = trial.with_result(record)
     for trial in list(running.values()):
         if writer is None or (trial.started or 0.0) <= cluster.began > 0.0:  # of a run that was killed
             waiting[trial.id] = running.pop(trial.id)
+    seconds = seconds if writer is None else max(seconds, cluster.seconds())
+    for trial in running.values():
+        busy[trial.compute_class] += seconds - (trial.started or 0.0)
+        assigned[trial.compute_class] += seconds - (trial.started or 0.0)
+    going = [
+        ClassUse(own, own.slots * (seconds - cluster.began), busy[own.name], assigned[own.name])
+        for own in cluster.classes
+    ]
     return Status(
         exp_key=str(known['exp_key']),
         writer=writer,
-        seconds=seconds if writer is None else max(seconds, cluster.seconds()),
+        seconds=seconds,
         finished=states.total(),
         failed=states[TrialState.FAILED],
         best=best,
+        loss_name=name_of_loss(str(known.get('loss_key', 'loss')), known['direction']),
         classes=cluster.classes,
+        uses=cluster.uses if writer is None else going,
         workers=[] if writer is None else cluster.workers,
         running=list(running.values()),
         waiting=list(waiting.values()),

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from shadho.errors import counted
 from shadho.report.course import Course, Floats, Mask
 from shadho.result import shorten
 
@@ -29,7 +30,7 @@ class ClassRows:
     slots : int
         As they were last; `rows`, when that is not known.
     utilisation : float
-        Share of the slots' time in which they had a trial, from 0 to 1: of the latest run, where that is
+        Share of the slots' time in which trials ran, from 0 to 1: of the latest run, where that is
         known, else of the whole search.
     """
 
@@ -47,7 +48,7 @@ class ClassRows:
     @property
     def title(self) -> str:
         """Its name, and its slots and utilisation, on two lines."""
-        slots = f'{self.slots:,} slot{"s" if self.slots != 1 else ""}'
+        slots = counted(self.slots, 'slot')
         return f'{shorten(self.name, 24)}\n{slots}, {self.utilisation:.0%} busy'
 
 
@@ -115,5 +116,5 @@ def _fill(started: Floats, finished: Floats) -> tuple[npt.NDArray[np.int64], int
 
 def _busy_share(course: Course, own: npt.NDArray[np.int64], slots: int) -> float:
     end = max(course.result.elapsed, float(course.finished.max()))
-    busy = float((course.finished[own] - course.started[own]).sum())
+    busy = sum(course.trials[row].seconds or 0.0 for row in own)
     return min(1.0, busy / (slots * end)) if slots and end > 0 else 0.0

@@ -10,7 +10,7 @@ import attrs
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, TrialState
-from shadho.result import SearchResult, format_params, format_seconds, printable, shorten
+from shadho.result import SearchResult, format_loss, format_params, format_seconds, printable, shorten
 from shadho_worker import jsonable
 
 __all__ = ['Selection', 'describe_trial', 'find_trial', 'select', 'trial_facts']
@@ -129,7 +129,7 @@ def describe_trial(result: SearchResult, trial: Trial) -> str:
 
 def _lines(result: SearchResult, trial: Trial) -> Iterator[str]:
     label = printable(result.forest.tree(trial.tree).label)
-    outcome = f'loss {trial.loss:.6g}' if trial.loss is not None else 'failed'
+    outcome = f'{result.loss_name} {format_loss(trial.loss)}' if trial.loss is not None else 'failed'
     seconds = '' if trial.seconds is None else f', {_exactly(trial.seconds)}'
     host = f' on {printable(trial.host)}' if trial.host else ''
     yield f'trial {trial.id}: {outcome} ({label}{seconds} in {printable(trial.compute_class)}{host})'

@@ -65,7 +65,7 @@ function renderTrees(trees) {
     swatch.style.background = resolve(tree.colour, current);
     name.append(swatch, tree.label);
     const numbers = [tree.trials, tree.failed, tree.best, tree.median, tree.seconds];
-    line.append(name, ...numbers.map((value) => element('td', value === null ? '-' : String(Number(value.toPrecision(4))), 'number')));
+    line.append(name, ...numbers.map((value) => element('td', value === null ? '-' : String(Number(value.toPrecision(6))), 'number')));
     return line;
   }));
 }
@@ -87,7 +87,7 @@ function renderFailures({ shown, more }) {
     if (failure.traceback) node.append(element('pre', failure.traceback));
     return node;
   }));
-  if (more) list.append(element('p', `… and ${more} more reasons`, 'note'));
+  if (more) list.append(element('p', `… and ${more} more reason${more === 1 ? '' : 's'}`, 'note'));
   if (!shown.length) list.append(element('p', 'No trial failed.', 'note'));
 }
 

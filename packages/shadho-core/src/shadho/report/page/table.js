@@ -46,7 +46,7 @@ function drawTable(data) {
   const body = element('tbody');
   for (const row of shown) body.append(...tableRow(row, columns, data));
   document.querySelector('#trials table').replaceChildren(tableHead(columns, data), body);
-  document.querySelector('#trials .count').textContent = `${rows.length.toLocaleString('en')} trials`;
+  document.querySelector('#trials .count').textContent = `${rows.length.toLocaleString('en')} trial${rows.length === 1 ? '' : 's'}`;
   document.querySelector('#trials .place').textContent = `page ${view.page + 1} of ${last + 1}`;
   document.querySelector('#trials .pages').hidden = last === 0;
   document.querySelector('#trials .previous').disabled = view.page === 0;
