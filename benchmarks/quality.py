@@ -354,7 +354,9 @@ def draw_bars(results: Results, mode: Mode, output: Path) -> None:
         axis.invert_yaxis()
         axis.tick_params(axis='y', length=0)
         axis.set_xlim(0, 1.08)
-        axis.set_title(f'Regret after {mode.trials} trials, {len(problems)} problems (random search: 1; less is better)')
+        axis.set_title(
+            f'Regret after {mode.trials} trials, {len(problems)} problems (random search: 1; less is better)'
+        )
         figure.savefig(output)
     print(f'The picture of the means: {output}')
 
