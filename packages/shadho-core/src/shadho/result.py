@@ -16,7 +16,7 @@ from shadho.history import History
 from shadho.recommend import recommended
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
-from shadho.storage import Storage, consistent
+from shadho.storage import LogIndex, Storage, consistent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,7 @@ __all__ = [
     'format_seconds',
     'format_shares',
     'printable',
+    'read_finished',
     'reason_of',
     'shorten',
     'text_of',
@@ -195,10 +196,22 @@ class SearchResult:
         return self._count
 
     def __iter__(self) -> Iterator[Trial]:
-        for trial in finished_trials(self.storage):
-            if not self.forest.keeps_values and trial.params is not None:  # the storage has only their repr
-                trial = attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
-            yield trial
+        return map(self._decoded, finished_trials(self.storage))
+
+    @cached_property
+    def index(self) -> LogIndex:
+        """What the storage holds apart from parameters and results, to choose trials by."""
+        return self.storage.index()
+
+    def trials(self, rows: Sequence[int]) -> list[Trial]:
+        """Return those finished trials that stand in some rows of `index`; no others are read."""
+        return [self._decoded(trial) for trial in read_finished(self.storage, self.index, rows)]
+
+    def _decoded(self, trial: Trial) -> Trial:
+        if self.forest.keeps_values or trial.params is None:
+            return trial
+        # The storage has only their repr.
+        return attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
 
     def __repr__(self) -> str:
         best = 'no trial is done' if self.best is None else f'best loss {self.best.loss:.6g}'
@@ -325,6 +338,13 @@ def finished_trials(storage: Storage) -> Iterator[Trial]:
             trial = running.pop(record.trial, None)
             if trial is not None:
                 yield trial.with_result(record)
+
+
+def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> list[Trial]:
+    """Return the finished trials of some rows of a storage's index."""
+    places = [(index.trials[row], index.results[row]) for row in rows]
+    found = storage.at([position for pair in places for position in pair])
+    return [found[asked].with_result(found[came]) for asked, came in places]  # type: ignore[union-attr,arg-type]
 
 
 def reason_of(error: TrialError) -> tuple[str, str]:

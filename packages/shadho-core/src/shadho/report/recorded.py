@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Generator, Sequence
-from contextlib import closing
+from collections.abc import Container, Sequence
 
 from shadho.cluster import Cluster
 from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.options import find_storage, is_file
-from shadho.records import Result, Trial
-from shadho.result import ClassUse, SearchResult
+from shadho.recommend import MOST_LEADERS
+from shadho.records import Trial
+from shadho.result import ClassUse, SearchResult, read_finished
 from shadho.resume import identity_of
-from shadho.search import Search
+from shadho.search import check_tree
 from shadho.spaces import spec
-from shadho.storage import Storage, consistent
+from shadho.storage import LogIndex, Storage
 
-__all__ = ['columns', 'load_result', 'open_recorded']
+__all__ = ['check_trees', 'columns', 'load_result', 'open_recorded', 'unfinished']
 
 
 def open_recorded(path: str | os.PathLike[str]) -> Storage:
@@ -67,24 +67,35 @@ def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
     found = storage if isinstance(storage, Storage) else open_recorded(storage)
     known = identity_of(found)
     forest = Forest(spec.from_outline(known['outline']))
-    search = Search(forest, method='random', policy='fcfs', seed=known['seed'], direction=known['direction'])
-    elapsed = float(known.get('elapsed', 0.0))
-
-    def records() -> Generator[Trial | Result, None, None]:
-        nonlocal elapsed
-        for record in consistent(found):
-            elapsed = max(elapsed, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
-            yield record
-
-    with closing(records()) as log:
-        search.restore(log, only_learn=True)
+    direction, index = known['direction'], found.index()
+    check_trees(forest, index)
+    running = unfinished(found, forest, [*index.running.values(), *index.waiting.values()])
     stopped = 'running' if found.writer() is not None else str(known.get('stopped') or 'killed')
     uses = known.get('uses', {}) if stopped not in ('running', 'killed') else {}
     classes = [ClassUse(own, *uses[own.name]) for own in Cluster.of(known).classes if own.name in uses]
-    return SearchResult(
-        str(known['exp_key']), search.leaders, stopped, elapsed, found, forest, search.history, search.direction,
-        search.seed, classes,
+    result = SearchResult(
+        str(known['exp_key']), read_finished(found, index, index.leaders(MOST_LEADERS, direction)), stopped,
+        max(float(known.get('elapsed', 0.0)), index.latest), found, forest, index.history(direction, running), direction,
+        known['seed'], classes,
     )  # fmt: skip
+    result.index = index
+    return result
+
+
+def check_trees(forest: Forest, index: LogIndex) -> None:
+    """Refuse a log that has finished trials of another space; ShadhoError."""
+    last = dict(zip(zip(index.trees, index.lengths().tolist()), index.numbers))
+    for (tree, length), number in last.items():
+        check_tree(forest, number, tree, length)
+
+
+def unfinished(storage: Storage, forest: Forest, positions: Sequence[int]) -> list[Trial]:
+    """Return the trials at some positions of a log, in their order; ShadhoError where one is of another space."""
+    found = storage.at(positions)
+    trials = [record for record in map(found.__getitem__, positions) if isinstance(record, Trial)]
+    for trial in trials:
+        check_tree(forest, trial.id, trial.tree, len(trial.point))
+    return trials
 
 
 def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:

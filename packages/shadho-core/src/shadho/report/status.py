@@ -10,13 +10,12 @@ import attrs
 
 from shadho.cluster import Cluster, plain
 from shadho.forest import Forest
-from shadho.records import ComputeClass, Trial, TrialState, Worker
-from shadho.report.recorded import columns
-from shadho.result import format_best, format_counts, format_seconds, printable, shorten
+from shadho.records import ComputeClass, Trial, Worker
+from shadho.report.recorded import check_trees, columns, unfinished
+from shadho.result import format_best, format_counts, format_seconds, printable, read_finished, shorten
 from shadho.resume import identity_of
-from shadho.search import check_tree
 from shadho.spaces import spec
-from shadho.storage import Storage, consistent
+from shadho.storage import Storage
 from shadho_worker import jsonable
 
 __all__ = ['Status', 'look_at']
@@ -183,48 +182,28 @@ def look_at(storage: Storage) -> Status:
     known = identity_of(storage)
     forest = Forest(spec.from_outline(known['outline']))
     cluster = Cluster.of(known)
-    sign = -1 if known['direction'] == 'maximize' else 1
-    running: dict[int, Trial] = {}
-    waiting: dict[int, Trial] = {}
-    states: Counter[TrialState] = Counter()
-    best: Trial | None = None
-    seconds = float(known.get('elapsed', 0.0))
-    for record in consistent(storage):
-        seconds = max(seconds, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
-        if isinstance(record, Trial):
-            check_tree(forest, record)
-            waiting.pop(record.id, None)
-            running[record.id] = record
-        elif (trial := running.pop(record.trial, None)) is None:
-            continue
-        elif record.state in (TrialState.LOST, TrialState.CANCELLED):
-            waiting[trial.id] = trial
-        else:
-            states[record.state] += 1
-            if _is_better(record.loss, best, sign):
-                best = trial.with_result(record)
-    for trial in list(running.values()):
-        if writer is None or (trial.started or 0.0) <= cluster.began > 0.0:  # of a run that was killed
-            waiting[trial.id] = running.pop(trial.id)
+    index = storage.index()
+    check_trees(forest, index)
+    best = read_finished(storage, index, index.leaders(1, known['direction']))
+    seconds = max(float(known.get('elapsed', 0.0)), index.latest)
+    waiting = unfinished(storage, forest, list(index.waiting.values()))
+    running: list[Trial] = []
+    for trial in unfinished(storage, forest, list(index.running.values())):
+        is_old = writer is None or (trial.started or 0.0) <= cluster.began > 0.0  # of a run that was killed
+        (waiting if is_old else running).append(trial)
     return Status(
         exp_key=str(known['exp_key']),
         writer=writer,
         seconds=seconds if writer is None else max(seconds, cluster.seconds()),
-        finished=states.total(),
-        failed=states[TrialState.FAILED],
-        best=best,
+        finished=len(index),
+        failed=sum(index.failed),
+        best=best[0] if best else None,
         classes=cluster.classes,
         workers=[] if writer is None else cluster.workers,
-        running=list(running.values()),
-        waiting=list(waiting.values()),
+        running=running,
+        waiting=waiting,
         forest=forest,
     )
-
-
-def _is_better(loss: float | None, best: Trial | None, sign: int) -> bool:
-    if loss is None:
-        return False
-    return best is None or best.loss is None or sign * loss < sign * best.loss
 
 
 def _table(rows: Sequence[Mapping[str, str]], limit: int) -> list[str]:
