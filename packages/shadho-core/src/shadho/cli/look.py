@@ -39,12 +39,12 @@ def best(storage: str, as_json: bool) -> None:
 
     STORAGE is the file of a search that is running, or has run, such as svm.db. Ends with status 1 when no trial is done.
     """
-    from shadho.report.recorded import load_result
+    from shadho.report.recorded import look_up
     from shadho.report.trials import describe_trial, trial_facts
     from shadho.result import format_recommended, printable
 
     with reporting_errors():
-        result = load_result(storage)
+        result = look_up(storage)
         found = result.best
         if found is None:
             raise click.ClickException(f'no trial of {printable(result.exp_key)} is done yet')
@@ -77,11 +77,11 @@ def trials(storage: str, numbers: tuple[int, ...], limit: int, as_json: bool, **
     STORAGE is the file of a search that is running, or has run, such as svm.db. With numbers of trials,
     these are shown with all parameters, results, what they printed, and why they failed.
     """
-    from shadho.report.recorded import load_result
+    from shadho.report.recorded import look_up
     from shadho.report.trials import Selection, describe_trial, find_trial, select, trial_facts
 
     with reporting_errors():
-        result = load_result(storage)
+        result = look_up(storage)
         if numbers:
             found = [find_trial(result, number) for number in numbers]
             total = len(found)

@@ -17,7 +17,7 @@ from shadho.search import check_tree
 from shadho.spaces import spec
 from shadho.storage import LogIndex, Storage
 
-__all__ = ['check_trees', 'columns', 'load_result', 'open_recorded', 'unfinished']
+__all__ = ['check_trees', 'columns', 'load_result', 'look_up', 'open_recorded', 'unfinished']
 
 
 def open_recorded(path: str | os.PathLike[str]) -> Storage:
@@ -65,9 +65,19 @@ def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
     0.0133
     """
     found = storage if isinstance(storage, Storage) else open_recorded(storage)
+    return _result(found, Storage.index(found))  # by which every record is read and checked
+
+
+def look_up(storage: str | os.PathLike[str] | Storage) -> SearchResult:
+    """Return the same as `load_result` in a fraction of the time: what is wrong with a record is said when it is read."""
+    found = storage if isinstance(storage, Storage) else open_recorded(storage)
+    return _result(found, found.index())
+
+
+def _result(found: Storage, index: LogIndex) -> SearchResult:
     known = identity_of(found)
     forest = Forest(spec.from_outline(known['outline']))
-    direction, index = known['direction'], found.index()
+    direction = known['direction']
     check_trees(forest, index)
     running = unfinished(found, forest, [*index.running.values(), *index.waiting.values()])
     stopped = 'running' if found.writer() is not None else str(known.get('stopped') or 'killed')

@@ -311,10 +311,13 @@ def consistent(storage: Storage) -> Generator[Record, None, None]:
 def _checked(storage: Storage) -> Generator[tuple[int, Record], None, None]:
     """Yield records as `consistent` does, each with its position."""
     known: dict[int, Trial] = {}  # those that are not finished
-    asked = 0
+    asked = last = 0
     log = storage.read()
     try:
         for position, record in log:
+            if position <= last:
+                raise _contradiction(storage, position, 'stands where another one does')
+            last = position
             number = record.id if isinstance(record, Trial) else record.trial
             own = known.get(number)
             if isinstance(record, Trial):
