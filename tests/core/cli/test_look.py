@@ -28,7 +28,6 @@ def test_the_best_trial_is_shown_with_its_parameters_and_results(shadho: Any, re
 def test_the_best_trial_as_json_says_all_that_is_known(shadho: Any, recorded: Path) -> None:
     best = load_result(recorded).best
     told = json.loads(shadho('best', recorded, '--json').output)
-    assert told['recommended'] == load_result(recorded).recommended.id
     assert (told['trial'], told['loss'], told['params'], told['tree']) == (best.id, best.loss, best.params, best.tree)
     assert told['results']['kernel'] == told['label']
 
@@ -93,6 +92,11 @@ def test_numbers_of_trials_show_them_in_full_with_their_tracebacks(shadho: Any, 
     assert 'in error' in answer.output
     assert 'raise ValueError' in answer.output
     assert '\n\ntrial 0: ' in answer.output
+
+
+def test_the_recommended_trial_is_shown_where_that_is_wanted(shadho: Any, recorded: Path) -> None:
+    told = json.loads(shadho('best', recorded, '--recommended', '--json').output)
+    assert told['trial'] == load_result(recorded).recommended.id
 
 
 @pytest.mark.parametrize(

@@ -345,6 +345,47 @@ def test_bars_of_ten_thousand_trials_are_a_few_traces(search):
     assert fig.data[1].type == 'scattergl'
 
 
+@pytest.fixture
+def crowd(search, kernels):
+    """Return a thousand trials of each of ten, the best of all among them, of which one tree has few."""
+    import attrs
+
+    course = Course.of(search(the_loss, kernels, max_tasks=20))
+    losses = np.where(
+        np.isnan(course.losses), np.nan, np.tile(course.losses, 1000).reshape(1000, -1) + np.arange(1000)[:, None]
+    )
+    trees = np.full(20_000, course.trees[0], object)
+    trees[np.flatnonzero(np.isfinite(losses.ravel()))[-50:]] = next(
+        own for own in course.trees if own != course.trees[0]
+    )
+    return attrs.evolve(
+        course,
+        trials=course.trials * 1000,
+        ids=np.arange(20_000),
+        trees=trees,
+        losses=losses.ravel(),
+        **{name: np.tile(getattr(course, name), 1000) for name in ('classes', 'failed')},
+        started=np.arange(20_000.0),
+        finished=np.arange(20_000.0) + np.where(np.arange(20_000) == 777, 9.0, 0.5),
+    )
+
+
+def test_of_too_many_trials_the_best_of_each_tree_and_others_are_points(crowd):
+    fig = interactive.history(crowd)
+    drawn = {trace.name: np.array(trace.customdata) for trace in fig.data if trace.customdata is not None}
+    few, many = sorted((rows for name, rows in drawn.items() if name not in ('failed', 'infinite loss')), key=len)
+    assert (len(few), len(many)) == (50, interactive.MOST_POINTS - 50)
+    assert int(np.nanargmin(np.where(np.isfinite(crowd.losses), crowd.losses, np.nan))) in many
+    assert len(set(many)) == len(many)
+    assert all(len(rows) <= interactive.MOST_POINTS for rows in drawn.values())
+
+
+def test_of_too_many_trials_the_longest_and_the_best_have_bars(crowd):
+    shown = np.array(interactive.timeline(crowd).data[-1].customdata)
+    assert interactive.MOST_POINTS <= len(shown) <= interactive.MOST_POINTS + 1
+    assert {777, int(np.nanargmin(np.where(np.isfinite(crowd.losses), crowd.losses, np.nan)))} <= set(shown.tolist())
+
+
 def test_importing_the_reports_loads_no_library_that_draws():
     code = 'import sys, shadho.report.interactive, shadho.report.files; print(*sys.modules)'
     loaded = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()

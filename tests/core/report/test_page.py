@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from shadho import Shadho, load_result, spaces
 from shadho.cli import cli
+from shadho.report import payload as payload_module
 from shadho.report import to_html
 from shadho.report.document import page
 from shadho.report.payload import payload
@@ -83,7 +84,7 @@ def test_the_payload_is_plain_json_that_says_all(recorded):
     trials = list(recorded)
     assert columns['trial'] == [trial.id for trial in trials]
     assert columns['loss'] == [
-        'inf' if trial.loss == math.inf else trial.loss and float(f'{trial.loss:.7g}') for trial in trials
+        'inf' if trial.loss == math.inf else trial.loss and float(f'{trial.loss:.6g}') for trial in trials
     ]
     assert columns['kind'] == [trial.params['kind'] for trial in trials]
     assert data['best']['trial'] == recorded.best.id
@@ -102,6 +103,47 @@ def test_what_is_optimised_is_called_by_its_key(search):
     assert (facts[0], 'infinite accuracy' in facts) == ('best accuracy', True)
     assert [column['name'] for column in data['trials']['columns']][2] == 'accuracy'
     assert 'loss' not in json.dumps(data['figures']['history'])
+
+
+def test_columns_of_many_trials_are_packed_and_hold_the_same():
+    space = {'exclusive': True, 'a': {'x': spaces.uniform(0, 1)}, 'b': {'kind': ['p', 'q']}}
+    result = Shadho(
+        'many', lambda params: params['a']['x'] if 'a' in params else 2.0, space, max_tasks=1200, backend='inline', storage=None,
+        display=False, seed=0, method='random', policy='fcfs', repeats=1000,
+    ).run()  # fmt: skip
+    data = json.loads(json.dumps(payload(result)))
+    columns = {own['name']: own['values'] for own in data['trials']['columns']}
+    trials = list(result)
+    assert columns['state'] == {'labels': ['done'], 'count': 1200}
+    assert set(columns['a.x']) == {'known', 'values'}
+    assert set(columns['b.kind']) == {'labels', 'codes'}
+    assert [unpacked(columns['a.x'], data)[row] for row in (0, 1, -1)] == [
+        float(f'{trials[row].params["a"]["x"]:.6g}') if 'a' in trials[row].params else None for row in (0, 1, -1)
+    ]
+    assert unpacked(columns['b.kind'], data) == [trial.params.get('b', {}).get('kind') for trial in trials]
+    assert unpacked(data['trials']['results'], data) == [''] * 1200
+
+
+def unpacked(value, data):
+    """Return a column of the table, as the page reads it."""
+    if isinstance(value, list):
+        return value
+    if '$' in value:
+        return data['arrays'][value['$']]
+    if 'count' in value:
+        return value['labels'] * value['count']
+    if 'labels' in value:
+        return [unpacked(value['labels'], data)[place] for place in unpacked(value['codes'], data)]
+    known = iter(unpacked(value['values'], data))
+    return [next(known) if is_known else None for is_known in unpacked(value['known'], data)]
+
+
+def test_a_page_says_which_trials_its_figures_leave_out(recorded, monkeypatch):
+    assert {own['thinned'] for own in payload(recorded)['figures'].values()} == {''}
+    monkeypatch.setitem(payload_module._THINNED, 'history', (29, 'best'))
+    assert payload(recorded)['figures']['history']['thinned'] == (
+        'Of more than 29 trials, the best and some others are drawn; the table has all.'
+    )
 
 
 def test_long_columns_are_written_once(recorded):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,30 @@ class History:
         self._points.extend(trial.point)
         self._offsets.append(len(self._points))
 
+    def extend(
+        self, trees: Sequence[int], losses: array[float], seconds: array[float], classes: Sequence[str],
+        points: array[float], lengths: Iterable[int], failed: int,
+    ) -> None:  # fmt: skip
+        """Note many trials that were asked and finished, as `append` notes each; `points` stand one behind the other."""
+        for row, tree in enumerate(trees, len(self)):
+            if tree not in self._rows:
+                self._rows[tree] = array('q')
+            self._rows[tree].append(row)
+        for tree, count in Counter(trees).items():
+            self._asked_in[tree] = self.asked_in(tree) + count
+        for name in dict.fromkeys(classes):
+            if name not in self._class_numbers:
+                self._class_numbers[name] = len(self.classes)
+                self.classes.append(name)
+        self.asked += len(trees)
+        self.states.update({TrialState.DONE: len(trees) - failed, TrialState.FAILED: failed})
+        self._trees.extend(trees)
+        self._losses.extend(losses)
+        self._seconds.extend(seconds)
+        self._classes.extend(map(self._class_numbers.__getitem__, classes))
+        self._points.extend(points)
+        self._offsets.extend(itertools.islice(itertools.accumulate(lengths, initial=self._offsets[-1]), 1, None))
+
     @property
     def trees(self) -> list[int]:
         """Numbers of the trees that have finished trials."""
@@ -114,7 +140,13 @@ class History:
         rows = _latest(self._rows.get(tree, ()), last)
         if not rows:
             return np.empty((0, 0))
-        return np.array([self._points[self._offsets[row] : self._offsets[row + 1]] for row in rows])
+        starts = np.frombuffer(self._offsets, dtype='q')[rows]
+        length = self._offsets[rows[0] + 1] - self._offsets[rows[0]]
+        if not length:
+            return np.empty((len(rows), 0))
+        # A view must not outlive this call: an array that is looked at cannot grow.
+        points: Floats = np.frombuffer(self._points)[starts[:, None] + np.arange(length)]
+        return points
 
     def compute_classes(self, tree: int | None = None, last: int | None = None) -> npt.NDArray[np.int64]:
         """Return indices into `classes`, of one tree's trials or of all."""

@@ -33,7 +33,7 @@ from shadho.records import (
     text_of,
 )  # fmt: skip
 from shadho.scheduling import ClassPlan
-from shadho.storage import Storage, consistent
+from shadho.storage import LogIndex, Storage, consistent
 from shadho.storage.base import FileStorage
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ __all__ = [
     'is_driver_bound',
     'name_of_loss',
     'printable',
+    'read_finished',
     'reason_of',
     'shorten',
     'text_of',
@@ -290,10 +291,22 @@ class SearchResult:
         return self._count
 
     def __iter__(self) -> Iterator[Trial]:
-        for trial in finished_trials(self.storage):
-            if not self.forest.keeps_values and trial.params is not None:  # the storage has only their repr
-                trial = attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
-            yield trial
+        return map(self._decoded, finished_trials(self.storage))
+
+    @cached_property
+    def index(self) -> LogIndex:
+        """What the storage holds apart from parameters and results, to choose trials by."""
+        return self.storage.index()
+
+    def trials(self, rows: Sequence[int]) -> list[Trial]:
+        """Return those finished trials that stand in some rows of `index`; no others are read."""
+        return [self._decoded(trial) for trial in read_finished(self.storage, self.index, rows)]
+
+    def _decoded(self, trial: Trial) -> Trial:
+        if self.forest.keeps_values or trial.params is None:
+            return trial
+        # The storage has only their repr.
+        return attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
 
     def __repr__(self) -> str:
         best = 'no trial is done' if self.best is None else f'best {self.loss_name} {format_loss(self.best.loss)}'
@@ -442,6 +455,13 @@ def finished_trials(storage: Storage) -> Iterator[Trial]:
             trial = running.pop(record.trial, None)
             if trial is not None:
                 yield trial.with_result(record)
+
+
+def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> list[Trial]:
+    """Return the finished trials of some rows of a storage's index."""
+    places = [(index.trials[row], index.results[row]) for row in rows]
+    found = storage.at([position for pair in places for position in pair])
+    return [found[asked].with_result(found[came]) for asked, came in places]  # type: ignore[union-attr,arg-type]
 
 
 def reason_of(error: TrialError) -> tuple[str, str]:

@@ -475,7 +475,7 @@ class Search:
             if isinstance(record, Trial):
                 if record.id not in running:
                     _check_number(record, self.history.asked)
-                    check_tree(self.forest, record)
+                    check_tree(self.forest, record.id, record.tree, len(record.point))
                     tree = self.forest.tree(record.tree)
                     is_serial = is_serial and not running
                     if is_serial:
@@ -542,10 +542,10 @@ def _check_number(trial: Trial, asked: int) -> None:
         )
 
 
-def check_tree(forest: Forest, trial: Trial) -> None:
-    """Refuse a trial of a log that is of another space; ShadhoError."""
-    if not (0 <= trial.tree < forest.count) or len(trial.point) != len(forest.tree(trial.tree)):
-        raise ShadhoError(f'trial {trial.id} of the log belongs to another search space')
+def check_tree(forest: Forest, number: int, tree: int, length: int) -> None:
+    """Refuse a trial of a log, of a tree and with so many coordinates, that is of another space; ShadhoError."""
+    if not (0 <= tree < forest.count) or length != len(forest.tree(tree)):
+        raise ShadhoError(f'trial {number} of the log belongs to another search space')
 
 
 def _computed(tree: Tree, point: Sequence[float]) -> tuple[Any, TrialError | None]:

@@ -33,28 +33,28 @@ def status(storage: str, as_json: bool) -> None:
 
 @click.command('best')
 @storage
+@click.option(
+    '--recommended', is_flag=True, help='The trial whose expected loss is least instead: where losses are noisy.'
+)
 @as_json
-def best(storage: str, as_json: bool) -> None:
+def best(storage: str, recommended: bool, as_json: bool) -> None:
     """Show the best trial of a search: its loss, its parameters, and where it ran.
 
     STORAGE is the file of a search that is running, or has run, such as svm.db. Ends with status 1 when no trial is done.
     """
-    from shadho.report.recorded import load_result
+    from shadho.report.recorded import look_up
     from shadho.report.trials import describe_trial, trial_facts
-    from shadho.result import format_recommended, printable
+    from shadho.result import printable
 
     with reporting_errors():
-        result = load_result(storage)
-        found = result.best
+        result = look_up(storage)
+        found = result.recommended if recommended else result.best
         if found is None:
             raise click.ClickException(f'no trial of {printable(result.exp_key)} is done yet')
         if as_json:
-            recommended = result.recommended
-            echo_json({**trial_facts(result, found), 'recommended': None if recommended is None else recommended.id})
+            echo_json(trial_facts(result, found))
         else:
             click.echo(describe_trial(result, found))
-            if (hint := format_recommended(result)) is not None:
-                click.echo(hint)
 
 
 @click.command('trials')
@@ -77,11 +77,11 @@ def trials(storage: str, numbers: tuple[int, ...], limit: int, as_json: bool, **
     STORAGE is the file of a search that is running, or has run, such as svm.db. With numbers of trials,
     these are shown with all parameters, results, what they printed, and why they failed.
     """
-    from shadho.report.recorded import load_result
+    from shadho.report.recorded import look_up
     from shadho.report.trials import Selection, describe_trial, find_trial, select, trial_facts
 
     with reporting_errors():
-        result = load_result(storage)
+        result = look_up(storage)
         if numbers:
             found = [find_trial(result, number) for number in numbers]
             total = len(found)

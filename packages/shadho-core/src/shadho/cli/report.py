@@ -24,11 +24,11 @@ def report(storage: str, output: str | None, png: bool, as_json: bool) -> None:
     STORAGE is the file of a search that has run, or is running, such as svm.db. The page is one
     file, svm.html, which opens in any browser, offline too.
     """
-    from shadho.report.recorded import load_result
+    from shadho.report.recorded import look_up
 
     with reporting_errors():
         target = _target(storage, output)
-        result = load_result(storage)
+        result = look_up(storage)
         if png:
             from shadho.report.files import write_pictures
 

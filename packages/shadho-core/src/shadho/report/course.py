@@ -157,6 +157,13 @@ class Course:
 
         Up to nine trees, those with the best losses, have a colour.
         """
+        return iter(self._groups)
+
+    @cached_property
+    def _groups(self) -> list[Group]:
+        return list(self._grouped())
+
+    def _grouped(self) -> Iterator[Group]:
         drawn = self.is_finite
         best = self.best_of_trees()
         shown = sorted(sorted(best, key=lambda tree: best[tree])[: len(COLOURS)])

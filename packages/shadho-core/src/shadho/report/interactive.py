@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from shadho.report.course import COLOURS, INK, Course, Floats, Group, Mask, unit_of_time
 from shadho.report.importance import Importance, parameter_importance
@@ -27,12 +28,19 @@ if TYPE_CHECKING:
 
 __all__ = ['contour', 'history', 'importance', 'parallel_coordinates', 'slice', 'timeline', 'trees']
 
-_SEEN = 1500
+Integers = npt.NDArray[np.intp]
+
+MOST_LINES = 1500
 """Trials that are drawn over a surface, or as lines, at most."""
+
+MOST_POINTS = 4000
+"""Trials that are drawn as points or bars at most: more hide each other, and make a page large and slow."""
 
 
 def history(result: SearchResult | Course, over: Literal['time', 'trials'] = 'time') -> Figure:
     """Draw the loss of each trial, coloured by tree, and the best loss so far.
+
+    Of more than 4,000 trials, the best and some others are drawn.
 
     Parameters
     ----------
@@ -117,6 +125,8 @@ def importance(result: SearchResult | Course, limit: int = 15, known: Importance
 def slice(result: SearchResult | Course, parameter: str | None = None) -> Figure:
     """Draw the loss over one parameter.
 
+    Of more than 4,000 trials that have it, the best and some others are drawn.
+
     Parameters
     ----------
     result : SearchResult
@@ -166,7 +176,7 @@ def contour(result: SearchResult | Course, x: str | None = None, y: str | None =
         zmin=surface.low, zmax=surface.high, colorbar=_colorbar(course, surface.low, surface.high),
     )  # fmt: skip
     fig.add_trace(area)
-    rows = _thin(course, course.is_finite & across.active & up.active)
+    rows = _thin(course, course.is_finite & across.active & up.active, MOST_LINES, MOST_LINES // 3)
     seen = go.Scatter(
         x=compact(across.drawn[rows]), y=compact(up.drawn[rows]), mode='markers', customdata=course.ids[rows],
         text=[format_loss(loss) for loss in course.losses[rows]],
@@ -205,7 +215,9 @@ def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | N
     if not axes:
         return fig
     loss = axes[-1].places
-    order = np.searchsorted(np.flatnonzero(course.is_finite), _thin(course, course.is_finite))
+    order = np.searchsorted(
+        np.flatnonzero(course.is_finite), _thin(course, course.is_finite, MOST_LINES, MOST_LINES // 3)
+    )
     order = order[np.argsort(-course.sign * loss[order], kind='stable')]  # the best are drawn last
     worst = np.quantile(course.sign * loss, 0.9)
     ends = sorted((float(course.sign * (course.sign * loss).min()), float(course.sign * worst)))
@@ -224,6 +236,8 @@ def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | N
 def timeline(result: SearchResult | Course) -> Figure:
     """Draw what ran when on the slots of each compute class, and how busy these were.
 
+    Of more than 4,000 trials, the longest and some others are drawn, and the best one.
+
     Parameters
     ----------
     result : SearchResult
@@ -235,9 +249,10 @@ def timeline(result: SearchResult | Course) -> Figure:
         course.title(), {'title': {'text': f'{unit} of search'}, 'rangemode': 'tozero'}, _class_axis(plan),
         int(np.clip(150 + 22 * plan.count, 220, 640)),
     )  # fmt: skip
+    shown = _thin_bars(course)
     for group in course.all_groups():
-        _add_bars(fig, group, plan, course, seconds)
-    _add_bar_hover(fig, plan, course, seconds)
+        _add_bars(fig, group, group.rows & shown, plan, course, seconds)
+    _add_bar_hover(fig, np.flatnonzero(shown), plan, course, seconds)
     for own in plan.classes[1:]:
         fig.add_hline(own.first - 0.5, line={'color': INK, 'width': 1})
     return fig
@@ -247,8 +262,10 @@ def _add_trials(fig: Figure, course: Course, across: Floats, own: Parameter | No
     many = len(course)
     size = float(np.clip(200 / np.sqrt(max(many, 1)), 3.5, 8))
     along = '' if own is None else f'<br>{text(own.title)} ' + ('%{text}' if own.labels else '%{x:.5g}')
-    for group in course.groups():
-        rows = np.flatnonzero(group.rows & ~np.isnan(across))
+    groups = [Group(group.label, group.colour, group.rows & ~np.isnan(across)) for group in course.groups()]
+    quotas = _quotas([int(group.rows.sum()) for group in groups], MOST_POINTS)
+    for group, quota in zip(groups, quotas):
+        rows = np.sort(_thin(course, group.rows, quota, quota // 20))  # more of the best would look like a cluster
         if not len(rows):
             continue
         fig.add_trace(
@@ -285,11 +302,11 @@ def _add_rim(fig: Figure, course: Course, across: Floats) -> None:
         ('failed', course.failed, 'x-thin'),
         (f'infinite {course.result.loss_name}', course.is_infinite, 'triangle-up-open'),
     ):
-        rows = mask & ~np.isnan(across)
-        if not rows.any():
+        rows = _evenly(np.flatnonzero(mask & ~np.isnan(across)), MOST_POINTS)
+        if not len(rows):
             continue
         marks = go.Scatter(
-            x=compact(across[rows]), y=np.ones(rows.sum(), np.float32), yaxis='y2', mode='markers', name=text(label),
+            x=compact(across[rows]), y=np.ones(len(rows), np.float32), yaxis='y2', mode='markers', name=text(label),
             marker={'symbol': symbol, 'size': 7, 'color': INK, 'line': {'color': INK, 'width': 1.4}},
             customdata=course.ids[rows], cliponaxis=False,
             hovertemplate=f'trial %{{customdata}}<extra>{text(label)}</extra>',
@@ -320,11 +337,11 @@ def _class_axis(plan: Timeline) -> dict[str, Any]:
     return {'tickvals': middles, 'ticktext': names, 'range': [max(plan.count, 1) - 0.5, -0.5], 'showgrid': False}
 
 
-def _add_bars(fig: Figure, group: Group, plan: Timeline, course: Course, seconds: float) -> None:
+def _add_bars(fig: Figure, group: Group, rows: Mask, plan: Timeline, course: Course, seconds: float) -> None:
     """Draw all bars of a colour as one outline with gaps, however many there are."""
     from plotly import graph_objects as go
 
-    corners = plan.bars(course, group.rows, seconds)
+    corners = plan.bars(course, rows, seconds)
     gaps = np.full((len(corners), 1, 2), np.nan)
     outline = np.concatenate([corners, corners[:, :1], gaps], axis=1).reshape(-1, 2)
     bars = go.Scatter(
@@ -335,18 +352,19 @@ def _add_bars(fig: Figure, group: Group, plan: Timeline, course: Course, seconds
     fig.add_trace(bars)
 
 
-def _add_bar_hover(fig: Figure, plan: Timeline, course: Course, seconds: float) -> None:
+def _add_bar_hover(fig: Figure, rows: Integers, plan: Timeline, course: Course, seconds: float) -> None:
     """Lay an invisible point on each bar, which tells the trial."""
-    labels = {tree: text(course.label(tree)) for tree in set(course.trees)}
+    trees, started, finished = course.trees[rows], course.started[rows], course.finished[rows]
+    labels = {tree: text(course.label(tree)) for tree in set(trees)}
     told = [
         f'{labels[tree]}<br>{end - start:.3g} s'
         + ('<br>failed' if failed else f'<br>{text(course.result.loss_name)} {format_loss(loss)}')
-        for tree, start, end, failed, loss in zip(course.trees, course.started, course.finished, course.failed, course.losses)
+        for tree, start, end, failed, loss in zip(trees, started, finished, course.failed[rows], course.losses[rows])
     ]  # fmt: skip
     fig.add_trace(
         points(len(course))(
-            x=compact((course.started + course.finished) / 2 / seconds), y=plan.rows, mode='markers', showlegend=False,
-            marker={'size': 12, 'opacity': 0, 'color': INK}, customdata=course.ids, text=told,
+            x=compact((started + finished) / 2 / seconds), y=plan.rows[rows], mode='markers', showlegend=False,
+            marker={'size': 12, 'opacity': 0, 'color': INK}, customdata=course.ids[rows], text=told,
             hovertemplate='trial %{customdata}<br>%{text}<extra></extra>',
         )
     )  # fmt: skip
@@ -369,12 +387,38 @@ def _colorbar(course: Course, low: float, high: float) -> dict[str, Any]:
     }
 
 
-def _thin(course: Course, rows: Mask) -> Any:
-    """Return which of too many trials to draw: the best third, and others evenly."""
+def _thin(course: Course, rows: Mask, most: int, best: int) -> Integers:
+    """Return which of too many trials to draw: so many of the best, at least one, and others evenly; the best come last."""
     found = np.flatnonzero(rows)
-    if len(found) <= _SEEN:
+    if len(found) <= most:
         return found
     order = found[np.argsort(course.sign * course.losses[found], kind='stable')]
-    best, rest = order[: _SEEN // 3], order[_SEEN // 3 :]
-    even = rest[np.linspace(0, len(rest) - 1, _SEEN - len(best)).astype(int)]
-    return np.concatenate([even, best])
+    best = max(best, 1)
+    return np.concatenate([_evenly(order[best:], most - best), order[:best]])
+
+
+def _quotas(sizes: list[int], most: int) -> list[int]:
+    """Share places out among groups evenly; what one does not need goes to the larger ones."""
+    quotas = [0] * len(sizes)
+    for done, place in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        quotas[place] = min(sizes[place], most // (len(sizes) - done))
+        most -= quotas[place]
+    return quotas
+
+
+def _thin_bars(course: Course) -> Mask:
+    """Return which of too many trials have a bar: the longest half, which most is seen of, others evenly, and the best one."""
+    order = np.argsort(course.started - course.finished, kind='stable')
+    half = MOST_POINTS // 2
+    best = _thin(course, course.is_finite, 1, 1)
+    return _mask(course, np.concatenate([order[:half], _evenly(order[half:], half), best]))
+
+
+def _evenly(rows: Integers, most: int) -> Integers:
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+
+
+def _mask(course: Course, rows: Integers) -> Mask:
+    mask = np.zeros(len(course), bool)
+    mask[rows] = True
+    return mask

@@ -18,6 +18,7 @@ from shadho.report.failures import group_failures
 from shadho.report.importance import Importance, parameter_importance
 from shadho.report.layout import DARK
 from shadho.report.parallel import MOST_AXES
+from shadho.report.parameters import Parameter
 from shadho.report.selection import by_importance, ordered_pairs
 from shadho.report.trees import sum_up_trees
 from shadho.result import SearchResult, format_loss, format_params, format_seconds, shorten
@@ -35,6 +36,12 @@ _TRACEBACKS = 200
 
 _SHARED = 20
 """Values from which an array is written once only."""
+
+_PACKED = 1000
+"""Trials from which columns of the table are packed: a page of fewer is small."""
+
+_MOST_LABELS = 100
+"""Different values of a column that is written as places in a list of them."""
 
 
 def payload(result: SearchResult | Course) -> dict[str, Any]:
@@ -74,9 +81,7 @@ class _Arrays:
         self._places: dict[str, int] = {}
 
     def plain(self, value: Any) -> Any:
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, np.ndarray):
+        if isinstance(value, (np.generic, np.ndarray)):
             value = value.tolist()
         if isinstance(value, float):
             return value if math.isfinite(value) else None
@@ -84,6 +89,8 @@ class _Arrays:
             own = {key: self.plain(item) for key, item in value.items()}
             return self._share(own) if 'bdata' in own else own
         if isinstance(value, (list, tuple)):
+            if len(value) >= _SHARED and set(map(type, value)) <= {int, float, str, bool, type(None)}:
+                return self._share([None if own != own or own in (math.inf, -math.inf) else own for own in value])
             items = [self.plain(item) for item in value]
             long = len(items) >= _SHARED and not any(isinstance(item, dict) for item in items)
             return self._share(items) if long else items
@@ -137,7 +144,7 @@ def _figures(course: Course) -> dict[str, Any]:
     any_loss = [''] if course.is_finite.any() else []
     none = 'No trial has a finite loss.'
     draw = interactive
-    return {
+    figures = {
         'history': _choices(
             any_trial and ['time', 'trials'], lambda over: draw.history(course, over), 'No trial is finished.'
         ),
@@ -152,6 +159,24 @@ def _figures(course: Course) -> dict[str, Any]:
         'parallel': _choices(any_loss, lambda _: draw.parallel_coordinates(course, names), none),
         'timeline': _choices(any_trial, lambda _: draw.timeline(course), 'No trial is finished.'),
     }
+    return {name: {**found, 'thinned': _thinned(name, len(course))} for name, found in figures.items()}
+
+
+_THINNED = {
+    'history': (interactive.MOST_POINTS, 'best'), 'slice': (interactive.MOST_POINTS, 'best'), 'contour': (interactive.MOST_LINES, 'best'),
+    'parallel': (interactive.MOST_LINES, 'best'), 'timeline': (interactive.MOST_POINTS, 'longest'),
+}  # fmt: skip
+"""How many trials a figure draws at most, and which of them all the same."""
+
+
+def _thinned(name: str, count: int) -> str:
+    """Say which trials a figure does not draw; nothing where it draws all."""
+    most, kept = _THINNED.get(name, (count, ''))
+    return (
+        f'Of more than {most:,} trials, the {kept} and some others are drawn; the table has all.'
+        if count > most
+        else ''
+    )
 
 
 def _importance(course: Course) -> tuple[Importance | None, str]:
@@ -213,21 +238,45 @@ def _trials(course: Course) -> dict[str, Any]:
     ]
     taken = {column['name'] for column in columns} | {'error'}
     for own in course.parameters[:_COLUMNS]:
-        values = [own.show(row) or None if own.labels else _rounded(own.values[row]) for row in range(len(course))]
+        values = _labels(own) if own.labels else [_rounded(value) for value in own.values.tolist()]
         name = f'params.{own.name}' if own.name in taken else own.name
         columns.append(_column(name, 'text' if own.labels else 'number', values))
     columns.append(_column('error', 'text', ['' if trial.error is None else shorten(trial.error.message, 300) for trial in trials]))  # fmt: skip
     failed = [trial for trial in trials if trial.error is not None][:_TRACEBACKS]
     return {
         'columns': columns,
-        'results': [_results(trial) for trial in trials],
-        'hosts': [trial.host for trial in trials],
+        'results': _packed([_results(trial) for trial in trials]),
+        'hosts': _packed([trial.host for trial in trials]),
         'tracebacks': {str(trial.id): trial.error.traceback[-10_000:] for trial in failed if trial.error is not None},
     }
 
 
 def _column(name: str, kind: str, values: list[Any]) -> dict[str, Any]:
-    return {'name': name, 'kind': kind, 'values': values}
+    return {'name': name, 'kind': kind, 'values': _packed(values)}
+
+
+def _packed(values: list[Any]) -> list[Any] | dict[str, Any]:
+    """Return a long column in less space, where it has few different values or lacks many; `page.js` unpacks it."""
+    if len(values) < _PACKED:
+        return values
+    labels = list(dict.fromkeys(values))
+    if len(labels) == 1:
+        return {'labels': labels, 'count': len(values)}
+    if len(labels) <= _MOST_LABELS:
+        places = {label: place for place, label in enumerate(labels)}
+        return {'labels': labels, 'codes': [places[value] for value in values]}
+    if None in labels:
+        return {
+            'known': [int(value is not None) for value in values],
+            'values': [value for value in values if value is not None],
+        }
+    return values
+
+
+def _labels(own: Parameter) -> list[str | None]:
+    """Return the category of each trial; None where there is none."""
+    labels = [*(label or None for label in own.labels), None]
+    return [labels[place] for place in np.where(own.active, own.values, -1).astype(int).tolist()]
 
 
 def _loss(trial: Trial) -> float | str | None:
@@ -238,9 +287,12 @@ def _loss(trial: Trial) -> float | str | None:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(f'{value:.7g}')
+    return None if value is None or not math.isfinite(value) else float(f'{value:.6g}')
 
 
 def _results(trial: Trial) -> str:
+    """Say what an objective returned, unless that is the loss alone, which has a column."""
+    if len(trial.results) == 1 and type(trial.results.get('loss')) is float and trial.results['loss'] == trial.loss:
+        return ''
     told = ', '.join(f'{name}={value}' for name, value in format_params(trial.results)) if trial.results else ''
     return shorten(told, 500)

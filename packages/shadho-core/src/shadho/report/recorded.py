@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Generator, Sequence
-from contextlib import closing
+from collections.abc import Container, Sequence
 
 from shadho.cluster import Cluster
 from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.options import find_storage, is_file
-from shadho.records import Result, Trial
-from shadho.result import SearchResult
+from shadho.recommend import MOST_LEADERS
+from shadho.records import Trial
+from shadho.result import SearchResult, read_finished
 from shadho.resume import identity_of
-from shadho.search import Search
+from shadho.search import check_tree
 from shadho.spaces import spec
-from shadho.storage import Storage, consistent
+from shadho.storage import LogIndex, Storage
 
-__all__ = ['columns', 'load_result', 'open_recorded']
+__all__ = ['check_trees', 'columns', 'load_result', 'look_up', 'open_recorded', 'unfinished']
 
 
 def open_recorded(path: str | os.PathLike[str]) -> Storage:
@@ -65,25 +65,46 @@ def load_result(storage: str | os.PathLike[str] | Storage) -> SearchResult:
     0.0133
     """
     found = storage if isinstance(storage, Storage) else open_recorded(storage)
+    return _result(found, Storage.index(found))  # by which every record is read and checked
+
+
+def look_up(storage: str | os.PathLike[str] | Storage) -> SearchResult:
+    """Return the same as `load_result` in a fraction of the time: what is wrong with a record is said when it is read."""
+    found = storage if isinstance(storage, Storage) else open_recorded(storage)
+    return _result(found, found.index())
+
+
+def _result(found: Storage, index: LogIndex) -> SearchResult:
     known = identity_of(found)
     forest = Forest(spec.from_outline(known['outline']))
-    search = Search(forest, method='random', policy='fcfs', seed=known['seed'], direction=known['direction'])
-    elapsed = float(known.get('elapsed', 0.0))
-
-    def records() -> Generator[Trial | Result, None, None]:
-        nonlocal elapsed
-        for record in consistent(found):
-            elapsed = max(elapsed, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
-            yield record
-
-    with closing(records()) as log:
-        search.restore(log, only_learn=True)
+    direction = known['direction']
+    check_trees(forest, index)
+    running = unfinished(found, forest, [*index.running.values(), *index.waiting.values()])
     stopped = 'running' if found.writer() is not None else str(known.get('stopped') or 'killed')
     classes = Cluster.of(known).uses if stopped not in ('running', 'killed') else []
-    return SearchResult(
-        str(known['exp_key']), search.leaders, stopped, elapsed, found, forest, search.history, search.direction,
-        search.seed, classes, str(known.get('loss_key', 'loss')),
+    result = SearchResult(
+        str(known['exp_key']), read_finished(found, index, index.leaders(MOST_LEADERS, direction)), stopped,
+        max(float(known.get('elapsed', 0.0)), index.latest), found, forest, index.history(direction, running), direction,
+        known['seed'], classes, str(known.get('loss_key', 'loss')),
     )  # fmt: skip
+    result.index = index
+    return result
+
+
+def check_trees(forest: Forest, index: LogIndex) -> None:
+    """Refuse a log that has finished trials of another space; ShadhoError."""
+    last = dict(zip(zip(index.trees, index.lengths().tolist()), index.numbers))
+    for (tree, length), number in last.items():
+        check_tree(forest, number, tree, length)
+
+
+def unfinished(storage: Storage, forest: Forest, positions: Sequence[int]) -> list[Trial]:
+    """Return the trials at some positions of a log, in their order; ShadhoError where one is of another space."""
+    found = storage.at(positions)
+    trials = [record for record in map(found.__getitem__, positions) if isinstance(record, Trial)]
+    for trial in trials:
+        check_tree(forest, trial.id, trial.tree, len(trial.point))
+    return trials
 
 
 def columns(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from shadho.cluster import Cluster, plain
 from shadho.errors import counted
 from shadho.forest import Forest
-from shadho.records import ComputeClass, Trial, TrialState, Worker
-from shadho.report.recorded import columns
+from shadho.records import ComputeClass, Trial, Worker
+from shadho.report.recorded import check_trees, columns, unfinished
 from shadho.result import (
     ClassUse,
     describe_bound,
@@ -22,12 +23,12 @@ from shadho.result import (
     format_seconds,
     name_of_loss,
     printable,
+    read_finished,
     shorten,
 )
 from shadho.resume import identity_of
-from shadho.search import check_tree
 from shadho.spaces import spec
-from shadho.storage import Storage, consistent
+from shadho.storage import LogIndex, Storage
 from shadho_worker import jsonable
 
 __all__ = ['Status', 'look_at']
@@ -205,63 +206,31 @@ def look_at(storage: Storage) -> Status:
     known = identity_of(storage)
     forest = Forest(spec.from_outline(known['outline']))
     cluster = Cluster.of(known)
-    sign = -1 if known['direction'] == 'maximize' else 1
-    running: dict[int, Trial] = {}
-    waiting: dict[int, Trial] = {}
-    states: Counter[TrialState] = Counter()
-    busy: defaultdict[str, float] = defaultdict(float)
-    assigned: defaultdict[str, float] = defaultdict(float)
-    best: Trial | None = None
-    seconds = float(known.get('elapsed', 0.0))
-    for record in consistent(storage):
-        seconds = max(seconds, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
-        if isinstance(record, Trial):
-            check_tree(forest, record)
-            waiting.pop(record.id, None)
-            running[record.id] = record
-        elif (trial := running.pop(record.trial, None)) is None:
-            continue
-        elif record.state in (TrialState.LOST, TrialState.CANCELLED):
-            waiting[trial.id] = trial
-        else:
-            states[record.state] += 1
-            if record.started >= cluster.began:
-                busy[trial.compute_class] += record.seconds
-                assigned[trial.compute_class] += record.finished - record.started
-            if _is_better(record.loss, best, sign):
-                best = trial.with_result(record)
-    for trial in list(running.values()):
-        if writer is None or (trial.started or 0.0) <= cluster.began > 0.0:  # of a run that was killed
-            waiting[trial.id] = running.pop(trial.id)
+    index = storage.index()
+    check_trees(forest, index)
+    best = read_finished(storage, index, index.leaders(1, known['direction']))
+    seconds = max(float(known.get('elapsed', 0.0)), index.latest)
     seconds = seconds if writer is None else max(seconds, cluster.seconds())
-    for trial in running.values():
-        busy[trial.compute_class] += seconds - (trial.started or 0.0)
-        assigned[trial.compute_class] += seconds - (trial.started or 0.0)
-    going = [
-        ClassUse(own, own.slots * (seconds - cluster.began), busy[own.name], assigned[own.name])
-        for own in cluster.classes
-    ]
+    waiting = unfinished(storage, forest, list(index.waiting.values()))
+    running: list[Trial] = []
+    for trial in unfinished(storage, forest, list(index.running.values())):
+        is_old = writer is None or (trial.started or 0.0) <= cluster.began > 0.0  # of a run that was killed
+        (waiting if is_old else running).append(trial)
     return Status(
         exp_key=str(known['exp_key']),
         writer=writer,
         seconds=seconds,
-        finished=states.total(),
-        failed=states[TrialState.FAILED],
-        best=best,
+        finished=len(index),
+        failed=sum(index.failed),
+        best=best[0] if best else None,
         loss_name=name_of_loss(str(known.get('loss_key', 'loss')), known['direction']),
         classes=cluster.classes,
-        uses=cluster.uses if writer is None else going,
+        uses=cluster.uses if writer is None else _uses(cluster, index, running, seconds),
         workers=[] if writer is None else cluster.workers,
-        running=list(running.values()),
-        waiting=list(waiting.values()),
+        running=running,
+        waiting=waiting,
         forest=forest,
     )
-
-
-def _is_better(loss: float | None, best: Trial | None, sign: int) -> bool:
-    if loss is None:
-        return False
-    return best is None or best.loss is None or sign * loss < sign * best.loss
 
 
 def _table(rows: Sequence[Mapping[str, str]], limit: int) -> list[str]:
@@ -272,3 +241,20 @@ def _table(rows: Sequence[Mapping[str, str]], limit: int) -> list[str]:
     left = [place for place, title in enumerate(rows[0]) if title in texts]
     more = [f'... and {len(rows) - limit} more'] if len(rows) > limit else []
     return [*columns(list(rows[0]), [list(row.values()) for row in rows[:limit]], left), *more]
+
+
+def _uses(cluster: Cluster, index: LogIndex, running: Sequence[Trial], now: float) -> list[ClassUse]:
+    """Return how the classes have been used in the run that goes on: as its driver counts it, by the log."""
+    started, finished, seconds = map(np.array, (index.started, index.finished, index.seconds))
+    names = np.array(index.classes, dtype=object)
+    uses = []
+    for own in cluster.classes:
+        rows = (names == own.name) & (started >= cluster.began)
+        going = sum(now - (trial.started or 0.0) for trial in running if trial.compute_class == own.name)
+        uses.append(
+            ClassUse(
+                own, own.slots * (now - cluster.began), float(seconds[rows].sum()) + going,
+                float((finished - started)[rows].sum()) + going,
+            )
+        )  # fmt: skip
+    return uses

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, TrialState
 from shadho.result import SearchResult, format_loss, format_params, format_seconds, printable, shorten
+from shadho.search import minimised
 from shadho_worker import jsonable
 
 __all__ = ['Selection', 'describe_trial', 'find_trial', 'select', 'trial_facts']
 
-_KEYS: dict[str, Callable[[Trial], Any]] = {
-    'trial': lambda trial: trial.id,
-    'loss': lambda trial: trial.loss,
-    'seconds': lambda trial: trial.seconds,
-    'started': lambda trial: trial.started,
-    'finished': lambda trial: trial.finished,
-    'tree': lambda trial: trial.tree,
-}
-"""By what trials can be sorted."""
+_KEYS = {'trial': 'numbers', 'seconds': 'seconds', 'started': 'started', 'tree': 'trees'}
+"""Columns by which trials can be sorted, beside their losses and the order of completion."""
 
 
 @attrs.frozen
@@ -55,8 +49,9 @@ class Selection:
     limit: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.sort not in _KEYS:
-            raise ConfigurationError(f'sort={self.sort!r}: trials are sorted by one of {", ".join(_KEYS)}')
+        keys = [*_KEYS, 'loss', 'finished']
+        if self.sort not in keys:
+            raise ConfigurationError(f'sort={self.sort!r}: trials are sorted by one of {", ".join(keys)}')
         states = [TrialState.DONE.value, TrialState.FAILED.value]
         if self.state is not None and self.state not in states:
             raise ConfigurationError(f'state={self.state!r}: a finished trial is {" or ".join(states)}')
@@ -64,25 +59,34 @@ class Selection:
 
 def select(result: SearchResult, selection: Selection) -> tuple[list[Trial], int]:
     """Return the trials that are wanted, and how many there would be without a limit."""
-    sign = -1.0 if result.direction == 'maximize' else 1.0
-    found = [trial for trial in result if _is_wanted(trial, selection, result, sign)]
+    index = result.index
+    rows = _wanted(result, selection)
     if selection.sort == 'loss':
-        found.sort(key=lambda trial: math.inf if trial.loss is None else sign * trial.loss, reverse=selection.reverse)
+        losses = np.nan_to_num(index.minimised(result.direction), nan=np.inf, posinf=np.inf, neginf=-np.inf)
+        rows.sort(key=losses.tolist().__getitem__, reverse=selection.reverse)
     elif selection.sort != 'finished':  # the order that they come in
-        key = _KEYS[selection.sort]
-        found.sort(key=lambda trial: (key(trial) is None, key(trial) or 0), reverse=selection.reverse)
+        rows.sort(key=getattr(index, _KEYS[selection.sort]).__getitem__, reverse=selection.reverse)
     elif selection.reverse:
-        found.reverse()
-    return found[: selection.limit], len(found)
+        rows.reverse()
+    return result.trials(rows[: selection.limit]), len(rows)
 
 
-def _is_wanted(trial: Trial, wanted: Selection, result: SearchResult, sign: float) -> bool:
-    return (
-        wanted.state in (None, trial.state.value)
-        and wanted.compute_class in (None, trial.compute_class)
-        and (wanted.tree is None or wanted.tree in result.forest.tree(trial.tree).label)
-        and (wanted.better_than is None or (trial.loss is not None and sign * trial.loss < sign * wanted.better_than))
-    )
+def _wanted(result: SearchResult, wanted: Selection) -> list[int]:
+    """Return the rows of the trials that are wanted, in the order of completion."""
+    index = result.index
+    rows = list(range(len(index)))
+    if wanted.state is not None:
+        failed = wanted.state == TrialState.FAILED.value
+        rows = [row for row in rows if index.failed[row] == failed]
+    if wanted.compute_class is not None:
+        rows = [row for row in rows if index.classes[row] == wanted.compute_class]
+    if wanted.tree is not None:
+        trees = {tree for tree in set(index.trees) if wanted.tree in result.forest.tree(tree).label}
+        rows = [row for row in rows if index.trees[row] in trees]
+    if wanted.better_than is not None:
+        losses, bound = index.minimised(result.direction), minimised(wanted.better_than, result.direction)
+        rows = [row for row in rows if losses[row] < bound]
+    return rows
 
 
 def find_trial(result: SearchResult, number: int) -> Trial:
@@ -93,10 +97,13 @@ def find_trial(result: SearchResult, number: int) -> Trial:
     ConfigurationError
         When it is none.
     """
-    found = next((trial for trial in result if trial.id == number), None)
-    if found is None:
-        raise ConfigurationError(f'{result.exp_key} has no finished trial {number}; it has {len(result)} of them')
-    return found
+    try:
+        row = result.index.numbers.index(number)
+    except ValueError:
+        raise ConfigurationError(
+            f'{result.exp_key} has no finished trial {number}; it has {len(result)} of them'
+        ) from None
+    return result.trials([row])[0]
 
 
 def trial_facts(result: SearchResult, trial: Trial) -> dict[str, Any]:

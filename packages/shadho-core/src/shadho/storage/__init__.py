@@ -1,5 +1,6 @@
 """Storage: an append-only log of trials and results."""
 
 from shadho.storage.base import Metadata, Record, Storage, consistent
+from shadho.storage.index import LogIndex
 
-__all__ = ['Metadata', 'Record', 'Storage', 'consistent']
+__all__ = ['LogIndex', 'Metadata', 'Record', 'Storage', 'consistent']

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
@@ -16,10 +18,11 @@ from typing_extensions import Self
 import shadho_worker
 from shadho.errors import ConfigurationError, StorageError
 from shadho.records import LATEST, Result, Trial, TrialError, TrialState, from_json, readable, to_json
+from shadho.storage.index import LogIndex, index_records
 from shadho.storage.lock import WriterLock
 
 __all__ = [
-    'FileStorage', 'Metadata', 'Record', 'Storage', 'check_durability', 'consistent', 'reading', 'result_row', 'row_result',
+    'FileStorage', 'Metadata', 'Record', 'Storage', 'all_of', 'check_durability', 'consistent', 'reading', 'result_row', 'row_result',
     'row_trial', 'trial_row',
 ]  # fmt: skip
 
@@ -80,6 +83,31 @@ class Storage(ABC):
     @abstractmethod
     def update(self, **values: Any) -> None:
         """Store metadata; durable at once."""
+
+    def index(self) -> LogIndex:
+        """Return what the log holds apart from parameters and results; works as `read`, which it may outrun by far.
+
+        Raises
+        ------
+        StorageError
+            Where the log contradicts itself.
+        """
+        with closing(_checked(self)) as log:
+            return index_records(log)
+
+    def at(self, positions: Collection[int]) -> dict[int, Record]:
+        """Return the records at some positions, such as an `index` has them.
+
+        Raises
+        ------
+        StorageError
+            When there is none at one of them.
+        """
+        wanted, found = set(positions), {}
+        if wanted:
+            log = itertools.takewhile(lambda item: item[0] <= max(wanted), self.read(min(wanted) - 1))
+            found = {position: record for position, record in log if position in wanted}
+        return all_of(self, wanted, found)
 
     def writer(self) -> str | None:
         """Say which process writes now, as in 'process 12 on node7'; None when nobody does, or it is not known."""
@@ -275,11 +303,21 @@ def consistent(storage: Storage) -> Generator[Record, None, None]:
     StorageError
         Where the log contradicts itself.
     """
+    with closing(_checked(storage)) as log:
+        for _, record in log:
+            yield record
+
+
+def _checked(storage: Storage) -> Generator[tuple[int, Record], None, None]:
+    """Yield records as `consistent` does, each with its position."""
     known: dict[int, Trial] = {}  # those that are not finished
-    asked = 0
+    asked = last = 0
     log = storage.read()
     try:
         for position, record in log:
+            if position <= last:
+                raise _contradiction(storage, position, 'stands where another one does')
+            last = position
             number = record.id if isinstance(record, Trial) else record.trial
             own = known.get(number)
             if isinstance(record, Trial):
@@ -295,10 +333,17 @@ def consistent(storage: Storage) -> Generator[Record, None, None]:
                 if record.state is TrialState.DONE and not all(0 <= u <= 1 for u in own.point):
                     raise _contradiction(storage, position, f'is a result of trial {number}, which could not be run')
                 del known[number]
-            yield record
+            yield position, record
     finally:  # not only when the traceback of an error is forgotten: nobody could write until then
         if isinstance(log, Generator):
             log.close()
+
+
+def all_of(storage: Storage, positions: set[int], found: dict[int, Record]) -> dict[int, Record]:
+    """Return the records that were found, unless one is missing."""
+    if missing := positions - found.keys():
+        raise StorageError(f'{storage} has no record {min(missing)}; was it replaced meanwhile?')
+    return found
 
 
 def _check_trial(storage: Storage, position: int, trial: Trial, own: Trial | None, asked: int) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from shadho.errors import StorageError
 from shadho.records import Trial, revive
-from shadho.storage.base import FileStorage, Metadata, Record, result_row, row_result, row_trial, trial_row
+from shadho.storage.base import FileStorage, Metadata, Record, all_of, result_row, row_result, row_trial, trial_row
 from shadho.storage.lock import WriterLock, unwritable
 from shadho_worker import jsonable
 
@@ -91,13 +91,19 @@ class JSONLines(FileStorage):
             raise unwritable(self.path, error) from error
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
-        position = 0
-        for data, _ in self._lines(must_exist=True):
-            if data['record'] == 'metadata':
-                continue
-            position += 1
+        for position, data in self._numbered():
             if position > after:
                 yield position, self._record(data)
+
+    def at(self, positions: Collection[int]) -> dict[int, Record]:
+        wanted = set(positions)
+        lines = self._numbered() if wanted else ()
+        return all_of(self, wanted, {place: self._record(data) for place, data in lines if place in wanted})
+
+    def _numbered(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the lines of records, each with its position."""
+        lines = (data for data, _ in self._lines(must_exist=True) if data['record'] != 'metadata')
+        return enumerate(lines, 1)
 
     def metadata(self) -> Metadata:
         found: Metadata = {}

@@ -8,17 +8,20 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shadho.errors import StorageError
 from shadho.records import Trial
-from shadho.storage.base import FileStorage, Metadata, Record, result_row, row_result, row_trial, trial_row
+from shadho.storage.base import FileStorage, Metadata, Record, all_of, result_row, row_result, row_trial, trial_row
+from shadho.storage.index import LogIndex, index_rows
 from shadho.storage.lock import WriterLock, unwritable
 
 __all__ = ['SQLite']
+
+_Answer = TypeVar('_Answer')
 
 _VERSION = 1
 _SCHEMA = f"""
@@ -36,6 +39,13 @@ _INSERTS = {
     'trials': 'INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
     'results': 'INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
 }
+_READS: dict[str, Callable[[dict[str, Any]], Record]] = {'trials': row_trial, 'results': row_result}
+_LOG = """
+SELECT position, trial, tree, point, compute_class, started, NULL, NULL, NULL, NULL FROM trials
+UNION ALL SELECT position, trial, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results ORDER BY position
+"""
+_MOST_NUMBERS = 500
+"""Values that a query names at once; SQLite takes 999 at least."""
 # File systems that several machines share: SQLite's write-ahead log needs memory that all its
 # users share, which these do not give (https://sqlite.org/wal.html, section 1).
 _NETWORK_FILE_SYSTEMS = {
@@ -148,7 +158,7 @@ class SQLite(FileStorage):
 
     def metadata(self) -> Metadata:
         return self._query(
-            lambda db: {key: json.loads(value) for key, value in db.execute('SELECT * FROM metadata').fetchall()}
+            lambda db: {key: json.loads(value) for key, value in db.execute('SELECT * FROM metadata').fetchall()}, {}
         )
 
     def update(self, **values: Any) -> None:
@@ -169,18 +179,32 @@ class SQLite(FileStorage):
                 yield from self._records(connection, after)
 
     def _records(self, connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Record]]:
-        reads: dict[str, Callable[[dict[str, Any]], Record]] = {'trials': row_trial, 'results': row_result}
         with self._errors(), contextlib.ExitStack() as stack:
             # A cursor that is left open keeps the file locked, even when its connection is closed.
-            streams = [stack.enter_context(closing(_rows(connection, table, after, reads[table]))) for table in reads]
+            streams = [stack.enter_context(closing(_rows(connection, table, after))) for table in _READS]
             yield from heapq.merge(*streams, key=lambda item: item[0])
 
-    def _query(self, query: Callable[[sqlite3.Connection], Metadata]) -> Metadata:
+    def index(self) -> LogIndex:
+        self._flush_own()
+        found = self._query(_index, None)
+        return super().index() if found is None else found  # which says what is wrong with it
+
+    def at(self, positions: Collection[int]) -> dict[int, Record]:
+        self._flush_own()
+        return all_of(self, set(positions), self._query(lambda db: dict(_at(db, sorted(positions))), {}))
+
+    def _flush_own(self) -> None:
+        """Let what this process appended be found, too."""
+        if self._connection is not None:
+            self.flush()
+
+    def _query(self, query: Callable[[sqlite3.Connection], _Answer], answer: _Answer) -> _Answer:
+        """Return what a query finds; `answer` where there are no tables yet."""
         with self._errors():
             if self._connection is not None:
                 return query(self._connection)
             with closing(self._reader()) as connection:
-                return {} if _is_new(connection) else query(connection)
+                return answer if _is_new(connection) else query(connection)
 
     def _reader(self) -> sqlite3.Connection:
         if not self.path.is_file():
@@ -259,13 +283,31 @@ class _Errors:
         return text
 
 
-def _rows(
-    connection: sqlite3.Connection, table: str, after: int, read: Callable[[dict[str, Any]], Record]
-) -> Generator[tuple[int, Record], None, None]:
+def _rows(connection: sqlite3.Connection, table: str, after: int) -> Generator[tuple[int, Record], None, None]:
     with closing(connection.cursor()) as cursor:
         cursor.row_factory = sqlite3.Row
         for row in cursor.execute(f'SELECT * FROM {table} WHERE position > ? ORDER BY position', (after,)):
-            yield row['position'], read(dict(row))
+            yield row['position'], _READS[table](dict(row))
+
+
+def _at(connection: sqlite3.Connection, positions: Sequence[int]) -> Iterator[tuple[int, Record]]:
+    with closing(connection.cursor()) as cursor:
+        cursor.row_factory = sqlite3.Row
+        for start in range(0, len(positions), _MOST_NUMBERS):
+            some = positions[start : start + _MOST_NUMBERS]
+            for table, read in _READS.items():
+                places = ', '.join('?' * len(some))
+                for row in cursor.execute(f'SELECT * FROM {table} WHERE position IN ({places})', some):
+                    yield row['position'], read(dict(row))
+
+
+def _index(connection: sqlite3.Connection) -> LogIndex | None:
+    """Return the index of a log without reading its records; None where these must be checked one by one."""
+    with closing(connection.cursor()) as cursor:
+        try:
+            return index_rows(cursor.execute(_LOG))
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
+            return None
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:

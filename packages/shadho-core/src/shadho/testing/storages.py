@@ -140,6 +140,62 @@ class StorageSuite(ABC):
             storage.update(seed=2**70, nested={'a': [1, None, 0.1]})
             assert storage.metadata() == {'seed': 2**70, 'space': 'x\ny', 'nested': {'a': [1, None, 0.1]}}
 
+    def test_the_index_says_of_each_trial_how_it_was_finished_last(self, place: Path) -> None:
+        with self.make(place) as storage:
+            for record in (
+                _trial(0, tree=2**70, point=(0.25, 1.0)), _trial(1), _result(0, loss=-1.5, started=1.0, finished=3.0, seconds=2.0),
+                _result(1, state=TrialState.LOST, loss=None, finished=9.0), _trial(2), _trial(3), _trial(1, compute_class='b'),
+                _result(1, state=TrialState.FAILED, loss=None), _result(2, state=TrialState.CANCELLED, loss=None),
+            ):  # fmt: skip
+                storage.append(record)
+            index = storage.index()
+        assert (list(index.numbers), index.trees, index.classes) == ([0, 1], [2**70, 0], ['default', 'b'])
+        assert (list(index.trials), list(index.results), list(index.failed)) == ([1, 7], [3, 8], [0, 1])
+        assert (index.losses[0], math.isnan(index.losses[1])) == (-1.5, True)
+        assert (index.started[0], index.finished[0], index.seconds[0], index.latest) == (1.0, 3.0, 2.0, 9.0)
+        assert (list(index.points), list(index.offsets)) == ([0.25, 1.0, 0.5], [0, 2, 3])
+        assert (index.running, index.waiting) == ({3: 6}, {2: 5})
+
+    def test_the_index_of_nothing_is_empty(self, place: Path) -> None:
+        with self.make(place) as storage:
+            index = storage.index()
+        assert (len(index), index.running, index.waiting, index.latest) == (0, {}, {}, 0.0)
+
+    @pytest.mark.parametrize(
+        ('records', 'message'),
+        [
+            ([_result(0)], 'never handed out'),
+            ([_trial(0), _result(0), _result(0)], 'finished before'),
+            ([_trial(1)], 'no trial 0 before'),
+            ([_trial(0), _trial(0, point=(0.25,))], 'another one before'),
+            ([_trial(0), _result(0, state=TrialState.FAILED)], 'failed, with a loss'),
+            ([_trial(0, point=(1.5,)), _result(0)], 'could not be run'),
+        ],
+    )
+    def test_a_log_that_contradicts_itself_has_no_index(self, place: Path, records: list[Record], message: str) -> None:
+        with self.make(place) as storage:
+            for record in records:
+                storage.append(record)
+            with pytest.raises(StorageError, match=message):
+                storage.index()
+
+    def test_a_failed_trial_need_not_have_a_point_that_could_be_run(self, place: Path) -> None:
+        with self.make(place) as storage:
+            for record in (_trial(0, point=(1.5,)), _result(0, state=TrialState.FAILED, loss=None)):
+                storage.append(record)
+            assert list(storage.index().points) == [1.5]
+
+    def test_records_are_found_by_their_positions(self, place: Path) -> None:
+        records = _records(1000)
+        with self.make(place) as storage:
+            for record in records:
+                storage.append(record)
+            assert storage.at([5, 1, 5]) == {1: records[0], 5: records[4]}
+            assert storage.at(range(1, len(records) + 1)) == dict(enumerate(records, 1))
+            assert storage.at([]) == {}
+            with pytest.raises(StorageError, match='no record 5000'):
+                storage.at([1, 5000])
+
     def test_metadata_is_no_record(self, place: Path) -> None:
         with self.make(place) as storage:
             storage.append(_trial(0))

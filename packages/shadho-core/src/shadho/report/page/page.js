@@ -6,9 +6,9 @@ let current = null;
 const seen = new Set(); // sections that are, or were, near the screen: the others wait
 
 function render(data) {
-  for (const column of data.trials.columns) column.values = shared(column.values, data);
-  data.trials.results = shared(data.trials.results, data);
-  data.trials.hosts = shared(data.trials.hosts, data);
+  for (const column of data.trials.columns) column.values = unpacked(column.values, data);
+  data.trials.results = unpacked(data.trials.results, data);
+  data.trials.hosts = unpacked(data.trials.hosts, data);
   current = data;
   texts = [];
   document.title = `${data.title} · SHADHO`;
@@ -19,6 +19,7 @@ function render(data) {
   for (const id of Object.keys(data.figures)) {
     reserve(id, data);
     offer(id, data, drawNow);
+    tellThinned(id, data.figures[id].thinned);
     if (seen.has(id)) drawNow(id);
   }
   drawTable(data);
@@ -26,6 +27,28 @@ function render(data) {
 
 function shared(value, data) {
   return Array.isArray(value) ? value : data.arrays[value.$];
+}
+
+/** Return a column of the table: written as it is, as places in a list of labels, or without what is missing. */
+function unpacked(value, data) {
+  const found = shared(value, data);
+  if (found) return found;
+  if (value.labels) {
+    const labels = shared(value.labels, data);
+    return value.count ? new Array(value.count).fill(labels[0]) : shared(value.codes, data).map((place) => labels[place]);
+  }
+  const known = shared(value.values, data);
+  let place = 0;
+  return shared(value.known, data).map((isKnown) => (isKnown ? known[place++] : null));
+}
+
+/** Say below the heading of a section which trials its figures leave out. */
+function tellThinned(id, text) {
+  const section = document.getElementById(id);
+  section.querySelector('.thinned')?.remove();
+  if (!text) return;
+  const node = element('p', text, 'note thinned');
+  section.querySelector('h2 + p').after(node);
 }
 
 function drawNow(id) {

@@ -1,0 +1,115 @@
+"""The index of a log: chosen by columns, whatever way it was made."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shadho.errors import StorageError
+from shadho.records import Result, Trial, TrialState
+from shadho.storage import LogIndex, Storage
+from shadho.storage.index import index_records
+from shadho.storage.memory import Memory
+from shadho.storage.sqlite import SQLite
+
+
+def filled(storage: Storage, count: int = 30) -> Storage:
+    """Return a storage of which every third trial is lost once, and every fifth fails."""
+    rng = np.random.default_rng(0)
+    with storage:
+        for number in range(count):
+            trial = Trial(
+                number,
+                number % 2,
+                number,
+                tuple(rng.random(number % 2 + 1).tolist()),
+                {'x': number},
+                started=float(number),
+            )
+            storage.append(trial)
+            if number % 3 == 0:
+                storage.append(Result(number, TrialState.LOST, started=number, finished=number + 0.5))
+                storage.append(trial)
+            state = TrialState.FAILED if number % 5 == 0 else TrialState.DONE
+            loss = None if state is TrialState.FAILED else float(rng.integers(4))
+            storage.append(Result(number, state, loss, started=number, finished=number + 1.5, seconds=0.25))
+        storage.append(Trial(count, 0, count, (0.5,), {}, started=1e6))
+    return storage
+
+
+def as_dict(index: LogIndex) -> dict[str, Any]:
+    return {name: repr(value) for name, value in vars(index).items()}
+
+
+def test_rows_of_sqlite_make_the_index_that_its_records_make(tmp_path: Path) -> None:
+    storage = filled(SQLite(tmp_path / 'a.db'), 5000)
+    assert as_dict(storage.index()) == as_dict(index_records(storage.read())) == as_dict(filled(Memory(), 5000).index())
+
+
+def test_parameters_and_results_are_not_read(tmp_path: Path) -> None:
+    storage = filled(SQLite(tmp_path / 'a.db'))
+    change(storage, "UPDATE trials SET params = '{'")
+    assert len(storage.index()) == 30
+    with pytest.raises(StorageError, match='the file is corrupt'):
+        storage.at([1])
+
+
+@pytest.mark.parametrize(
+    ('statement', 'message'),
+    [
+        ("UPDATE trials SET point = '[0.5' WHERE trial = 3", 'the file is corrupt'),
+        ("UPDATE trials SET point = '[0.5],[0.5]' WHERE trial = 3", 'the file is corrupt'),
+        ("UPDATE trials SET point = '[true]' WHERE trial = 4", 'point is not made of numbers'),
+        ("UPDATE trials SET point = '[0.5, NaN]' WHERE trial = 3", 'could not be run'),
+        ("UPDATE trials SET tree = 'x' WHERE trial = 3", 'the file is corrupt'),
+        ("UPDATE trials SET trial = 'x' WHERE trial = 3", "trial is 'x'"),
+        ("UPDATE trials SET compute_class = x'00' WHERE trial = 3", 'compute_class is no text'),
+        ("UPDATE trials SET started = 1e300 WHERE trial = 3", 'started is no number of seconds'),
+        ("UPDATE results SET loss = 'x' WHERE trial = 4 AND state = 'done'", "is 'x'"),
+        ("UPDATE results SET loss = NULL WHERE trial = 4", 'is None'),
+        ("UPDATE results SET state = 'gone' WHERE trial = 4", "'gone' is not a valid TrialState"),
+        ("UPDATE results SET finished = 'x' WHERE trial = 4", 'finished is no number of seconds'),
+        ("UPDATE results SET position = 1 WHERE trial = 4", 'stands where another one does'),
+        ("DELETE FROM trials WHERE trial = 4", 'contradicts itself'),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_says_what_reading_it_says(tmp_path: Path, statement: str, message: str) -> None:
+    storage = filled(SQLite(tmp_path / 'a.db'))
+    change(storage, statement)
+    with pytest.raises(StorageError, match=message):
+        storage.index()
+
+
+def test_the_best_come_first_and_the_earliest_of_equals() -> None:
+    index = filled(Memory()).index()
+    losses = [(-loss, row) for row, loss in enumerate(index.losses) if not index.failed[row]]
+    assert index.leaders(7, 'maximize') == [row for _, row in sorted(losses)[:7]]
+    assert index.leaders(7, 'minimize') == [row for _, row in sorted((-loss, row) for loss, row in losses)[:7]]
+    assert len(index.leaders(100, 'minimize')) == 24
+
+
+@pytest.mark.parametrize('direction', ['minimize', 'maximize'])
+def test_its_history_is_that_of_a_search_that_learned_each_trial(direction: str) -> None:
+    storage = filled(Memory())
+    index = storage.index()
+    history = index.history(direction)
+    sign = -1 if direction == 'maximize' else 1
+    assert (len(history), history.asked, history.trees, history.states[TrialState.FAILED]) == (30, 30, [0, 1], 6)
+    assert np.array_equal(history.losses(1), sign * np.array(index.losses)[1::2], equal_nan=True)
+    assert history.points(1).shape == (15, 2)
+    assert (history.asked_in(0), history.classes, history.compute_classes().tolist()) == (15, ['default'], [0] * 30)
+    tree, point, _ = history.trial(1)
+    assert (tree, point.tolist()) == (
+        1,
+        list(next(record.point for _, record in storage.read(3) if isinstance(record, Trial) and record.id == 1)),
+    )
+
+
+def change(storage: SQLite, statement: str) -> None:
+    with sqlite3.connect(storage.path) as connection:
+        connection.execute(statement)
+    connection.close()
