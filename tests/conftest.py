@@ -29,8 +29,10 @@ with contextlib.suppress(ImportError):  # hypothesis has no public limit; its ow
 
     engine.MAX_SHRINKING_SECONDS = 20
 
-# What a shell starts in the background ignores Ctrl-C, and so would all that tests start.
+# What a shell starts in the background ignores Ctrl-C, what nohup starts the end of the terminal, and so would all that
+# tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
