@@ -246,7 +246,7 @@ class SearchResult:
 
     @property
     def loss_name(self) -> str:
-        """What people call the value that is optimised: its key, or a score where a 'loss' is maximised."""
+        """The name of the value that is optimised, which is its key; 'score' where a 'loss' is maximised."""
         return name_of_loss(self.loss_key, self.direction)
 
     @property
