@@ -175,10 +175,7 @@ def describe_bound(uses: Sequence[ClassUse]) -> Iterator[str]:
     """Say in a line what driver-bound means, of a search that is."""
     if is_driver_bound(uses):
         _, assigned, busy = _sums(uses)
-        yield (
-            f'driver-bound: trials ran for {100 * busy / assigned:.2g}% of the time in which slots had '
-            'one; the rest went into suggesting, sending and recording them. More slots would not help; longer trials would'
-        )
+        yield (f'driver-bound: trials ran {100 * busy / assigned:.2g}% of the time of slots; more slots would not help')
 
 
 def format_busy(use: ClassUse) -> str:
