@@ -341,7 +341,7 @@ def draw_bars(results: Results, mode: Mode, output: Path) -> None:
     names = [name for name in results.contenders if name in BARRED or (name not in PEERS and name != BASELINE)]
     names = [name for name in names if results.common(mode, name)]
     problems = results.common(mode, *names)
-    names.sort(key=lambda name: (ratio := results.overall(name, mode, problems)) and ratio.value or math.inf)
+    names.sort(key=lambda name: ((ratio := results.overall(name, mode, problems)) and ratio.value) or math.inf)
     with matplotlib.rc_context(style.SETTINGS):
         figure, axis = plt.subplots(figsize=(8, 0.42 * len(names) + 1.1), layout='constrained')
         for place, name in enumerate([*names, BASELINE]):
