@@ -93,7 +93,7 @@ def live() -> Iterator[Callable[..., tuple[LiveDisplay, Search]]]:
 # --- the panel ---------------------------------------------------------------------------------------
 
 
-def test_the_panel_shows_counts_rate_times_classes_and_the_best_trial(live):
+def test_the_panel_shows_counts_times_classes_and_the_best_trial(live):
     display, search = live(timeout=60.0)
     search.time = 10.0
     for loss in (0.5, 0.25, 0.75):
@@ -105,11 +105,18 @@ def test_the_panel_shows_counts_rate_times_classes_and_the_best_trial(live):
         '4 trials, 1 failed, 1 running, 12 trials/min',
         '20.0 s elapsed, 40.0 s left',
         '━' * 24,
-        'compute class  running  finished  busy    rate  hardware',
-        'box                1/2         4     -  12/min  2 cores, 4 GiB',
+        'compute class  running  finished  busy  hardware',
+        'box                1/2         4     -  2 cores, 4 GiB',
         'best loss 0.25 (trial 1: x=0.5)',
         'trial 3 failed (exception: ValueError: no luck)',
     ]
+
+
+def test_on_eighty_columns_every_title_and_number_is_whole_and_on_more_there_are_rates(live):
+    for width, more in [(80, []), (100, ['rate'])]:
+        display, _ = live(width=width)
+        (titles,) = (line for line in content(display) if line.startswith('compute class'))
+        assert titles.split()[2:] == ['running', 'finished', 'busy', *more, 'hardware']
 
 
 def test_the_panel_has_one_line_for_counts_and_times_where_there_is_room(live):
@@ -157,7 +164,7 @@ def test_a_narrow_panel_leaves_the_hardware_out_and_keeps_the_counts_of_each_cla
 
 def test_the_panel_shows_how_busy_classes_are_by_the_seconds_of_their_trials(live):
     use = ClassUse(BOX, slot_seconds=100.0, busy_seconds=2.0, assigned_seconds=99.0)
-    display, _ = live(uses=lambda: [use])
+    display, _ = live(width=104, uses=lambda: [use])
     display.shadho_plan_changed(classes=[BOX], placement=[ClassPlan('box', 2, 0.5, ((0, 1.0),))])
     assert content(display)[-2].split()[:6] == ['box', '0/2', '0', '2%', '0/s', 'driver-bound']
 
@@ -178,28 +185,28 @@ def test_more_compute_classes_than_fit_are_counted(live):
 
 
 def test_the_panel_follows_a_change_of_the_compute_classes(live):
-    display, _ = live(classes=())
+    display, _ = live(width=104, classes=())
     display.shadho_plan_changed(classes=[BOX], placement=())
     assert 'box                0/2         0     -   0/s  2 cores, 4 GiB' in content(display)
 
 
 def test_the_panel_shows_what_a_slot_of_each_class_is_worth_and_its_trees(live):
     space = {'exclusive': True, 'rbf': {'x': spaces.uniform(0, 1)}, 'linear': {'x': spaces.uniform(0, 1)}}
-    display, search = live(forest=Forest(space))
+    display, search = live(width=104, forest=Forest(space))
     large = ComputeClass('large', slots=20, hardware=Hardware(cores=16))
     plans = (ClassPlan('large', 20, 0.0371, ((0, 0.9), (1, 0.1))), ClassPlan('box', 2, 0.0, ((1, 1.0),)))
     display.shadho_plan_changed(classes=[large, BOX], placement=plans)
     search.time = 2.0
     search.finish(0.25)
     assert content(display)[-4:-1] == [
-        'compute class  running  finished  busy    rate  +1 slot  trees by their…',
-        'large             0/20         0     -     0/s    +3.7%  rbf 90%, linea…',
+        'compute class  running  finished  busy    rate  +1 slot  trees by their time',
+        'large             0/20         0     -     0/s    +3.7%  rbf 90%, linear 10%',
         'box                0/2         1     -  30/min        -  linear 100%',
     ]
 
 
 def test_the_panel_follows_a_change_of_the_placement(live):
-    display, _ = live()
+    display, _ = live(width=104)
     for share in (0.5, 0.75):
         display.shadho_plan_changed(classes=[BOX], placement=[ClassPlan('box', 2, 0.5, ((0, share),))])
         assert content(display)[-2] == f'box                0/2         0     -   0/s   +50.0%  all {share:.0%}'
@@ -215,7 +222,7 @@ def test_a_search_tells_the_display_what_it_plans(live):
 
 
 def test_a_class_that_is_not_planned_yet_shows_its_hardware_beside_those_that_are(live):
-    display, _ = live()
+    display, _ = live(width=104)
     new = ComputeClass('new', slots=3, hardware=Hardware(cores=8))
     display.shadho_plan_changed(classes=[BOX, new], placement=[ClassPlan('box', 2, 0.5, ((0, 1.0),))])
     header, box, other = content(display)[-4:-1]

@@ -92,15 +92,13 @@ class PanelDisplay(PlainDisplay):
         from rich.table import Table
         from rich.text import Text
 
+        has_rates, has_more = width >= 90, width >= 60
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style='dim')
-        table.add_column('compute class', overflow='ellipsis', no_wrap=True)
-        table.add_column('running', justify='right', no_wrap=True)
-        table.add_column('finished', justify='right', no_wrap=True)
-        if width >= 60:
-            table.add_column('busy', justify='right', no_wrap=True)
-            table.add_column('rate', justify='right', no_wrap=True)
-            if self.plans:
-                table.add_column('+1 slot', justify='right', no_wrap=True)
+        table.add_column('compute class', overflow='ellipsis', no_wrap=True, max_width=max(width // 4, 13))
+        names = ['running', 'finished', *(['busy'] if has_more else []), *(['rate'] if has_rates else [])]
+        for name in [*names, *(['+1 slot'] if has_more and self.plans else [])]:
+            table.add_column(name, justify='right', no_wrap=True)
+        if has_more:
             last = 'trees by their time' if self.plans else 'hardware'
             table.add_column(Text(last, no_wrap=True, overflow='ellipsis'))  # gives way where room is short
         rates, running, uses = self.rates(), Counter(self.running.values()), self.info.uses()
@@ -110,7 +108,8 @@ class PanelDisplay(PlainDisplay):
             row = [own.name, assigned, f'{self.per_class[own.name]:,}']
             plan = self.plans.get(own.name)
             use = attrs.evolve(by_name.get(own.name) or ClassUse(own), plan=plan)
-            row += [format_busy(use), describe_rate(rates.get(own.name, 0.0), of='')]
+            row += [format_busy(use)]
+            row += [describe_rate(rates.get(own.name, 0.0), of='')] if has_rates else []
             row += [format_worth(use, uses)] if self.plans else []
             row.append(str(own.hardware) if plan is None else format_shares(plan, self.info.forest))
             cells = [Text(printable(cell), no_wrap=True, overflow='ellipsis') for cell in row]
