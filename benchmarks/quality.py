@@ -341,17 +341,13 @@ def draw_bars(results: Results, mode: Mode, output: Path) -> None:
     names = [name for name in results.contenders if name in BARRED or (name not in PEERS and name != BASELINE)]
     names = [name for name in names if results.common(mode, name)]
     problems = results.common(mode, *names)
-    names.sort(key=lambda name: ((ratio := results.overall(name, mode, problems)) and ratio.value) or math.inf)
+    found = [(ratio.value, name) for name in [*names, BASELINE] if (ratio := results.overall(name, mode, problems))]
     with matplotlib.rc_context(style.SETTINGS):
-        figure, axis = plt.subplots(figsize=(8, 0.42 * len(names) + 1.1), layout='constrained')
-        for place, name in enumerate([*names, BASELINE]):
-            ratio = results.overall(name, mode, problems)
-            if ratio:
-                axis.barh(place, ratio.value, color=style.COLOURS.get(name, style.FAINT), height=0.62)
-                axis.annotate(
-                    f'{ratio.value:.2g}', (ratio.value, place), (5, 0), textcoords='offset points', va='center'
-                )
-        axis.set_yticks(range(len(names) + 1), [own_title(name) for name in [*names, BASELINE]])
+        figure, axis = plt.subplots(figsize=(8, 0.42 * len(found) + 0.68), layout='constrained')
+        for place, (value, name) in enumerate(sorted(found)):
+            axis.barh(place, value, color=style.COLOURS.get(name, style.FAINT), height=0.62)
+            axis.annotate(f'{value:.2g}', (value, place), (5, 0), textcoords='offset points', va='center')
+        axis.set_yticks(range(len(found)), [own_title(name) for _, name in sorted(found)])
         axis.invert_yaxis()
         axis.tick_params(axis='y', length=0)
         axis.set_xlim(0, 1.08)

@@ -21,7 +21,10 @@ from shadho_local import Local
 
 STATIC = Path(__file__).parent / '_static'
 SECONDS = 120.0
-SLOTS = [ComputeClass('large', 1, {'cores': 2}), ComputeClass('small', 2, {'cores': 1})]
+SLOTS = [
+    ComputeClass('large', slots=1, resources={'cores': 2}),
+    ComputeClass('small', slots=2, resources={'cores': 1}),
+]
 
 SPACE = {
     'exclusive': True,

@@ -7,9 +7,9 @@ import logging
 import pytest
 
 from shadho import spaces
-from shadho.result import column
 from shadho.trackers import Tracker
 from shadho.trackers.base import distinct, hyperparameters, values_of
+from shadho.words import column
 
 
 class Noting(Tracker):

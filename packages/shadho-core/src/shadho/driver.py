@@ -16,7 +16,7 @@ import attrs
 
 from shadho.backends import Backend, Job
 from shadho.cluster import ClusterNotes
-from shadho.errors import ConfigurationError, ShadhoError, counted
+from shadho.errors import ConfigurationError, ShadhoError
 from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
@@ -39,7 +39,7 @@ from shadho.options import (
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
-from shadho.result import ClassUse, SearchInfo, SearchResult, printable
+from shadho.result import ClassUse, SearchInfo, SearchResult
 from shadho.resume import resume, warm_up
 from shadho.samplers import Sampler
 from shadho.scheduling import ClassPlan, Policy
@@ -47,6 +47,7 @@ from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
 from shadho.streams import usable_streams, write
+from shadho.words import counted, printable
 
 __all__ = ['Shadho']
 

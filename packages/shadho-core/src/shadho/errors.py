@@ -15,7 +15,6 @@ __all__ = [
     'SpaceError',
     'StorageError',
     'brief',
-    'counted',
     'nearest',
 ]
 
@@ -57,17 +56,6 @@ def brief(value: Any) -> str:
     "{'layers': [0, 1, 2, 3, 4, 5, ...]}"
     """
     return _BRIEF.repr(value)
-
-
-def counted(count: int, noun: str, plural: str = '') -> str:
-    """Write how many there are, with a noun that agrees in number.
-
-    Examples
-    --------
-    >>> counted(1, 'trial'), counted(1200, 'trial'), counted(2, 'more class', 'more classes')
-    ('1 trial', '1,200 trials', '2 more classes')
-    """
-    return f'{count:,} {noun if count == 1 else plural or noun + "s"}'
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

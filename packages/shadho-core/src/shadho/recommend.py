@@ -10,7 +10,7 @@ from shadho.forest import Forest, snap
 from shadho.history import History
 from shadho.records import Trial
 from shadho.samplers import Suggestion
-from shadho.samplers.gp import GaussianProcess
+from shadho.samplers.gp import MOST_LEAVES, GaussianProcess
 
 __all__ = ['MOST_LEADERS', 'recommended']
 
@@ -27,9 +27,6 @@ _NEAREST = 8
 _ALIKE = 1e-3
 """Expected losses that differ by less, in deviations of all losses, are taken for equal, and the least loss decides: so
 without noise the best trial is the recommended one. It is the deviation of the least noise that a model has."""
-
-_MOST_LEAVES = 300
-"""Leaves of the space above which fitting a length scale for each takes too long."""
 
 
 def recommended(forest: Forest, history: History, leaders: Sequence[Trial]) -> Trial | None:
@@ -48,7 +45,7 @@ def recommended(forest: Forest, history: History, leaders: Sequence[Trial]) -> T
         The best one where there is no model: of fewer than 10 trials, or in a space of more than 300 leaves. None when
         there are no leaders.
     """
-    if len(leaders) < 2 or len(forest.leaves) > _MOST_LEAVES:
+    if len(leaders) < 2 or len(forest.leaves) > MOST_LEAVES:
         return leaders[0] if leaders else None
     model = GaussianProcess(forest, seed=0)
     for row in _chosen(forest, history, leaders):

@@ -6,7 +6,6 @@ import copy
 import difflib
 import enum
 import heapq
-import html
 import json
 import math
 import numbers
@@ -17,7 +16,8 @@ from typing import Any
 import attrs
 
 import shadho_worker
-from shadho.errors import ConfigurationError, counted
+from shadho.errors import ConfigurationError
+from shadho.words import counted, format_loss, format_params, html_table
 
 __all__ = [
     'DEFAULT_CLASS',
@@ -33,16 +33,10 @@ __all__ = [
     'as_list',
     'as_log',
     'check_resource',
-    'column',
     'copy_containers',
-    'flat',
-    'format_loss',
-    'format_params',
     'from_json',
-    'html_table',
     'readable',
     'revive',
-    'text_of',
     'to_json',
 ]
 
@@ -495,75 +489,6 @@ def copy_containers(value: Any) -> Any:
         return kind([copy_containers(item) for item in value])
     is_array = kind.__module__.partition('.')[0] in ('numpy', 'pandas') and getattr(value, 'ndim', 0) != 0
     return copy.copy(value) if is_array or isinstance(value, (dict, list, bytearray)) else value
-
-
-def format_loss(loss: float | None) -> str:
-    """Write a loss for people, with six digits that count at most; a dash where there is none.
-
-    Examples
-    --------
-    >>> format_loss(-0.999998), format_loss(0.0000383486), format_loss(12.0), format_loss(None)
-    ('-0.999998', '3.83486e-05', '12', '-')
-    """
-    return '-' if loss is None else f'{loss + 0.0:.6g}'  # no -0 of a maximised one
-
-
-def format_params(params: Any) -> list[tuple[str, str]]:
-    """Return (path, value) texts of nested parameters."""
-    return [
-        (name, f'{value:.6g}' if isinstance(value, float) else text_of(value))
-        for name, value in flat('', params).items()
-    ]
-
-
-def column(path: Iterable[Any]) -> str:
-    """Name a column of a table after the place of its values; different places have different names.
-
-    Examples
-    --------
-    >>> column(('params', 'layers', 0, 'width'))
-    'params.layers[0].width'
-    >>> column(('results', 'f1', 'macro')), column(('results', 'f1.macro'))
-    ('results.f1.macro', "results['f1.macro']")
-    """
-    return ''.join(map(_step, path)).removeprefix('.')
-
-
-def _step(key: Any) -> str:
-    is_plain = isinstance(key, str) and key and not any(letter in '.[]' for letter in key)
-    return f'.{key}' if is_plain else f'[{key!r}]'
-
-
-def flat(prefix: str, value: Any) -> dict[str, Any]:
-    """Return the leaves of nested dicts and lists by their paths, as `column` writes them."""
-    if isinstance(value, Mapping) and value:
-        items = list(value.items())
-    elif isinstance(value, (list, tuple)) and value:
-        items = list(enumerate(value))
-    else:
-        return {prefix.removeprefix('.') or 'value': value}
-    return {name: leaf for key, item in items for name, leaf in flat(prefix + _step(key), item).items()}
-
-
-def text_of(value: Any) -> str:
-    """Return a text that any file can hold, for any value: a dependent one may be an object that has none."""
-    try:
-        return str(value).encode(errors='backslashreplace').decode()
-    except Exception as error:
-        return f'({type(value).__name__}: it cannot be shown, because of {type(error).__name__})'
-
-
-def html_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Write a small table for notebooks; every text is escaped.
-
-    Examples
-    --------
-    >>> html_table(['x'], [['<b>']])
-    '<table><tr><th>x</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
-    """
-    lines = [[f'<th>{html.escape(name)}</th>' for name in head]]
-    lines += [[f'<td>{html.escape(text_of(cell))}</td>' for cell in row] for row in rows]
-    return f'<table>{"".join(f"<tr>{cells}</tr>" for cells in map("".join, lines) if cells)}</table>'
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode

@@ -14,27 +14,27 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from shadho.errors import StorageError, counted
+from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.history import History
 from shadho.options import check_whole
 from shadho.recommend import recommended
-from shadho.records import (
-    ComputeClass,
-    Result,
-    Trial,
-    TrialError,
-    TrialState,
-    column,
-    flat,
-    format_loss,
-    format_params,
-    html_table,
-    text_of,
-)  # fmt: skip
+from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
 from shadho.storage import LogIndex, Storage, consistent
 from shadho.storage.base import FileStorage
+from shadho.words import (
+    counted,
+    flat,
+    format_loss,
+    format_params,
+    format_price,
+    format_seconds,
+    html_table,
+    printable,
+    shorten,
+    text_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,27 +43,19 @@ __all__ = [
     'ClassUse',
     'SearchInfo',
     'SearchResult',
-    'column',
     'describe_bound',
     'finished_trials',
     'format_best',
     'format_busy',
     'format_counts',
-    'format_loss',
-    'format_params',
-    'format_price',
     'format_recommended',
     'format_request',
-    'format_seconds',
     'format_shares',
     'format_worth',
     'is_driver_bound',
     'name_of_loss',
-    'printable',
     'read_finished',
     'reason_of',
-    'shorten',
-    'text_of',
 ]
 
 
@@ -522,28 +514,6 @@ def format_best(best: Trial | None, loss_name: str = 'loss', limit: int = 200) -
     return printable(f'best {loss_name} {format_loss(best.loss)} (trial {best.id}: {params})')
 
 
-def printable(text: object) -> str:
-    r"""Replace what could steer a terminal, line breaks included: names, hosts and messages may be anybody's.
-
-    Examples
-    --------
-    >>> printable('\x1b[2Jnode 7')
-    '?[2Jnode 7'
-    """
-    return ''.join(letter if letter.isprintable() else '?' for letter in str(text))
-
-
-def shorten(text: str, limit: int) -> str:
-    """Cut a text that is longer than `limit` characters.
-
-    Examples
-    --------
-    >>> shorten('gradient', 5)
-    'grad…'
-    """
-    return text if len(text) <= limit else text[: max(limit - 1, 0)] + '…'
-
-
 def format_request(compute_class: ComputeClass) -> str:
     """Write what a trial asks of a slot of a class.
 
@@ -559,17 +529,6 @@ def format_request(compute_class: ComputeClass) -> str:
     if asked.get('gpus'):
         parts.append(counted(asked['gpus'], 'GPU'))
     return ', '.join(parts)
-
-
-def format_price(price: float) -> str:
-    """Write by which share a search becomes faster with one more slot.
-
-    Examples
-    --------
-    >>> format_price(0.5), format_price(0.0213), format_price(0.0000471)
-    ('+50.0%', '+2.1%', '+0.0047%')
-    """
-    return f'{price:+.1%}' if abs(price) >= 0.01 or price == 0 else f'{100 * price:+.2g}%'
 
 
 def format_worth(use: ClassUse, uses: Sequence[ClassUse]) -> str:
@@ -590,19 +549,3 @@ def format_shares(plan: ClassPlan, forest: Forest) -> str:
     'rbf 75%, linear 25%'
     """
     return ', '.join(f'{forest.tree(index).label} {share:.0%}' for index, share in plan.trees)
-
-
-def format_seconds(seconds: float) -> str:
-    """Write a duration for people.
-
-    Examples
-    --------
-    >>> format_seconds(3.25), format_seconds(75), format_seconds(7384)
-    ('3.2 s', '1 min 15 s', '2 h 03 min')
-    """
-    if seconds < 60:
-        return f'{seconds:.1f} s'
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f'{minutes} min {rest:02d} s'
-    return f'{minutes // 60} h {minutes % 60:02d} min'

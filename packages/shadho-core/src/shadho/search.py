@@ -408,11 +408,11 @@ class Search:
 
     def _rank(self, trial: Trial) -> None:
         leaders = self._leaders
-        if len(leaders) < MOST_LEADERS or self._height(trial) < self._height(leaders[-1]):
-            bisect.insort(leaders, trial, key=self._height)
+        if len(leaders) < MOST_LEADERS or self._minimised(trial) < self._minimised(leaders[-1]):
+            bisect.insort(leaders, trial, key=self._minimised)
             del leaders[MOST_LEADERS:]
 
-    def _height(self, trial: Trial) -> float:
+    def _minimised(self, trial: Trial) -> float:
         """Return the loss of a trial that is done, as it is minimised."""
         return math.inf if trial.loss is None else minimised(trial.loss, self.direction)
 

@@ -10,7 +10,7 @@ import attrs
 
 from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
-from shadho.errors import BackendError, ConfigurationError, counted
+from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.classes import check_classes, form_classes
 from shadho.execution.hardware import probe
 from shadho.execution.sandbox import pickle_objective
@@ -66,7 +66,7 @@ class Local(Backend):
     @classmethod
     def check(cls) -> str:
         cores = probe().cores
-        return f'{counted(cores, "trial")} of one core at once, each in a process of its own'
+        return f'{cores} trial{"s" if cores != 1 else ""} of one core at once, each in a process of its own'
 
     def open(self, job: Job) -> None:
         objective = pickle_objective(job.objective)

@@ -32,7 +32,7 @@ from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
 from shadho.execution.sessions import Reaper
 from shadho.records import Hardware, Result, TrialError, TrialState, Worker, as_integer
-from shadho.result import printable
+from shadho.words import printable
 from shadho_workqueue import files
 from shadho_workqueue.engine import Engine
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of

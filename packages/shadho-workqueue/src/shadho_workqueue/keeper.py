@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from shadho.result import printable
+from shadho.words import printable
 from shadho_workqueue.factory import Factory
 from shadho_workqueue.pool import Jobs, Pool, Setup
 from shadho_workqueue.reach import Driver, Place, Watch

@@ -24,7 +24,7 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except ShadhoError as error:
-        from shadho.result import printable
+        from shadho.words import printable
 
         # It may quote the file of a search, which may be anybody's.
         raise click.ClickException('\n'.join(map(printable, str(error).splitlines()))) from None
@@ -80,7 +80,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: Coll
         Columns that are set to the left, the others to the right.
     """
     from shadho.report.recorded import columns
-    from shadho.result import printable
+    from shadho.words import printable
 
     rows = [[printable(text) for text in row] for row in rows]
     if not is_terminal(sys.stdout):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from shadho.cli.common import as_json, echo_json, reporting_errors, storage
-from shadho.errors import counted
+from shadho.words import counted
 
 __all__ = ['export']
 

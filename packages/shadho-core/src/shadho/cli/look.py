@@ -44,7 +44,7 @@ def best(storage: str, recommended: bool, as_json: bool) -> None:
     """
     from shadho.report.recorded import look_up
     from shadho.report.trials import describe_trial, trial_facts
-    from shadho.result import printable
+    from shadho.words import printable
 
     with reporting_errors():
         result = look_up(storage)
@@ -98,7 +98,7 @@ def trials(storage: str, numbers: tuple[int, ...], limit: int, as_json: bool, **
 
 
 def _print_trials(result: Any, found: list[Any]) -> None:
-    from shadho.result import format_loss, format_params
+    from shadho.words import format_loss, format_params
 
     titles = ['trial', result.loss_name, 'seconds', 'compute class', 'tree', 'parameters']
     rows = []

@@ -17,8 +17,9 @@ from shadho.cli.common import as_json, echo_json, reporting_errors, storage, sug
 from shadho.driver import Shadho
 from shadho.errors import ConfigurationError
 from shadho.options import is_file, working_folder
-from shadho.result import SearchResult, printable, shorten
+from shadho.result import SearchResult
 from shadho.streams import go_together
+from shadho.words import printable, shorten
 from shadho_worker import jsonable
 
 __all__ = ['found_at', 'resume', 'run']

@@ -19,9 +19,9 @@ def space(place: str, as_json: bool) -> None:
     """
     from shadho.cli.run import found_at
     from shadho.forest import Forest
-    from shadho.result import printable
     from shadho.spaces.picture import picture
     from shadho.spaces.spec import to_json
+    from shadho.words import counted, printable
 
     with reporting_errors():
         given = found_at('SPACE', place)
@@ -30,5 +30,4 @@ def space(place: str, as_json: bool) -> None:
             click.echo(to_json(given, indent=2))
             return
         click.echo('\n'.join(map(printable, picture(given).splitlines())))
-    trees, leaves = forest.count, len(forest.leaves)
-    click.echo(f'\n{trees:,} tree{"s" if trees != 1 else ""}, {leaves:,} parameter{"s" if leaves != 1 else ""}')
+    click.echo(f'\n{counted(forest.count, "tree")}, {counted(len(forest.leaves), "parameter")}')

@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from shadho.errors import SpaceError, counted, nearest
+from shadho.errors import SpaceError, nearest
 from shadho.forest.tree import ABSENT, Computed, Drawn, Fixed, Group, Leaf, Part, Path, Tree, show_path
 from shadho.records import survives_json
 from shadho.spaces.domains import Choice, Domain
@@ -24,6 +24,7 @@ from shadho.spaces.picture import picture
 from shadho.spaces.spec import as_node, refusing_endless_nesting
 from shadho.spaces.structure import Constant, Dependent, Repeat, Scope
 from shadho.spaces.structure import Sequence as TupleOfParts
+from shadho.words import counted
 
 __all__ = ['Forest']
 
@@ -94,7 +95,7 @@ class Forest:
 
     def _repr_html_(self) -> str:
         """Show a notebook the space as a picture."""
-        return f'<pre>{html.escape(picture(self.space))}\n\n{self.count:,} tree{"s" if self.count != 1 else ""}</pre>'
+        return f'<pre>{html.escape(picture(self.space))}\n\n{counted(self.count, "tree")}</pre>'
 
     @property
     def leaves(self) -> list[Leaf]:

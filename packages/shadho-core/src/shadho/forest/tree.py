@@ -11,10 +11,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import SpaceError, counted
+from shadho.errors import SpaceError
 from shadho.records import copy_containers
 from shadho.spaces.domains import Discrete, Domain, Kind
 from shadho.spaces.structure import Dependent
+from shadho.words import counted
 
 __all__ = ['Dimension', 'Leaf', 'Path', 'Tree', 'show_path', 'sizes_of', 'snap']
 

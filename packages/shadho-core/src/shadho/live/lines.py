@@ -6,20 +6,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from shadho.errors import counted
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Trial, TrialState
-from shadho.result import (
-    SearchInfo,
-    SearchResult,
-    format_best,
-    format_counts,
-    format_request,
-    format_seconds,
-    printable,
-)
+from shadho.result import SearchInfo, SearchResult, format_best, format_counts, format_request
 from shadho.scheduling import ClassPlan
 from shadho.streams import say
+from shadho.words import counted, format_seconds, printable
 
 __all__ = ['PlainDisplay', 'describe_failure', 'describe_rate']
 

@@ -10,7 +10,8 @@ import attrs
 
 from shadho.live.lines import PlainDisplay, describe_failure, describe_rate
 from shadho.records import Trial
-from shadho.result import ClassUse, format_busy, format_seconds, format_shares, format_worth, printable
+from shadho.result import ClassUse, format_busy, format_shares, format_worth
+from shadho.words import format_seconds, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -24,7 +24,10 @@ def install_command(package: str) -> str:
     package : str
         Such as 'shadho-local'.
     """
-    origin = importlib.metadata.distribution('shadho-core').read_text('direct_url.json')
+    try:
+        origin = importlib.metadata.distribution('shadho-core').read_text('direct_url.json')
+    except importlib.metadata.PackageNotFoundError:  # it runs from its source
+        origin = None
     if origin is not None:
         folder = Path(unquote(urlsplit(json.loads(origin)['url']).path)).parent / package
         if (folder / 'pyproject.toml').is_file():

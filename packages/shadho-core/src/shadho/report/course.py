@@ -9,10 +9,10 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import counted
 from shadho.records import Trial, TrialState
 from shadho.report.parameters import MOST_DECADES, Parameter, read_parameters
-from shadho.result import SearchResult, format_loss, shorten
+from shadho.result import SearchResult
+from shadho.words import counted, format_loss, shorten
 
 __all__ = ['COLOURS', 'FAINT', 'GRID', 'INK', 'OTHER', 'Course', 'Group', 'unit_of_time']
 

@@ -22,8 +22,9 @@ from shadho.forest.tree import show_path
 from shadho.records import Trial
 from shadho.report.parameters import root_name
 from shadho.report.trials import trial_facts
-from shadho.result import SearchResult, text_of
+from shadho.result import SearchResult
 from shadho.spaces.domains import Continuous, Discrete, Domain, IntegerRange
+from shadho.words import text_of
 from shadho_worker import jsonable
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
 from shadho.report.timeline import Timeline, lay_out
 from shadho.report.trees import TreeResult, sum_up_trees
-from shadho.result import SearchResult, format_loss, shorten
+from shadho.result import SearchResult
+from shadho.words import format_loss, shorten
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -17,7 +17,7 @@ from shadho.forest import Forest, Leaf, Path
 from shadho.forest.tree import show_path
 from shadho.records import Trial
 from shadho.report.ticks import round_ticks
-from shadho.result import shorten
+from shadho.words import shorten
 
 __all__ = ['MOST_DECADES', 'Parameter', 'find_parameter', 'pairs', 'read_parameters', 'root_name', 'vary_together']
 

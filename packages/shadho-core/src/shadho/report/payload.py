@@ -21,7 +21,8 @@ from shadho.report.parallel import MOST_AXES
 from shadho.report.parameters import Parameter
 from shadho.report.selection import by_importance, ordered_pairs
 from shadho.report.trees import sum_up_trees
-from shadho.result import SearchResult, format_loss, format_params, format_seconds, shorten
+from shadho.result import SearchResult
+from shadho.words import format_loss, format_params, format_seconds, shorten
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

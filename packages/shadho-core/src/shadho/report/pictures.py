@@ -18,7 +18,8 @@ from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
 from shadho.report.timeline import lay_out
 from shadho.report.trees import sum_up_trees
-from shadho.result import SearchResult, shorten
+from shadho.result import SearchResult
+from shadho.words import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,16 +11,16 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import ConfigurationError, StorageError, counted
+from shadho.errors import ConfigurationError, StorageError
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Result, Trial
 from shadho.report.recorded import columns
-from shadho.result import format_price, printable
 from shadho.resume import identity_of
 from shadho.scheduling.market import Forecast, Market
 from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage, consistent
+from shadho.words import counted, format_price, printable
 
 __all__ = ['ClusterPlan', 'parse_cluster', 'plan_cluster']
 

@@ -10,25 +10,14 @@ import attrs
 import numpy as np
 
 from shadho.cluster import Cluster, plain
-from shadho.errors import counted
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Trial, Worker
 from shadho.report.recorded import check_trees, columns, unfinished
-from shadho.result import (
-    ClassUse,
-    describe_bound,
-    format_best,
-    format_busy,
-    format_counts,
-    format_seconds,
-    name_of_loss,
-    printable,
-    read_finished,
-    shorten,
-)
+from shadho.result import ClassUse, describe_bound, format_best, format_busy, format_counts, name_of_loss, read_finished
 from shadho.resume import identity_of
 from shadho.spaces import spec
 from shadho.storage import LogIndex, Storage
+from shadho.words import counted, format_seconds, printable, shorten
 from shadho_worker import jsonable
 
 __all__ = ['Status', 'look_at']

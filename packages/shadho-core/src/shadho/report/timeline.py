@@ -8,9 +8,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.errors import counted
 from shadho.report.course import Course, Floats, Mask
-from shadho.result import shorten
+from shadho.words import counted, shorten
 
 __all__ = ['ClassRows', 'Timeline', 'lay_out']
 

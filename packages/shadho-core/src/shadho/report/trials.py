@@ -10,8 +10,9 @@ import numpy as np
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, TrialState
-from shadho.result import SearchResult, format_loss, format_params, format_seconds, printable, shorten
+from shadho.result import SearchResult
 from shadho.search import minimised
+from shadho.words import format_loss, format_params, format_seconds, printable, shorten
 from shadho_worker import jsonable
 
 __all__ = ['Selection', 'describe_trial', 'find_trial', 'select', 'trial_facts']

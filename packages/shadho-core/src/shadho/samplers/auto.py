@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shadho.forest import Forest, Tree
 from shadho.samplers.base import Sampler, Suggestion
 from shadho.samplers.cmaes import CMAES
-from shadho.samplers.gp import GaussianProcess
+from shadho.samplers.gp import MOST_LEAVES, GaussianProcess
 from shadho.samplers.tpe import TPE
 
 __all__ = ['Auto']
@@ -23,9 +23,6 @@ _MANY_TRIALS = 1000
 _MANY_IN_TREE = 300
 """Finished trials of a tree after which an evolution strategy gets further there, at a hundredth of the cost: of 300, 400
 and 500, the best one for 1,000 trials on four functions of bbob."""
-
-_MANY_LEAVES = 300
-"""Leaves of the space above which fitting a length scale for each takes too long: the time grows with their number."""
 
 _MANY_PENDING = 100
 """Pending trials above which suggestions must be cheap, as so many slots wait for them."""
@@ -64,7 +61,7 @@ class Auto(Sampler):
         self._gaussian: GaussianProcess | None = None
         self._evolution = CMAES(forest, seed=seed)
         leaves = len(forest.leaves)
-        if leaves > _MANY_LEAVES:
+        if leaves > MOST_LEAVES:
             early = f'tpe, as a Gaussian process of {leaves} leaves would be slow'
         else:
             self._gaussian = GaussianProcess(forest, seed=seed, **options)

@@ -45,13 +45,16 @@ from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
 from shadho.samplers.base import Suggestion
 from shadho.samplers.learning import FIRST, LearningSampler, on_one_thread
 
-__all__ = ['GaussianProcess']
+__all__ = ['MOST_LEAVES', 'GaussianProcess']
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
 
 _FIRST_PER_DIMENSION = 2
-"""Upper bound on the suggestions before anything is modelled, in a space without conditions."""
+"""Upper bound on the suggestions before anything is modelled, for each dimension of a space without conditions."""
+
+MOST_LEAVES = 300
+"""Leaves of a space above which fitting a length scale for each takes too long: the time grows with their number."""
 
 _ROWS = 300
 """Trials that a model is made of, and which are chosen anew with every fit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
@@ -32,6 +32,9 @@ _FIRST_ROWS = 64
 
 _BLOCK = 64
 """First points after which the design begins anew: it is meant for few."""
+
+_KEPT_DESIGNS = 256
+"""Those of the trees that were asked for last; others are drawn anew."""
 
 _LATIN = 16
 """Points of which the farthest one is the next of the design."""
@@ -183,6 +186,9 @@ class LearningSampler(Sampler):
         self.table = Table()
         self._next: dict[int, int] = {}
         self._tried: dict[int, set[bytes]] = {}
+        self._design = lru_cache(maxsize=_KEPT_DESIGNS)(
+            lambda dimensions, tree, block: _Design(dimensions, (seed, tree, block))
+        )
 
     @property
     def knows_enough(self) -> bool:
@@ -195,8 +201,8 @@ class LearningSampler(Sampler):
 
     def fill(self, tree: Tree) -> Floats:
         """Return the next point of a design that fills the tree's cube evenly, while little is known."""
-        point = _stratified(len(tree), self._next.get(tree.index, 0), (self.seed, tree.index))
-        return snap(point, tree.sizes)
+        block, place = divmod(self._next.get(tree.index, 0), _BLOCK)
+        return snap(self._design(len(tree), tree.index, block).point(place), tree.sizes)
 
     def are_new(self, tree: Tree, points: Floats) -> npt.NDArray[np.bool_]:
         """Say which settings of a finite tree are neither finished nor pending; of others, all are taken to be new.
@@ -246,26 +252,35 @@ class LearningSampler(Sampler):
         self._next[index] = max(self._next.get(index, 0), suggestion.id + 1)
 
 
-def _stratified(dimensions: int, number: int, seed: Sequence[int]) -> Floats:
-    """Return a point of a sequence that fills the unit cube evenly, as a latin hypercube that grows.
+class _Design:
+    """Points that fill the unit cube evenly: a latin hypercube that grows.
 
     Of 2, 4, 8 successive points and so on, each lies in a stratum of its own in every coordinate; and of some points for
     which that holds, the one farthest from all earlier ones is chosen, on a torus, as corners are far from everything.
     Unlike SciPy's Sobol' sequence, it is there at once: that takes half a second to import.
     """
-    block, place = divmod(number, _BLOCK)
-    rng = np.random.default_rng((*seed, block))
-    points = np.empty((0, dimensions))
-    for count in range(place + 1):
+
+    def __init__(self, dimensions: int, seed: Sequence[int]) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._points = np.empty((0, dimensions))
+
+    def point(self, place: int) -> Floats:
+        """Return a point by its place; those before it are drawn first."""
+        while len(self._points) <= place:
+            self._points = np.vstack([self._points, self._next()])
+        point: Floats = self._points[place]
+        return point
+
+    def _next(self) -> Floats:
+        count, dimensions = self._points.shape
         strata = 1 << count.bit_length()
-        lots = rng.random((_LATIN, strata, dimensions))
-        lots[:, (points * strata).astype(np.intp), np.arange(dimensions)] = -1.0  # taken
-        candidates = (lots.argmax(axis=1) + rng.random((_LATIN, dimensions))) / strata
-        away = np.abs(candidates[:, None] - points)
+        lots = self._rng.random((_LATIN, strata, dimensions))
+        lots[:, (self._points * strata).astype(np.intp), np.arange(dimensions)] = -1.0  # taken
+        candidates = (lots.argmax(axis=1) + self._rng.random((_LATIN, dimensions))) / strata
+        away = np.abs(candidates[:, None] - self._points)
         squares = (np.minimum(away, 1.0 - away) ** 2).sum(axis=2)
-        points = np.vstack([points, candidates[squares.min(axis=1, initial=np.inf).argmax()]])
-    last: Floats = points[-1]
-    return last
+        farthest: Floats = candidates[squares.min(axis=1, initial=np.inf).argmax()]
+        return farthest
 
 
 def _key(suggestion: Suggestion) -> bytes:

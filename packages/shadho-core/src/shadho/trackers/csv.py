@@ -9,8 +9,9 @@ from typing import Any, TextIO
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, to_json
-from shadho.result import SearchInfo, SearchResult, column
+from shadho.result import SearchInfo, SearchResult
 from shadho.trackers.base import Tracker, hyperparameters, values_of
+from shadho.words import column
 from shadho_worker import jsonable
 
 __all__ = ['CSVLogger']

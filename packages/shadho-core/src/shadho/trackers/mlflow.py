@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, TrialState, to_json
-from shadho.result import SearchInfo, SearchResult, column
+from shadho.result import SearchInfo, SearchResult
 from shadho.trackers.base import Tracker, distinct, hyperparameters, values_of
+from shadho.words import column
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
