@@ -30,7 +30,7 @@ without noise the best trial is the recommended one. It is the deviation of the 
 
 
 def recommended(forest: Forest, history: History, leaders: Sequence[Trial]) -> Trial | None:
-    """Return the trial whose expected loss is least by a Gaussian process of all trials, whatever method suggested them.
+    """Return the trial whose expected loss is least by a Gaussian process of up to 300 trials, whatever method suggested them.
 
     Parameters
     ----------

@@ -266,7 +266,7 @@ class SearchResult:
     def recommended(self) -> Trial | None:
         """The trial to rely on where losses are noisy, and the best one is the luckiest.
 
-        That is the one of `leaders` whose expected loss is least, by a Gaussian process of all trials, whatever method
+        That is the one of `leaders` whose expected loss is least, by a Gaussian process of up to 300 trials, whatever method
         suggested them. It is the best one where there is no model: of fewer than 10 trials, or in a space of more than
         300 leaves.
         """

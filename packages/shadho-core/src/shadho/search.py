@@ -158,7 +158,7 @@ class Search:
     def recommended(self) -> Trial | None:
         """The trial to rely on where losses are noisy, and the best one is the luckiest.
 
-        That is the one of `leaders` whose expected loss is least, by a Gaussian process of all trials, which is fitted each
+        That is the one of `leaders` whose expected loss is least, by a Gaussian process of up to 300 trials, which is fitted each
         time. It is the best one where there is no model: of fewer than 10 trials, or in a space of more than 300 leaves.
         """
         found = recommended(self.forest, self.history, self._leaders)
