@@ -56,8 +56,10 @@ class Hand:
         return self._log.read_text(errors='replace')
 
     def wait_to_hear(self, text: str) -> None:
-        self._wait_until(lambda: text in self.said or not self.is_running, f'{text!r}')
-        assert text in self.said, self.said
+        try:
+            self._wait_until(lambda: text in self.said or not self.is_running, f'{text!r}')
+        finally:
+            assert text in self.said, self.said
 
     @property
     def is_running(self) -> bool:
@@ -189,6 +191,13 @@ def listener() -> Iterator[socket.socket]:
     """Return a socket that listens, as the manager of a running search does."""
     with socket.create_server(('127.0.0.1', 0)) as own:
         yield own
+
+
+@pytest.fixture(scope='module')
+def free_port() -> int:
+    """Return a port for one driver after the other: the engine takes its own from the lowest, so no test beside this one has it."""
+    with socket.create_server(('', 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture

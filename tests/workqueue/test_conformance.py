@@ -1,5 +1,3 @@
-import socket
-
 import pytest
 
 from shadho.testing import IsolatedBackendSuite
@@ -25,20 +23,14 @@ class Staffed(WorkQueue):
         return len(self.workers()) == 1
 
 
-@pytest.fixture(scope='module')
-def port():
-    with socket.create_server(('', 0)) as free:
-        return free.getsockname()[1]
-
-
 class TestWorkQueue(IsolatedBackendSuite):
     @pytest.fixture
     def state_folder(self):
         """Leave it as it is: the worker has found its driver there."""
 
     @pytest.fixture(autouse=True)
-    def take_crew(self, lasting_crew, port):
-        self.crew, self.port = lasting_crew, port
+    def take_crew(self, lasting_crew, free_port):
+        self.crew, self.port = lasting_crew, free_port
 
     def make(self):
         return Staffed(self.crew, self.port)

@@ -296,13 +296,13 @@ def test_a_worker_of_an_unknown_host_says_so(crew: Any, tmp_path: Path) -> None:
     hand.wait_to_hear('Work Queue cannot resolve the host name no-such-host.invalid')
 
 
-def test_a_worker_whose_driver_vanishes_says_so(crew: Any, wait_until: Callable[..., None]) -> None:
-    with WorkQueue(keep_workers=True) as backend:
+def test_a_worker_whose_driver_vanishes_says_so(crew: Any, wait_until: Callable[..., None], free_port: int) -> None:
+    with WorkQueue(free_port, keep_workers=True) as backend:
         backend.open(Job('vanishes', Function(abs)))
         hand = crew.start('-M', 'vanishes')
         wait_until(lambda: not backend.poll(0.02) and backend.discover(), 'the coming of the worker')
     hand.wait_to_hear('has gone, or let this worker go')
-    hand.wait_to_hear('nobody listens at 127.0.0.1:')
+    hand.wait_to_hear(f'nobody listens at 127.0.0.1:{free_port}')
 
 
 def test_a_pool_whose_driver_cannot_be_reached_says_so(crew: Any, tmp_path: Path) -> None:
