@@ -18,14 +18,16 @@ class Goal:
     loss_key : str, default 'loss'
         Key of the loss in the dict that an objective returns.
     direction : {'minimize', 'maximize'}, default 'minimize'
+    sign : int
+        The factor, 1 or -1, that turns a loss into one to be minimised, and back.
     """
 
     loss_key: str = 'loss'
     direction: str = 'minimize'
+    sign: int = attrs.field(init=False, repr=False, eq=False)
 
-    @property
-    def sign(self) -> int:
-        """The factor, 1 or -1, that turns a loss into one to be minimised, and back."""
+    @sign.default
+    def _sign(self) -> int:
         return -1 if self.direction == 'maximize' else 1
 
     def minimised(self, loss: float | None) -> float:

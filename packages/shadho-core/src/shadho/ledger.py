@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 from shadho.errors import LedgerError
@@ -68,9 +68,9 @@ class Ledger:
         return sum(map(len, self._waiting.values()))
 
     @property
-    def waiting_classes(self) -> list[str]:
+    def waiting_classes(self) -> Collection[str]:
         """The compute classes in which `waiting` trials ran last."""
-        return list(self._waiting)
+        return self._waiting.keys()
 
     def waiting_in(self, compute_class: str) -> Mapping[int, Trial]:
         """Return the waiting trials whose last attempt was in a compute class, by id, the one that has waited longest first."""
@@ -137,7 +137,7 @@ class Ledger:
         trial = self.history.running.get(result.trial)
         if trial is None:
             raise LedgerError(f'is a result of trial {result.trial}, which {self._reason(result.trial)}')
-        if not self.awaits(result):
+        if result.attempt is not None and result.attempt != trial.attempt:
             raise LedgerError(
                 f'is a result of attempt {result.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
             )
@@ -145,16 +145,21 @@ class Ledger:
             raise LedgerError(f'is a result of trial {trial.id}, and says that the trial still runs')
         if result.state is TrialState.FAILED and result.loss is not None:
             raise LedgerError(f'says that trial {trial.id} failed, with a loss')
-        if result.state is TrialState.DONE and not all(0 <= u <= 1 for u in trial.point):
-            raise LedgerError(f'is a result of trial {trial.id}, which could not be run')
+        if result.state is TrialState.DONE:
+            for u in trial.point:
+                if not 0 <= u <= 1:
+                    raise LedgerError(f'is a result of trial {trial.id}, which could not be run')
         self._log(result)
-        self._remove(trial)
+        del self.history.running[trial.id]
+        self._busy[trial.compute_class] -= 1
         if result.state in (TrialState.DONE, TrialState.FAILED):
-            self._lost.pop(trial.id, None)
+            if self._lost:
+                self._lost.pop(trial.id, None)
             trial = trial.with_result(result)
             self.history.append(trial, self.goal.minimised(trial.loss))
         else:
-            self._lost[trial.id] += result.state is TrialState.LOST
+            if result.state is TrialState.LOST:
+                self._lost[trial.id] += 1
             self._waiting.setdefault(trial.compute_class, {})[trial.id] = trial
         return trial
 
@@ -170,7 +175,7 @@ class Ledger:
         return None
 
     def _remove(self, trial: Trial) -> None:
-        """Take an unfinished trial from where it is, to be put elsewhere."""
+        """Take an unfinished trial from where it is, to begin another attempt."""
         queue = self._waiting.get(trial.compute_class, {})
         if queue.pop(trial.id, None) is None:
             del self.history.running[trial.id]

@@ -359,7 +359,8 @@ class Search:
         """
         number = _trial_number(trial)
         seconds = _check_seconds(seconds)
-        started = (self.pending[number].started or 0.0) if number in self.pending else 0.0
+        asked = self.ledger.running.get(number)
+        started = 0.0 if asked is None else asked.started or 0.0
         if type(result) is float and not math.isnan(result):  # mostly: then there is nothing to be read
             state, results = TrialState.DONE, {self.loss_key: result}
             came = Result(number, state, result, results, None, started, started + seconds, seconds)
@@ -442,7 +443,7 @@ class Search:
     def _next_waiting(self, compute_class: str) -> Trial | None:
         """Return the trial to be run again in a class: one of its own, as others may not fit, or an orphan."""
         ledger = self.ledger
-        if not ledger.waiting_count:
+        if not ledger.waiting_classes:
             return None
         orphaned = [name for name in ledger.waiting_classes if name not in self.classes or not self.classes[name].slots]
         for name in (compute_class, *orphaned):
