@@ -10,13 +10,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, overload
 
 import attrs
 
 from shadho.backends import Backend, Job
+from shadho.background import BackgroundRun
 from shadho.cluster import ClusterNotes
-from shadho.errors import ConfigurationError, ShadhoError
+from shadho.errors import BackendError, ConfigurationError, ShadhoError
 from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
@@ -200,6 +201,7 @@ class Shadho:
         self._classes: list[DeclaredClass] = []
         self._inputs: list[Path] = []
         self._outputs: list[str] = []
+        self._is_running = False
         self.forest = Forest(space)
         check_parameters(self.objective, self.forest)
         search = self._new_search(seed)
@@ -296,16 +298,28 @@ class Shadho:
 
     # --- running -------------------------------------------------------------------------------
 
-    def run(self) -> SearchResult:
+    @overload
+    def run(self, background: Literal[False] = False) -> SearchResult: ...
+
+    @overload
+    def run(self, background: Literal[True]) -> BackgroundRun: ...
+
+    def run(self, background: bool = False) -> SearchResult | BackgroundRun:
         """Search until a limit is reached, nothing is left to suggest, or Ctrl-C is pressed.
 
         A search of the same key goes on where it ended: nothing recorded is evaluated again, and
         trials that were running are.
 
+        Parameters
+        ----------
+        background : bool, default False
+            Search in a thread, and return at once.
+
         Returns
         -------
-        SearchResult
-            Also after Ctrl-C, with all that was recorded.
+        SearchResult or BackgroundRun
+            The former also after Ctrl-C, with all that was recorded. The latter in the background: it shows the best trial so
+            far, and waits for the result or stops the search.
 
         Raises
         ------
@@ -313,27 +327,49 @@ class Shadho:
             When the storage belongs to another search, is in use, corrupt, or cannot be written.
         BackendError
             When no trial can be run, or the backend runs another search.
+        ConfigurationError
+            When this object's search runs already.
         """
+        check_flag('background', background)
         if os.environ.get(LOADING):
             raise ConfigurationError(
                 'a search was started while a process loaded its objective: the module of the objective runs a search when '
                 "it is imported; put that part below if __name__ == '__main__':"
             )
         working_folder()
-        interrupts = Interrupts()
+        if self._is_running:
+            raise ConfigurationError(
+                f'run(): the search {self.exp_key!r} of this object runs already; wait for its end, or stop() what '
+                'run(background=True) returned'
+            )
         with usable_streams():
             warn_of_launcher(self._registry, self._backend, self._job())
             self._backend.attend()
-            with interrupts, self._storage as storage:
+        self._is_running = True
+        if not background:
+            return self._run(Interrupts())
+        try:
+            return BackgroundRun(self.exp_key, self._run)
+        except RuntimeError as error:
+            self._is_running = False
+            raise BackendError(f'run(background=True): the system refuses a thread for the search: {error}') from error
+
+    def _run(self, interrupts: Interrupts, begin: Callable[[Search], None] = lambda search: None) -> SearchResult:
+        """Run; `begin` gets the search before its first trial."""
+        try:
+            with usable_streams(), interrupts, self._storage as storage:
                 search, elapsed = resume(
                     storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume
                 )
+                begin(search)
                 with self._backend as backend:
                     backend.open(self._job())
                     result = _Run(self, search, storage, backend, elapsed, interrupts).run()
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
-        interrupts.exit_when_terminated()
-        return result
+            interrupts.exit_when_terminated()
+            return result
+        finally:
+            self._is_running = False
 
 
 class _Run:
