@@ -337,6 +337,31 @@ def test_what_a_trial_prints_is_shown_whole_and_failures_keep_it(capsys: pytest.
     assert 'and by its child' in trials['dies'].error.traceback
 
 
+def test_filters_of_warnings_hold_in_trials_before_those_of_libraries_that_are_loaded_there() -> None:
+    Path('library.py').write_text(
+        "import warnings\nwarnings.filterwarnings('always', category=UserWarning)\n"
+        'class Odd(UserWarning):\n    pass\n'
+        "warnings.warn('while it loads', Odd)\n"
+        'def objective(params):\n'
+        "    warnings.warn('not this', Odd)\n"
+        "    warnings.warn('but this')\n"
+        "    warnings.warn('and this is an error', RuntimeWarning)\n"
+    )
+    script = """
+import warnings
+warnings.filterwarnings('ignore', 'while it loads')
+from library import Odd, objective
+warnings.filterwarnings('ignore', category=Odd)
+warnings.filterwarnings('error', category=RuntimeWarning)
+from shadho import Shadho, spaces
+(trial,) = Shadho('odd', objective, {'x': spaces.grid([1])}, backend='local', storage=None, display=False).run()
+assert trial.error.message == 'RuntimeWarning: and this is an error', trial.error
+assert [line.partition('Warning: ')[2] for line in trial.output.splitlines() if 'Warning: ' in line][:1] == ['but this'], trial.output
+"""
+    Path('script.py').write_text(script)
+    subprocess.run([sys.executable, 'script.py'], check=True, timeout=120)
+
+
 def test_each_trial_of_a_slot_keeps_what_it_printed_and_no_more() -> None:
     def objective(params: dict[str, float]) -> float:
         print(params['x'])

@@ -68,6 +68,21 @@ print(len(run.wait()))
     assert (job.status, job.out) == (0, 'MEANWHILE\n5\n')
 
 
+def test_filters_of_warnings_reach_the_ranks(mpirun: Any) -> None:
+    script = """
+import warnings
+warnings.filterwarnings('ignore', 'not this')
+
+def objective(params):
+    warnings.warn('not this one')
+    return params['x']
+
+search('job', objective, max_tasks=2)
+"""
+    job = mpirun(2, SCRIPT + script)
+    assert (job.status, job.out) == (0, '')
+
+
 def test_ranks_that_are_told_not_to_work_together_are_warned(mpirun: Any) -> None:
     script = "print('AFTER', len(search('job', lambda params: 1.0, backend='local', storage=None, max_tasks=2)))\n"
     job = mpirun(2, SCRIPT + script)
