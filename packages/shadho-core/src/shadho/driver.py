@@ -6,11 +6,10 @@ import contextlib
 import logging
 import math
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import attrs
 
@@ -40,15 +39,18 @@ from shadho.options import (
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
-from shadho.result import ClassUse, SearchInfo, SearchResult
+from shadho.result import ClassUse, SearchInfo, SearchResult, where_printed
 from shadho.resume import resume, warm_up
 from shadho.samplers import Sampler
 from shadho.scheduling import ClassPlan, Policy
 from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
-from shadho.streams import usable_streams, write
+from shadho.streams import Echo, say, usable_streams
 from shadho.words import counted, printable
+
+if TYPE_CHECKING:
+    from shadho.live.lines import PlainDisplay
 
 __all__ = ['Shadho']
 
@@ -123,6 +125,10 @@ class Shadho:
     display : bool, optional
         Show progress on standard error, by a panel on a terminal or in a notebook, else by a line every few seconds;
         at the end the summary, and where the search is kept. On by default.
+    echo : bool, optional
+        Print on standard output what a trial has printed, when it ends: at most 100 lines a second beside a panel. By default
+        for functions, and not for commands. It is recorded in any case. A function that the backend 'inline' runs prints
+        by itself.
     plugins : iterable of modules or objects
         Observers and other plugins, besides the installed ones.
     options : mapping, optional
@@ -176,6 +182,7 @@ class Shadho:
         warm_start: str | os.PathLike[str] | Storage | None = None,
         durability: str = 'normal',
         display: bool | None = None,
+        echo: bool | None = None,
         plugins: Iterable[Any] = (),
         options: Mapping[str, Any] | None = None,
         policy_options: Mapping[str, Any] | None = None,
@@ -191,6 +198,7 @@ class Shadho:
         self.resources = check_resources(resources)
         self.resume = check_flag('resume', resume)
         self.display = check_flag('display', display, None)
+        self.echo = check_flag('echo', echo, None)
         self._registry = _registry(check_plugins(plugins))
         self._search_options: dict[str, Any] = {
             'method': method, 'policy': policy, 'direction': direction, 'loss_key': loss_key,
@@ -383,7 +391,8 @@ class _Run:
         self.storage = storage
         self.backend = backend
         self.notes = ClusterNotes(storage, backend, elapsed)
-        self.registry = _with_display(shadho)
+        display = None if shadho.display is False else _new_display()
+        self.registry = shadho._registry if display is None else shadho._registry.extended(display)
         self.origin = backend.now() - elapsed
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
         self.classes: Sequence[ComputeClass] = ()
@@ -398,7 +407,8 @@ class _Run:
         self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
         self.stopped = ''
         self.interrupts = interrupts
-        self.echo = not isinstance(shadho.objective, str)
+        wanted = not isinstance(shadho.objective, str) if shadho.echo is None else shadho.echo
+        self.echo = Echo(math.inf if display is None else display.LINES) if wanted else None
 
     def now(self) -> float:
         """Seconds of active search, all runs together."""
@@ -425,6 +435,9 @@ class _Run:
         finally:
             result = self._result()
             self.registry.notify('shadho_search_finished', result=result)
+            if self.echo and self.echo.left_out:
+                lines = counted(self.echo.left_out, 'line that trials printed was', 'lines that trials printed were')
+                say(f'{lines} not shown; {where_printed(self.storage)}')
         return result
 
     def _loop(self) -> None:
@@ -532,7 +545,7 @@ class _Run:
         if result.state is not TrialState.CANCELLED:
             self.uses[trial.compute_class].busy_seconds += result.seconds or result.finished - result.started
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
-            write(sys.stdout, result.output + '\n' * (not result.output.endswith('\n')))
+            self.echo.show(result.output)
         if result.state is TrialState.CANCELLED:  # it had not begun
             self.search.cancel(trial)
             return []
@@ -647,14 +660,10 @@ class _Run:
         )  # fmt: skip
 
 
-def _with_display(config: Shadho) -> Registry:
-    """Return the registry, with the live display as one more observer."""
-    show = config.display
-    if show is False:
-        return config._registry
+def _new_display() -> PlainDisplay:
     from shadho.live import make_display
 
-    return config._registry.extended(make_display())
+    return make_display()
 
 
 def _registry(extra: Iterable[Any]) -> Registry:

@@ -58,6 +58,7 @@ __all__ = [
     'name_of_loss',
     'read_finished',
     'reason_of',
+    'where_printed',
 ]
 
 
@@ -516,6 +517,13 @@ def _kept(storage: Storage) -> Iterator[str]:
         parts = f'saved in {storage.path}', f'look: shadho report {shlex.quote(str(storage.path))}'
         line = printable('; '.join(parts))
         yield from [line] if len(line) <= WIDTH else map(printable, parts)
+
+
+def where_printed(storage: Storage) -> str:
+    """Say where the output of trials is found."""
+    if isinstance(storage, FileStorage):
+        return printable(f'all of a trial: shadho trials {shlex.quote(str(storage.path))} <its number>')
+    return "the result's trials have them as trial.output"
 
 
 def format_recommended(result: SearchResult) -> str | None:
