@@ -40,7 +40,6 @@ from shadho.execution.child import BROKEN, NO_MEMORY
 from shadho.execution.command import Outcome, describe_exit, is_outcome, tail
 from shadho.execution.filters import written_filters
 from shadho.execution.limits import explaining
-from shadho.execution.objective import Objective
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import kill_session
 
@@ -80,8 +79,8 @@ _THREAD_VARIABLES = (
 )  # fmt: skip
 
 
-def pickle_objective(objective: Objective) -> bytes:
-    """Pickle an objective; closures and what a fresh process cannot import travel by value.
+def pickle_objective(objective: Any) -> bytes:
+    """Pickle what has the `evaluate` of an objective; closures and what a fresh process cannot import travel by value.
 
     Before it goes a line with the filters of warnings that are set here.
 
