@@ -206,6 +206,28 @@ def test_a_search_ends_gently_with_its_interpreter(backend: str, tmp_path: Path)
     assert len(result) >= 1
 
 
+def test_a_trial_that_cannot_be_ended_does_not_keep_the_interpreter_from_ending() -> None:
+    Path('left.py').write_text("""
+import threading
+import shadho.background
+from shadho import Shadho, spaces
+
+shadho.background._PATIENCE = 0.1
+begun = threading.Event()
+
+
+def objective(params):
+    begun.set()
+    threading.Event().wait(600)
+
+
+Shadho('left', objective, {'x': spaces.uniform(0, 1)}, timeout=600, backend='inline', display=False).run(background=True)
+begun.wait()
+""")
+    ended = subprocess.run([sys.executable, 'left.py'], timeout=120, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, '')
+
+
 def test_ctrl_c_ends_the_waiting_and_then_the_script() -> None:
     ending = "print('waiting', flush=True); run.wait()"
     Path('left.py').write_text(SCRIPT.replace('BACKEND', "'inline'").replace('ENDING', ending))

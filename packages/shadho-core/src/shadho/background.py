@@ -18,6 +18,9 @@ __all__ = ['BackgroundRun']
 
 log = logging.getLogger('shadho')
 
+_PATIENCE = 30.0
+"""Seconds that an interpreter that ends waits for its searches: chosen, more than the end of any backend takes."""
+
 
 class BackgroundRun:
     """A search that runs in the background: ``Shadho.run(background=True)`` returns one.
@@ -28,7 +31,8 @@ class BackgroundRun:
     Notes
     -----
     The thread is a daemon, lest it keep the interpreter from ending; an exit handler stops the search and waits for that, so
-    that its storage is closed and no process of a trial is left behind.
+    that its storage is closed and no process of a trial is left behind. It waits for 30 s at most, as the backend ``inline``
+    cannot end its trial, and the log is whole at any moment.
     """
 
     def __init__(self, exp_key: str, run: Callable[[Interrupts, Callable[[Search], None]], SearchResult]) -> None:
@@ -114,7 +118,7 @@ class BackgroundRun:
 
     def _stop_at_exit(self) -> None:
         self._interrupts.ask()
-        self._over.wait()
+        self._over.wait(_PATIENCE)
 
     def __repr__(self) -> str:
         return f'<BackgroundRun of {self.exp_key!r}: {self._state()}>'

@@ -312,6 +312,9 @@ class Shadho:
     @overload
     def run(self, background: Literal[True]) -> BackgroundRun: ...
 
+    @overload
+    def run(self, background: bool) -> SearchResult | BackgroundRun: ...
+
     def run(self, background: bool = False) -> SearchResult | BackgroundRun:
         """Search until a limit is reached, nothing is left to suggest, or Ctrl-C is pressed.
 
