@@ -11,7 +11,7 @@ import pytest
 
 from shadho.errors import StorageError
 from shadho.records import Result, Trial, TrialState
-from shadho.storage import LogIndex, Storage
+from shadho.storage import LogIndex, Storage, replay
 from shadho.storage.index import index_records
 from shadho.storage.memory import Memory
 from shadho.storage.sqlite import SQLite
@@ -47,7 +47,9 @@ def as_dict(index: LogIndex) -> dict[str, Any]:
 
 def test_rows_of_sqlite_make_the_index_that_its_records_make(tmp_path: Path) -> None:
     storage = filled(SQLite(tmp_path / 'a.db'), 5000)
-    assert as_dict(storage.index()) == as_dict(index_records(storage.read())) == as_dict(filled(Memory(), 5000).index())
+    assert (
+        as_dict(storage.index()) == as_dict(index_records(replay(storage))) == as_dict(filled(Memory(), 5000).index())
+    )
 
 
 def test_parameters_and_results_are_not_read(tmp_path: Path) -> None:

@@ -403,10 +403,9 @@ class _Run:
         self.uses: dict[str, ClassUse] = {}
         self.measured = self.now()
         self.unserved: set[str] = set()
-        self.running: dict[int, Trial] = {}
-        self.unsent: dict[int, Trial] = {}  # the last of them, which the backend has not yet got
-        self.busy: dict[str, int] = {}
-        self.attempts: dict[int, int] = {}
+        self.ledger = search.ledger
+        self.ledger.write_to(storage.append)
+        self.unsent: dict[int, Trial] = {}  # trials that run, and that the backend has not yet got
         self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
         self.stopped = ''
         self.interrupts = interrupts
@@ -449,11 +448,9 @@ class _Run:
         while not self._is_over():
             self._discover()
             for trial in self._fill_slots():
-                self.storage.append(trial.asked())
                 if trial.error is None:
                     self.unsent[trial.id] = trial
                 else:  # its parameters could not be computed
-                    self.storage.append(trial.result())
                     finished.append(trial)
             self._tell_plan()
             self.storage.flush()  # results that have come in and trials that depend on them, at once
@@ -467,7 +464,6 @@ class _Run:
                 self.registry.notify('shadho_trial_dispatched', trial=trial)
             self.notes.note_workers(self.measured)
             for result in self._poll():
-                self.storage.append(result)
                 finished += self._learn(result)
         self.storage.flush()
         self._announce(finished)
@@ -477,7 +473,7 @@ class _Run:
             self.stopped = self.interrupts.name
         elif self.now() >= self.deadline:
             self.stopped = 'timeout'
-        elif not self.running and not self.stopped:
+        elif not self.ledger.running and not self.stopped:
             if self._remaining() <= 0:
                 self.stopped = 'max_tasks'
             elif self.search.finished:
@@ -487,7 +483,7 @@ class _Run:
     def _remaining(self) -> float:
         """Trials that may still be handed out."""
         limit = self.config.max_tasks
-        return math.inf if limit is None else limit - len(self.search.history) - len(self.running)
+        return math.inf if limit is None else limit - len(self.search.history) - len(self.ledger.running)
 
     def _may_start(self, compute_class: str) -> bool:
         """Whether a class may be given a trial; a new one does not take the place of one that is to run again."""
@@ -499,15 +495,11 @@ class _Run:
         ahead = 1 + (self.backend.queues_ahead and max(self.paces, default=math.inf) < _SHORT)
         failed = 0
         for compute_class in self.classes:
-            while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead:
+            while self.ledger.busy(compute_class.name) < compute_class.slots * ahead:
                 trial = self._suggest(compute_class)
                 if trial is None:
                     break
-                if trial.error is None:
-                    self.running[trial.id] = trial
-                    self.busy[compute_class.name] = self.busy.get(compute_class.name, 0) + 1
-                else:
-                    failed += 1
+                failed += trial.error is not None
                 yield trial
                 if failed == _MOST_FAILED:  # as when a callback always raises: look at the limits first
                     return
@@ -516,51 +508,42 @@ class _Run:
         """Return what a slot is to run: a trial that waits, a new one, or one that runs and would end sooner there."""
         name = compute_class.name
         trial = self.search.suggest(name, self.now()) if self._may_start(name) else None
-        if trial is not None or self.busy.get(name, 0) >= compute_class.slots or self.search.waits_for(name):
+        if trial is not None or self.ledger.busy(name) >= compute_class.slots or self.search.waits_for(name):
             return trial
-        straggler = self.search.take_over(name, self.now(), self.config.trial_timeout or math.inf)
+        straggler = self.search.policy.straggler(name, self.now(), self.config.trial_timeout or math.inf)
         if straggler is None:
             return None
         log.info(
             'trial %d would take long yet in %s; it begins anew in %s', straggler.id, straggler.compute_class, name
         )
-        self.running.pop(straggler.id)
-        self.busy[straggler.compute_class] -= 1
         self._end(straggler)
-        return self.search.suggest(name, self.now())
+        return self.search.begin_again(straggler, name, self.now())
 
     def _poll(self) -> Sequence[Result]:
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
         self._measure()
-        return [self._on_own_clock(result) for result in results if result.trial in self.running]
+        return [self._on_own_clock(result) for result in results if result.trial in self.ledger.running]
 
     def _on_own_clock(self, result: Result) -> Result:
-        if result.state is TrialState.LOST and self.attempts.get(result.trial, 0) >= self.config.max_retries:
+        if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.config.max_retries:
             error = TrialError('lost', f'its worker vanished {self.config.max_retries + 1} times; see max_retries')
             result = attrs.evolve(result, state=TrialState.FAILED, error=error)
         return result.shifted(-self.origin)
 
     def _learn(self, result: Result) -> list[Trial]:
         """Take a result in; return the trial when it is finished with it."""
-        trial = self.running.pop(result.trial)
-        self.busy[trial.compute_class] -= 1
-        if result.state is not TrialState.CANCELLED:
+        trial = self.search.record(result)
+        if result.state is not TrialState.CANCELLED:  # it had begun
             self.uses[trial.compute_class].busy_seconds += result.seconds or result.finished - result.started
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
             self.echo.show(result.output)
-        if result.state is TrialState.CANCELLED:  # it had not begun
-            self.search.cancel(trial)
-            return []
         if result.state is TrialState.LOST:
-            self.attempts[trial.id] = self.attempts.get(trial.id, 0) + 1
             host = f' {printable(result.host)}' if result.host else ''
             log.warning('trial %d lost its worker%s; it runs again', trial.id, host)
-            self.search.cancel(trial)
+        if not trial.is_finished:
             return []
-        self.attempts.pop(trial.id, None)
         self.paces.append(result.seconds)
-        trial = self.search.record(result)
         if trial.error is not None:
             log.info('trial %d failed (%s): %s', trial.id, trial.error.kind, printable(trial.error.message))
         return [trial]
@@ -594,7 +577,7 @@ class _Run:
         """Note how long the slots of each class have been there, and had a trial."""
         now = self.now()
         for own in self.classes:
-            self.uses[own.name].add(now - self.measured, self.busy.get(own.name, 0))
+            self.uses[own.name].add(now - self.measured, self.ledger.busy(own.name))
         self.measured = now
 
     def _warn_of_unserved(self, classes: Sequence[ComputeClass]) -> None:
@@ -616,23 +599,21 @@ class _Run:
 
     def _cancel_running(self) -> None:
         """End what still runs, and note how long the search was active."""
-        for trial in list(self.running.values()):
+        for trial in list(self.ledger.running.values()):
             self._end(trial)
-            self.search.cancel(trial)
-        self.running.clear()
         self.storage.flush()
         uses = {name: [use.slot_seconds, use.busy_seconds, use.assigned_seconds] for name, use in self.uses.items()}
         self.storage.update(elapsed=self.now(), stopped=self.stopped, uses=uses)
         self.notes.clear()
 
     def _end(self, trial: Trial) -> None:
-        """End a trial that the backend may have, and note that."""
+        """End the attempt at a trial that runs, and note that."""
         if self.unsent.pop(trial.id, None) is None:
             self.backend.cancel(trial)
         now = self.now()
         started = now if trial.started is None else trial.started
         self.uses[trial.compute_class].busy_seconds += now - started
-        self.storage.append(Result(trial.id, TrialState.CANCELLED, started=started, finished=now))
+        self.search.record(Result(trial.id, TrialState.CANCELLED, started=started, finished=now))
 
     def _result(self) -> SearchResult:
         search = self.search
@@ -646,7 +627,7 @@ class _Run:
         plans = {own.name: own for own in self.search.policy.placement}
         now = self.now()
         running = dict.fromkeys(self.uses, 0.0)
-        for trial in list(self.running.values()):  # a display asks from a thread of its own
+        for trial in list(self.ledger.running.values()):  # a display asks from a thread of its own
             running[trial.compute_class] += now - (now if trial.started is None else trial.started)
         return [
             attrs.evolve(use, busy_seconds=use.busy_seconds + running.get(name, 0.0), plan=plans.get(name))

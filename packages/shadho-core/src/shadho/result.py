@@ -8,6 +8,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,9 @@ from shadho.forest import Forest
 from shadho.history import History
 from shadho.options import check_whole
 from shadho.recommend import recommended
-from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
+from shadho.records import ComputeClass, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
-from shadho.storage import LogIndex, Storage, consistent
+from shadho.storage import LogIndex, Storage, replay
 from shadho.storage.base import FileStorage
 from shadho.words import (
     WIDTH,
@@ -480,14 +481,10 @@ def _at_commas(text: str, width: int) -> list[str]:
 
 def finished_trials(storage: Storage) -> Iterator[Trial]:
     """Yield finished trials from a log, in the order of completion; also while it is written."""
-    running: dict[int, Trial] = {}
-    for record in consistent(storage):
-        if isinstance(record, Trial):
-            running[record.id] = record
-        elif isinstance(record, Result) and record.state in (TrialState.DONE, TrialState.FAILED):
-            trial = running.pop(record.trial, None)
-            if trial is not None:
-                yield trial.with_result(record)
+    with closing(replay(storage)) as log:
+        for _, _, trial in log:
+            if trial.is_finished:
+                yield trial
 
 
 def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> list[Trial]:

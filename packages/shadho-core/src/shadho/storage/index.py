@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.history import History
-from shadho.records import LATEST, Result, Trial, TrialState
+from shadho.records import LATEST, Result, Trial
 
 __all__ = ['LogIndex', 'index_records', 'index_rows']
 
@@ -142,22 +142,19 @@ class LogIndex:
         return history
 
 
-def index_records(records: Iterable[tuple[int, Trial | Result]]) -> LogIndex:
-    """Index records, each with its position, that make sense together."""
+def index_records(log: Iterable[tuple[int, Trial | Result, Trial]]) -> LogIndex:
+    """Index records as `shadho.storage.replay` yields them."""
     index = LogIndex()
-    known: dict[int, Trial] = {}
-    for position, record in records:
+    for position, record, trial in log:
         if isinstance(record, Trial):
-            known[record.id] = record
             index.hand_out(position, record.id, record.started)
-        elif record.state in (TrialState.DONE, TrialState.FAILED):
-            trial = known.pop(record.trial)
+        elif trial.is_finished:
             index.finish(
                 position, trial.id, trial.tree, trial.compute_class, record.loss, record.started, record.finished,
                 record.seconds,
             )  # fmt: skip
             index.add_points([trial.point])
-        elif record.state in (TrialState.LOST, TrialState.CANCELLED):
+        else:
             index.take_back(record.trial, record.finished)
     return index
 
@@ -174,7 +171,7 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     Raises
     ------
     ValueError, TypeError, LookupError, ArithmeticError
-        Where anything is odd: then the records are to be read and checked one by one, as `consistent` does.
+        Where anything is odd: then the records are to be read and checked one by one, as `replay` does.
     """
     index = LogIndex()
     known: dict[int, tuple[str, str, str]] = {}
