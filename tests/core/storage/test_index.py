@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -33,7 +34,7 @@ def filled(storage: Storage, count: int = 30) -> Storage:
             storage.append(trial)
             if number % 3 == 0:
                 storage.append(Result(number, TrialState.LOST, started=number, finished=number + 0.5))
-                storage.append(trial)
+                storage.append(attrs.evolve(trial, attempt=1))
             state = TrialState.FAILED if number % 5 == 0 else TrialState.DONE
             loss = None if state is TrialState.FAILED else float(rng.integers(4))
             storage.append(Result(number, state, loss, started=number, finished=number + 1.5, seconds=0.25))

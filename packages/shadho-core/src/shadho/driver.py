@@ -523,7 +523,7 @@ class _Run:
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
         self._measure()
-        return [self._on_own_clock(result) for result in results if result.trial in self.ledger.running]
+        return [self._on_own_clock(result) for result in results if self.ledger.awaits(result)]
 
     def _on_own_clock(self, result: Result) -> Result:
         if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.config.max_retries:
@@ -613,7 +613,7 @@ class _Run:
         now = self.now()
         started = now if trial.started is None else trial.started
         self.uses[trial.compute_class].busy_seconds += now - started
-        self.search.record(Result(trial.id, TrialState.CANCELLED, started=started, finished=now))
+        self.search.record(Result(trial.id, TrialState.CANCELLED, started=started, finished=now, attempt=trial.attempt))
 
     def _result(self) -> SearchResult:
         search = self.search

@@ -84,6 +84,11 @@ class Ledger:
         """Return how many attempts of an unfinished trial were lost; those of earlier runs count."""
         return self._lost[trial]
 
+    def awaits(self, result: Result) -> bool:
+        """Whether a result is of an attempt that runs; a late one, of an attempt that was ended, is not."""
+        trial = self.history.running.get(result.trial)
+        return trial is not None and result.attempt in (None, trial.attempt)
+
     def write_to(self, append: Callable[[Trial | Result], None]) -> None:
         """From now on, pass each record to a log before it takes effect, so that the log holds exactly what was applied."""
         self._write = append
@@ -117,6 +122,8 @@ class Ledger:
                 raise LedgerError(f'is trial {trial.id}, and there is no trial {self.history.asked} before')
             if (known.tree, known.point) != (trial.tree, trial.point):
                 raise LedgerError(f'is trial {trial.id}, which was another one before')
+            if trial.attempt <= known.attempt:
+                raise LedgerError(f'is attempt {trial.attempt} at trial {trial.id}, after attempt {known.attempt}')
         self._log(trial)
         if known is None:
             self.history.ask(trial.tree)
@@ -130,6 +137,10 @@ class Ledger:
         trial = self.history.running.get(result.trial)
         if trial is None:
             raise LedgerError(f'is a result of trial {result.trial}, which {self._reason(result.trial)}')
+        if not self.awaits(result):
+            raise LedgerError(
+                f'is a result of attempt {result.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
+            )
         if result.state is TrialState.RUNNING:
             raise LedgerError(f'is a result of trial {trial.id}, and says that the trial still runs')
         if result.state is TrialState.FAILED and result.loss is not None:

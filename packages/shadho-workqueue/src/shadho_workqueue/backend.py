@@ -570,7 +570,8 @@ class WorkQueue(Backend):
         own = self._forget(trial)
         now = self.now()
         when = {'started': max(own.submitted, now - outcome['seconds']), 'finished': now, 'seconds': outcome['seconds']}
-        return Result.of(trial, outcome, **when, host=printable(outcome.get('worker', host)), output=outcome['output'])
+        where = {'host': printable(outcome.get('worker', host)), 'attempt': own.trial.attempt}
+        return Result.of(trial, outcome, **when, **where, output=outcome['output'])
 
     def _without_outcome(self, trial: int, message: Mapping[str, Any]) -> Result:
         """A task that ended without an outcome: something is wrong with its worker, or with an input file."""
@@ -610,7 +611,8 @@ class WorkQueue(Backend):
 
     def _ended(self, trial: int, state: TrialState, host: str, error: TrialError | None = None) -> Result:
         own = self._forget(trial)
-        return Result(trial, state, error=error, started=own.submitted, finished=self.now(), host=printable(host))
+        when = {'started': own.submitted, 'finished': self.now()}
+        return Result(trial, state, error=error, **when, host=printable(host), attempt=own.trial.attempt)
 
 
 _RUNNER = tuple(

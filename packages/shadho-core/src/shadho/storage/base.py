@@ -173,6 +173,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         'resources': json.dumps(dict(trial.resources)),
         'meta': to_json(trial.meta) if trial.meta else '{}',
         'started': trial.started,
+        'attempt': trial.attempt,
     }
 
 
@@ -201,6 +202,7 @@ def row_trial(row: dict[str, Any]) -> Trial:
         resources=_mapping(row, 'resources'),
         meta=_mapping(row, 'meta'),
         started=_seconds(row, 'started'),
+        attempt=_number(row, 'attempt'),
     )
 
 
@@ -217,6 +219,7 @@ def result_row(result: Result) -> dict[str, Any]:
         'seconds': result.seconds,
         'host': shadho_worker.jsonable(result.host),
         'output': shadho_worker.jsonable(result.output),
+        'attempt': result.attempt,
     }
 
 
@@ -235,6 +238,7 @@ def row_result(row: dict[str, Any]) -> Result:
         seconds=_seconds(row, 'seconds') or 0.0,
         host=_text(row, 'host'),
         output=_text(row, 'output'),
+        attempt=None if row['attempt'] is None else _number(row, 'attempt'),
     )
 
 

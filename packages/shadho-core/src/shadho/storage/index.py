@@ -165,8 +165,8 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     Parameters
     ----------
     rows : iterable of tuple
-        Position, number of the trial, tree, point, compute class and `started` of a trial, or of a result, then its
-        state, loss, `finished` and `seconds`; None in place of the others. In order.
+        Position, number of the trial and of the attempt, tree, point, compute class and `started` of a trial, or of a result,
+        then its state, loss, `finished` and `seconds`; None in place of the others. In order.
 
     Raises
     ------
@@ -174,30 +174,26 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
         Where anything is odd: then the records are to be read and checked one by one, as `replay` does.
     """
     index = LogIndex()
-    known: dict[int, tuple[str, str, str]] = {}
+    known: dict[int, tuple[str, str, str, int]] = {}
     points: list[str] = []
     asked = last = 0
-    for position, number, tree, point, compute_class, started, state, loss, finished, seconds in rows:
+    for position, number, attempt, tree, point, compute_class, started, state, loss, finished, seconds in rows:
         if position <= last or not -LATEST < (started or 0.0) < LATEST:
             raise ValueError
         last = position
         if state is None:
-            own = known.get(number)
-            if own is None:
-                if number != asked:
-                    raise ValueError
-                asked += 1
-            elif own[:2] != (tree, point):
+            own = known.get(number, (tree, point, '', -1) if number == asked else ('', '', '', 0))
+            if own[:2] != (tree, point) or attempt <= own[3]:
                 raise ValueError
-            known[number] = tree, point, compute_class
+            asked += number == asked
+            known[number] = tree, point, compute_class, attempt
             index.hand_out(position, number, started)
-        elif state in ('done', 'failed'):
-            tree, point, compute_class = known.pop(number)
-            if (
-                (loss is None) is (state == 'done')
-                or not 0 <= (seconds or 0.0) < LATEST
-                or not (finished or 0.0) < LATEST
-            ):
+            continue
+        if number not in index.running or attempt not in (None, known[number][3]):
+            raise ValueError
+        if state in ('done', 'failed'):
+            tree, point, compute_class, _ = known.pop(number)
+            if (loss is None) is (state == 'done') or not _are_times(finished, seconds):
                 raise ValueError
             index.finish(
                 position, number, int(tree), compute_class, loss, started or 0.0, finished or 0.0, seconds or 0.0
@@ -206,7 +202,7 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
             if len(points) == _CHUNK:
                 index.add_points(_points(points))
                 points.clear()
-        elif state in ('lost', 'cancelled') and loss is None and (finished or 0.0) < LATEST:
+        elif state in ('lost', 'cancelled') and loss is None and _are_times(finished, seconds):
             index.take_back(number, finished or 0.0)
         else:
             raise ValueError
@@ -214,6 +210,10 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     if not all(type(name) is str for name in {*index.classes, *(own[2] for own in known.values())}):
         raise TypeError
     return index
+
+
+def _are_times(finished: float | None, seconds: float | None) -> bool:
+    return 0 <= (seconds or 0.0) < LATEST and (finished or 0.0) < LATEST
 
 
 def _points(texts: Sequence[str]) -> list[list[float]]:

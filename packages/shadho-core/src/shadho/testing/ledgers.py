@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -145,7 +146,8 @@ def _records(chance: random.Random, model: _Model) -> Iterator[Trial | Result]:
         if running and kind < 0.55:
             yield _result(chance.choice(running), chance.choice([state for state in TrialState if state is not TrialState.RUNNING]))  # fmt: skip
         elif unfinished and kind < 0.75:  # one that runs, too: its driver may have been killed
-            yield attrs.evolve(chance.choice(unfinished), compute_class=chance.choice(_CLASSES))
+            trial = chance.choice(unfinished)
+            yield attrs.evolve(trial, compute_class=chance.choice(_CLASSES), attempt=trial.attempt + 1)
         else:
             yield _trial(len(model.states), chance.randrange(_TREES), chance.choice(_CLASSES))
 
@@ -162,10 +164,13 @@ def _forged(chance: random.Random, model: _Model) -> Trial | Result:
     for trial in model.within(*_FINAL):
         forged += [trial, _result(trial, chance.choice(list(TrialState)))]
     for trial in model.within(TrialState.LOST, TrialState.CANCELLED):
-        forged += [_result(trial, chance.choice(list(TrialState))), attrs.evolve(trial, tree=trial.tree + 1)]
+        forged += [_result(trial, chance.choice(list(TrialState))), _again(trial, tree=trial.tree + 1), trial]
     for trial in model.within(TrialState.RUNNING):
         forged += [
-            attrs.evolve(trial, point=(0.75,)),
+            trial,
+            _again(trial, point=(0.75,)),
+            attrs.evolve(_result(trial, TrialState.DONE), attempt=trial.attempt + 1),
+            attrs.evolve(_result(trial, TrialState.LOST), attempt=trial.attempt - 1),
             Result(trial.id, TrialState.FAILED, 1.0, error=TrialError('exception', 'with a loss')),
             Result(trial.id, TrialState.RUNNING),
         ]
@@ -176,8 +181,14 @@ def _trial(number: int, tree: int, compute_class: str) -> Trial:
     return Trial(number, tree, number, (0.5,), {'x': 0.5}, compute_class, started=float(max(number, 0)))
 
 
+def _again(trial: Trial, **changes: Any) -> Trial:
+    return attrs.evolve(trial, attempt=trial.attempt + 1, **changes)
+
+
 def _result(trial: Trial, state: TrialState) -> Result:
     started = trial.started or 0.0
     loss = math.sin(trial.id) if state is TrialState.DONE else None
     error = TrialError('exception', 'raised') if state is TrialState.FAILED else None
-    return Result(trial.id, state, loss, error=error, started=started, finished=started + 1.0, seconds=1.0)
+    return Result(
+        trial.id, state, loss, error=error, started=started, finished=started + 1.0, seconds=1.0, attempt=trial.attempt
+    )
