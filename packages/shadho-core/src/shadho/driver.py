@@ -6,17 +6,17 @@ import contextlib
 import logging
 import math
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import attrs
 
 from shadho.backends import Backend, Job
+from shadho.background import BackgroundRun
 from shadho.cluster import ClusterNotes
-from shadho.errors import ConfigurationError, ShadhoError
+from shadho.errors import BackendError, ConfigurationError, ShadhoError
 from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
@@ -39,15 +39,18 @@ from shadho.options import (
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
-from shadho.result import ClassUse, SearchInfo, SearchResult
+from shadho.result import ClassUse, SearchInfo, SearchResult, where_printed
 from shadho.resume import resume, warm_up
 from shadho.samplers import Sampler
 from shadho.scheduling import ClassPlan, Policy
 from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
-from shadho.streams import usable_streams, write
+from shadho.streams import Echo, say, usable_streams
 from shadho.words import counted, printable
+
+if TYPE_CHECKING:
+    from shadho.live.lines import PlainDisplay
 
 __all__ = ['Shadho']
 
@@ -122,6 +125,10 @@ class Shadho:
     display : bool, optional
         Show progress on standard error, by a panel on a terminal or in a notebook, else by a line every few seconds;
         at the end the summary, and where the search is kept. On by default.
+    echo : bool, optional
+        Print on standard output what a trial has printed, when it ends: at most 100 lines a second beside a panel. By default
+        for functions, and not for commands. It is recorded in any case. A function that the backend 'inline' runs prints
+        by itself.
     plugins : iterable of modules or objects
         Observers and other plugins, besides the installed ones.
     options : mapping, optional
@@ -175,6 +182,7 @@ class Shadho:
         warm_start: str | os.PathLike[str] | Storage | None = None,
         durability: str = 'normal',
         display: bool | None = None,
+        echo: bool | None = None,
         plugins: Iterable[Any] = (),
         options: Mapping[str, Any] | None = None,
         policy_options: Mapping[str, Any] | None = None,
@@ -190,6 +198,7 @@ class Shadho:
         self.resources = check_resources(resources)
         self.resume = check_flag('resume', resume)
         self.display = check_flag('display', display, None)
+        self.echo = check_flag('echo', echo, None)
         self._registry = _registry(check_plugins(plugins))
         self._search_options: dict[str, Any] = {
             'method': method, 'policy': policy, 'direction': direction, 'loss_key': loss_key,
@@ -200,6 +209,7 @@ class Shadho:
         self._classes: list[DeclaredClass] = []
         self._inputs: list[Path] = []
         self._outputs: list[str] = []
+        self._is_running = False
         self.forest = Forest(space)
         check_parameters(self.objective, self.forest)
         search = self._new_search(seed)
@@ -296,16 +306,31 @@ class Shadho:
 
     # --- running -------------------------------------------------------------------------------
 
-    def run(self) -> SearchResult:
+    @overload
+    def run(self, background: Literal[False] = False) -> SearchResult: ...
+
+    @overload
+    def run(self, background: Literal[True]) -> BackgroundRun: ...
+
+    @overload
+    def run(self, background: bool) -> SearchResult | BackgroundRun: ...
+
+    def run(self, background: bool = False) -> SearchResult | BackgroundRun:
         """Search until a limit is reached, nothing is left to suggest, or Ctrl-C is pressed.
 
         A search of the same key goes on where it ended: nothing recorded is evaluated again, and
         trials that were running are.
 
+        Parameters
+        ----------
+        background : bool, default False
+            Search in a thread, and return at once.
+
         Returns
         -------
-        SearchResult
-            Also after Ctrl-C, with all that was recorded.
+        SearchResult or BackgroundRun
+            The former also after Ctrl-C, with all that was recorded. The latter in the background: it shows the best trial so
+            far, and waits for the result or stops the search.
 
         Raises
         ------
@@ -313,27 +338,49 @@ class Shadho:
             When the storage belongs to another search, is in use, corrupt, or cannot be written.
         BackendError
             When no trial can be run, or the backend runs another search.
+        ConfigurationError
+            When this object's search runs already.
         """
+        check_flag('background', background)
         if os.environ.get(LOADING):
             raise ConfigurationError(
                 'a search was started while a process loaded its objective: the module of the objective runs a search when '
                 "it is imported; put that part below if __name__ == '__main__':"
             )
         working_folder()
-        interrupts = Interrupts()
+        if self._is_running:
+            raise ConfigurationError(
+                f'run(): the search {self.exp_key!r} of this object runs already; wait for its end, or stop() what '
+                'run(background=True) returned'
+            )
         with usable_streams():
             warn_of_launcher(self._registry, self._backend, self._job())
             self._backend.attend()
-            with interrupts, self._storage as storage:
+        self._is_running = True
+        if not background:
+            return self._run(Interrupts())
+        try:
+            return BackgroundRun(self.exp_key, self._run)
+        except RuntimeError as error:
+            self._is_running = False
+            raise BackendError(f'run(background=True): the system refuses a thread for the search: {error}') from error
+
+    def _run(self, interrupts: Interrupts, begin: Callable[[Search], None] = lambda search: None) -> SearchResult:
+        """Run; `begin` gets the search before its first trial."""
+        try:
+            with usable_streams(), interrupts, self._storage as storage:
                 search, elapsed = resume(
                     storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume
                 )
+                begin(search)
                 with self._backend as backend:
                     backend.open(self._job())
                     result = _Run(self, search, storage, backend, elapsed, interrupts).run()
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
-        interrupts.exit_when_terminated()
-        return result
+            interrupts.exit_when_terminated()
+            return result
+        finally:
+            self._is_running = False
 
 
 class _Run:
@@ -347,7 +394,8 @@ class _Run:
         self.storage = storage
         self.backend = backend
         self.notes = ClusterNotes(storage, backend, elapsed)
-        self.registry = _with_display(shadho)
+        display = None if shadho.display is False else _new_display()
+        self.registry = shadho._registry if display is None else shadho._registry.extended(display)
         self.origin = backend.now() - elapsed
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
         self.classes: Sequence[ComputeClass] = ()
@@ -361,7 +409,8 @@ class _Run:
         self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
         self.stopped = ''
         self.interrupts = interrupts
-        self.echo = not isinstance(shadho.objective, str)
+        wanted = not isinstance(shadho.objective, str) if shadho.echo is None else shadho.echo
+        self.echo = Echo(math.inf if display is None else display.LINES) if wanted else None
 
     def now(self) -> float:
         """Seconds of active search, all runs together."""
@@ -388,6 +437,9 @@ class _Run:
         finally:
             result = self._result()
             self.registry.notify('shadho_search_finished', result=result)
+            if self.echo and self.echo.left_out:
+                lines = counted(self.echo.left_out, 'line that trials printed was', 'lines that trials printed were')
+                say(f'{lines} not shown; {where_printed(self.storage)}')
         return result
 
     def _loop(self) -> None:
@@ -485,7 +537,7 @@ class _Run:
         if result.state is not TrialState.CANCELLED:  # it had begun
             self.uses[trial.compute_class].busy_seconds += result.seconds or result.finished - result.started
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
-            write(sys.stdout, result.output + '\n' * (not result.output.endswith('\n')))
+            self.echo.show(result.output)
         if result.state is TrialState.LOST:
             host = f' {printable(result.host)}' if result.host else ''
             log.warning('trial %d lost its worker%s; it runs again', trial.id, host)
@@ -592,14 +644,10 @@ class _Run:
         )  # fmt: skip
 
 
-def _with_display(config: Shadho) -> Registry:
-    """Return the registry, with the live display as one more observer."""
-    show = config.display
-    if show is False:
-        return config._registry
+def _new_display() -> PlainDisplay:
     from shadho.live import make_display
 
-    return config._registry.extended(make_display())
+    return make_display()
 
 
 def _registry(extra: Iterable[Any]) -> Registry:

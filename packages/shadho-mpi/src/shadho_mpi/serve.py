@@ -97,7 +97,7 @@ class Rank:
     def _move_in(self, objective: bytes, files: bytes, folder: Path) -> bytes:
         """Give a command the input files that came along, and a place for its output files."""
         unpack(files, folder / 'inputs')
-        command: Command = pickle.loads(objective)
+        command: Command = pickle.loads(objective.partition(b'\n')[2])  # behind the driver's filters of warnings
         inputs = tuple(folder / 'inputs' / path.name for path in command.inputs)
         self._output = folder / 'outputs' if command.outputs else None
         return pickle_objective(attrs.evolve(command, inputs=inputs, output_folder=folder / 'outputs'))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ class PlainDisplay:
     interval : float, default 10.0
         Seconds between lines.
     """
+
+    LINES: float = math.inf
+    """What trials print is shown beside it, at most so many lines a second."""
 
     FAILURES = 3
     """Failed trials that are told of: the first ones here, the latest ones in the live panel."""
