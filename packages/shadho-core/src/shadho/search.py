@@ -281,8 +281,12 @@ class Search:
         """Begin another attempt at a waiting trial, in any class."""
         if not self.forest.keeps_values:  # those of a log may be texts
             trial = self._decoded(trial)
-        where = {'compute_class': compute_class, 'resources': self._resources(compute_class)}
-        trial = self.ledger.apply(attrs.evolve(trial, **where, started=now, attempt=trial.attempt + 1))
+        resources = self._resources(compute_class)
+        trial = self.ledger.apply(
+            attrs.evolve(
+                trial, compute_class=compute_class, resources=resources, started=now, attempt=trial.attempt + 1
+            )
+        )
         self.sampler.adopt(self._suggestion(trial))
         return trial
 

@@ -112,7 +112,9 @@ class Local(Backend):
         assert self._station is not None
         results = []
         for trial, begun, outcome in self._station.poll(timeout):
-            when = {'started': begun, 'finished': time.monotonic(), 'seconds': outcome['seconds']}
-            where = {'host': self._host, 'attempt': self._attempts.pop(trial)}
-            results.append(Result.of(trial, outcome, **when, **where, output=outcome['output']))
+            result = Result.of(
+                trial, outcome, started=begun, finished=time.monotonic(), seconds=outcome['seconds'], host=self._host,
+                output=outcome['output'], attempt=self._attempts.pop(trial),
+            )  # fmt: skip
+            results.append(result)
         return results

@@ -569,9 +569,10 @@ class WorkQueue(Backend):
             outcome |= shadho_worker.failed('result', problem, outcome['output'], outcome['results'])
         own = self._forget(trial)
         now = self.now()
-        when = {'started': max(own.submitted, now - outcome['seconds']), 'finished': now, 'seconds': outcome['seconds']}
-        where = {'host': printable(outcome.get('worker', host)), 'attempt': own.trial.attempt}
-        return Result.of(trial, outcome, **when, **where, output=outcome['output'])
+        return Result.of(
+            trial, outcome, started=max(own.submitted, now - outcome['seconds']), finished=now, seconds=outcome['seconds'],
+            host=printable(outcome.get('worker', host)), output=outcome['output'], attempt=own.trial.attempt,
+        )  # fmt: skip
 
     def _without_outcome(self, trial: int, message: Mapping[str, Any]) -> Result:
         """A task that ended without an outcome: something is wrong with its worker, or with an input file."""
@@ -611,8 +612,9 @@ class WorkQueue(Backend):
 
     def _ended(self, trial: int, state: TrialState, host: str, error: TrialError | None = None) -> Result:
         own = self._forget(trial)
-        when = {'started': own.submitted, 'finished': self.now()}
-        return Result(trial, state, error=error, **when, host=printable(host), attempt=own.trial.attempt)
+        return Result(
+            trial, state, error=error, started=own.submitted, finished=self.now(), host=printable(host), attempt=own.trial.attempt
+        )  # fmt: skip
 
 
 _RUNNER = tuple(

@@ -113,7 +113,7 @@ class PlainDisplay:
 
     def rates(self) -> dict[str, float]:
         """Return trials per second of each compute class, of late."""
-        _, *since = (name for _, name in self.recent)
+        _, *since = (name for _, name in self.recent.copy())  # which the search adds to while the panel is redrawn
         return {name: self._per_second(count) for name, count in Counter(since).items()}
 
     def _per_second(self, count: int) -> float:
