@@ -39,7 +39,7 @@ from shadho.records import (
 )
 from shadho.samplers import Sampler, Suggestion
 from shadho.samplers.grid import combination
-from shadho.scheduling import Policy
+from shadho.scheduling import Policy, PolicyContext
 
 __all__ = ['Search', 'check_tree']
 
@@ -130,18 +130,18 @@ class Search:
         self.grid_points = check_count('grid_points', grid_points, 1)
         quota = check_count('trials_per_tree', trials_per_tree, 1)
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
-        given: dict[str, Any] = {'repeats': self.repeats if self.repeats != 1 else None}
+        given: dict[str, Any] = {'seed': self.seed, 'repeats': self.repeats if self.repeats != 1 else None}
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
-        _check_class('method', sampler_class, Sampler, 1)
+        _check_class('method', sampler_class, Sampler, seed=self.seed)
         options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
-        self.sampler: Sampler = _make('method', sampler_class, (self.forest,), self.seed, given, options)
+        self.sampler: Sampler = _make('method', sampler_class, self.forest, given, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
-        _check_class('policy', policy_class, Policy, 2)
-        given = {'sampler': self.sampler, 'trials_per_tree': self.trials_per_tree}
+        _check_class('policy', policy_class, Policy)
+        context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
-        self.policy: Policy = _make('policy', policy_class, (self.forest, self.history), self.seed, given, chosen)
+        self.policy: Policy = _make('policy', policy_class, context, {}, chosen)
         self.plan([ComputeClass()], 0.0)
 
     @property
@@ -271,6 +271,7 @@ class Search:
             started=now,
         )
         self.ledger.apply(trial)
+        self.policy.begin(trial)
         self._visited.add(tree, point)
         self._exclude_if_exhausted(tree)
         if error is not None:
@@ -287,6 +288,7 @@ class Search:
                 trial, compute_class=compute_class, resources=resources, started=now, attempt=trial.attempt + 1
             )
         )
+        self.policy.begin(trial)
         self.sampler.adopt(self._suggestion(trial))
         return trial
 
@@ -420,6 +422,7 @@ class Search:
         if trial.is_finished:
             self._learn(trial)
         else:
+            self.policy.take_back(trial)
             self.sampler.forget(self._suggestion(trial))
         return trial
 
@@ -484,7 +487,7 @@ class Search:
                     is_serial = is_serial and not ledger.running and not ledger.waiting_count
                     if is_serial:
                         self._repeat_pick(tree, record)
-                _apply(ledger, place, record)
+                self.policy.begin(_apply(ledger, place, record))
                 if is_new:
                     self._visited.add(tree, record.point)
                     if not only_learn:
@@ -493,10 +496,12 @@ class Search:
                 trial = _apply(ledger, place, record)
                 if trial.is_finished:
                     self._learn(trial)
+                else:
+                    self.policy.take_back(trial)
         if only_learn:
             return
         for trial in list(ledger.running.values()):  # their attempts ended with the earlier run
-            ledger.apply(Result(trial.id, TrialState.CANCELLED))
+            self.policy.take_back(ledger.apply(Result(trial.id, TrialState.CANCELLED)))
         if not self.forest.keeps_values:
             self._leaders = [self._decoded(trial) for trial in self._leaders]
         for trial in ledger.waiting:
@@ -578,9 +583,9 @@ def _check_seconds(seconds: float) -> float:
     return float(seconds)
 
 
-def _check_class(argument: str, given: Any, base: type[Any], count: int) -> None:
-    """Refuse what makes no sampler or policy out of `count` things and a seed."""
-    if _can_make(given, base, count):
+def _check_class(argument: str, given: Any, base: type[Any], **given_too: Any) -> None:
+    """Refuse what makes no sampler or policy out of one thing and what else is given by name."""
+    if _can_make(given, base, given_too):
         return
     kind = base.__name__
     if isinstance(given, base):
@@ -592,11 +597,11 @@ def _check_class(argument: str, given: Any, base: type[Any], count: int) -> None
     raise ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
 
 
-def _can_make(given: Any, base: type[Any], count: int) -> bool:
+def _can_make(given: Any, base: type[Any], given_too: Mapping[str, Any]) -> bool:
     if isinstance(given, type):
         return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
     try:
-        inspect.signature(given).bind_partial(*range(count), seed=0)
+        inspect.signature(given).bind_partial(None, **given_too)
     except (TypeError, ValueError):
         return False
     return True
@@ -611,15 +616,15 @@ def _trial_number(trial: Any) -> int:
     return number
 
 
-def _make(argument: str, cls: Any, parts: Sequence[Any], seed: int, given: Mapping[str, Any], options: Any) -> Any:
+def _make(argument: str, cls: Any, part: Any, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     """Make a sampler or a policy with those of the `given` options that it knows, and all of the user's."""
     known = inspect.signature(cls).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    own = [name for name in list(known)[len(parts) :] if name != 'seed' and name not in given]
+    own = [name for name in list(known)[1:] if name not in given]
     unused = [name for name in options if not (name in own or any_name) or name == 'seed' or name in given]
     if unused:
         raise ConfigurationError(
             f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
         )
-    chosen = {**{name: value for name, value in given.items() if value is not None and name in known}, **options}
-    return cls(*parts, seed=seed, **chosen)
+    chosen = {name: value for name, value in given.items() if value is not None and (name in known or name == 'seed')}
+    return cls(part, **chosen, **options)
