@@ -13,7 +13,7 @@ import shadho
 
 LAYERS = [
     'errors', 'words', 'interrupts', 'streams', 'records', 'goal', 'history', 'ledger', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'execution',
-    'backends', 'plugins', 'options', 'recommend', 'search', 'result', 'trackers', 'live', 'resume', 'cluster', 'background', 'driver', 'sklearn', 'report', 'dashboard', 'cli', 'workers', 'install', 'testing',
+    'backends', 'plugins', 'options', 'recommend', 'search', 'result', 'trackers', 'live', 'resume', 'cluster', 'background', 'driver', 'shadho', 'sklearn', 'report', 'dashboard', 'cli', 'workers', 'install', 'testing',
 ]  # fmt: skip
 HOME = Path(shadho.__file__).parent
 FILES = sorted(

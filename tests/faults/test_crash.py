@@ -169,7 +169,7 @@ class Moments:
 
     def profile(self, frame, event, argument):
         name = frame.f_code.co_filename
-        if '/shadho/storage/' in name or name.endswith(('/shadho/driver.py', '/shadho/resume.py')):
+        if '/shadho/storage/' in name or name.endswith(('/shadho/driver.py', '/shadho/ledger.py', '/shadho/resume.py')):
             self.count_one()
 
     def begin(self):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shadho import spaces
-    from shadho.driver import Shadho
     from shadho.errors import ShadhoError
     from shadho.forest import Forest
     from shadho.plugins.hookspecs import hookimpl
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from shadho.report.recorded import load_result
     from shadho.result import SearchResult
     from shadho.search import Search
+    from shadho.shadho import Shadho
 
 __version__ = '0.1.0'
 
@@ -41,7 +41,7 @@ _HOMES = {
     'Hardware': 'shadho.records',
     'Search': 'shadho.search',
     'SearchResult': 'shadho.result',
-    'Shadho': 'shadho.driver',
+    'Shadho': 'shadho.shadho',
     'ShadhoError': 'shadho.errors',
     'Trial': 'shadho.records',
     'TrialState': 'shadho.records',

@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 from shadho.cli.common import as_json, echo_json, reporting_errors, storage, suggests
-from shadho.driver import Shadho
 from shadho.errors import ConfigurationError
 from shadho.options import is_file, working_folder
 from shadho.result import SearchResult
+from shadho.shadho import Shadho
 from shadho.streams import go_together
 from shadho.words import printable, shorten
 from shadho_worker import jsonable

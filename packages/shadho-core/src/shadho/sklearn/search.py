@@ -24,7 +24,6 @@ from typing_extensions import Self
 
 from shadho import plugins
 from shadho.backends import Backend, Job
-from shadho.driver import Shadho
 from shadho.errors import ConfigurationError, StorageError, brief, nearest
 from shadho.options import check_count, check_plugins, find_storage
 from shadho.plugins.hookspecs import hookimpl
@@ -32,6 +31,7 @@ from shadho.records import Trial, TrialError
 from shadho.result import SearchResult
 from shadho.samplers import Sampler
 from shadho.scheduling import Policy
+from shadho.shadho import Shadho
 from shadho.sklearn.callbacks import Task, whole_task
 from shadho.sklearn.content import digest
 from shadho.sklearn.evaluation import FITS, SCORE, CrossValidation, Numbered, failed_fit

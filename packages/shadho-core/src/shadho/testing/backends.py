@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from shadho.backends import Backend, Job
-from shadho.driver import Shadho
 from shadho.errors import BackendError, ShadhoError
 from shadho.execution.objective import Command, Function, Objective
 from shadho.records import ComputeClass, Result, Trial, TrialState, Worker
+from shadho.shadho import Shadho
 from shadho.testing.spaces import SPACES
 
 __all__ = ['BackendSuite', 'ConcurrentBackendSuite', 'IsolatedBackendSuite']
