@@ -138,6 +138,38 @@ def unpacked(value, data):
     return [next(known) if is_known else None for is_known in unpacked(value['known'], data)]
 
 
+def test_every_result_is_a_column_of_numbers_or_texts(search):
+    def objective(params):
+        told = {'loss': params['x'], 'f1': 1 - params['x'], 'epochs': {'train': 3}, 'note': 'fine', 'seconds': 7}
+        return told if params['x'] < 0.9 else {**told, 'note': 'last', 'extra': math.inf}
+
+    data = payload(search(objective, {'x': spaces.uniform(0, 1)}, max_tasks=30))
+    columns = {own['name']: own for own in data['trials']['columns']}
+    assert [name for name in columns if name not in ('x', 'error')][7:] == [
+        'f1', 'epochs.train', 'note', 'results.seconds', 'extra'
+    ]  # fmt: skip
+    assert [columns[name]['kind'] for name in ('f1', 'note', 'extra')] == ['number', 'text', 'number']
+    f1, loss = (unpacked(columns[name]['values'], data) for name in ('f1', 'loss'))
+    assert f1 == pytest.approx([1 - own for own in loss], abs=1e-5)
+    assert set(unpacked(columns['extra']['values'], data)) == {None, 'inf'}
+
+
+def test_results_that_have_no_column_are_told_of_a_trial(search, monkeypatch):
+    monkeypatch.setattr(payload_module, '_RESULTS', 1)
+    data = payload(search(lambda params: {'loss': 1.0, 'a': 2, 'b': 3}, {'x': spaces.uniform(0, 1)}, max_tasks=2))
+    assert [own['name'] for own in data['trials']['columns']][-2:] == ['a', 'error']
+    assert data['trials']['results'] == ['b=3', 'b=3']
+
+
+def test_a_page_says_how_many_trees_it_does_not_list(search):
+    space = {f'part{i}': {'exclusive': True, 'a': {}, 'b': {}} for i in range(40)}
+    data = payload(search(lambda params: 1.0, space, max_tasks=80))
+    assert len(data['trees']['shown']) == 20
+    tried = dict(data['facts'])['trees tried'].partition(' ')[0]
+    assert data['trees']['more'] == int(tried) - 20
+    assert data['figures']['classes']['thinned'].endswith('the 30 with the most trials are drawn.')
+
+
 def test_a_page_says_which_trials_its_figures_leave_out(recorded, monkeypatch):
     assert {own['thinned'] for own in payload(recorded)['figures'].values()} == {''}
     monkeypatch.setitem(payload_module._THINNED, 'history', (29, 'best'))

@@ -17,7 +17,7 @@ from shadho.result import SearchResult
 
 __all__ = ['page', 'to_html']
 
-_SCRIPTS = ('figures.js', 'table.js', 'page.js')
+_SCRIPTS = ('figures.js', 'table.js', 'scatter.js', 'page.js')
 _LIVE = ('live.js',)
 
 
