@@ -31,7 +31,7 @@ from shadho.words import format_loss, format_params, format_seconds, shorten
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ['payload']
+__all__ = ['payload', 'plain', 'without_title']
 
 _SLICES, _PAIRS, _COLUMNS, _RESULTS, _TREES, _FAILURES = 30, 40, 40, 20, 20, 50
 """How many parameters have a slice, pairs a contour, parameters and results a column, trees and failures a row."""
@@ -86,10 +86,17 @@ def payload(result: SearchResult | Course) -> dict[str, Any]:
     }
 
 
+def plain(value: Any) -> Any:
+    """Return data for JSON in which nothing is shared."""
+    own = _Arrays(shares=False)
+    return own.plain(value)
+
+
 class _Arrays:
     """Writes data for JSON, and every long array once only."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: bool = True) -> None:
+        self._shares = shares
         self.items: list[Any] = []
         self._places: dict[str, int] = {}
 
@@ -109,7 +116,9 @@ class _Arrays:
             return self._share(items) if long else items
         return value
 
-    def _share(self, value: Any) -> dict[str, int]:
+    def _share(self, value: Any) -> Any:
+        if not self._shares:
+            return value
         text = json.dumps(value)
         if text not in self._places:
             self._places[text] = len(self.items)
@@ -228,11 +237,11 @@ def _choices(options: Iterable[Any], draw: Callable[[Any], Figure], note: str, l
     found = []
     for own in options:
         name = ' and '.join(own) if isinstance(own, tuple) else own
-        found.append({'name': name, 'label': label.replace('{}', name), 'figure': _bare(draw(own))})
+        found.append({'name': name, 'label': label.replace('{}', name), 'figure': without_title(draw(own))})
     return {'choices': found, 'note': '' if found else note}
 
 
-def _bare(figure: Figure) -> dict[str, Any]:
+def without_title(figure: Figure) -> dict[str, Any]:
     """Return a figure without its title, which the page has already."""
     figure.update_layout(title=None, margin_t=max(24, figure.layout.margin.t - 40))
     found: dict[str, Any] = figure.to_dict()

@@ -64,13 +64,17 @@ def placement(result: SearchResult | Course, show: Literal['seconds', 'trials'] 
 
 def _cells(course: Course) -> tuple[list[int], Floats, Floats]:
     """Return the trees that are shown, and the number and mean seconds of their trials: shape (trees, classes)."""
-    numbers, places = np.unique(course.trees, return_inverse=True) if len(course) else (np.array([]), np.array([], int))
+    numbers = list(dict.fromkeys(course.trees))
     names = course.class_names
-    columns = np.array([names.index(name) for name in course.classes], int)
+    rows, columns = ({key: place for place, key in enumerate(keys)} for keys in (numbers, names))
+    cells = (
+        np.array([rows[tree] for tree in course.trees], int),
+        np.array([columns[own] for own in course.classes], int),
+    )
     seconds = np.array([trial.seconds or 0.0 for trial in course.trials])
     counts, sums = np.zeros((2, len(numbers), len(names)))
-    np.add.at(counts, (places.ravel(), columns), 1.0)
-    np.add.at(sums, (places.ravel(), columns), seconds)
+    np.add.at(counts, cells, 1.0)
+    np.add.at(sums, cells, seconds)
     chosen = np.argsort(-counts.sum(axis=1), kind='stable')[:MOST_TREES]
     counts, sums = counts[chosen], sums[chosen]
     return [numbers[place] for place in chosen], counts, sums / np.maximum(counts, 1.0)

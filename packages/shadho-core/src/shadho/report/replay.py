@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from shadho.history import History
 from shadho.report.course import Course, Floats
@@ -50,18 +51,21 @@ def replay(course: Course) -> Replay:
     expected = np.full(len(course), np.nan)
     moments: list[float] = []
     prices: list[Floats] = []
-    learned = 0
-    for count in _looks(len(course)) if classes else []:
+    looks = _looks(len(course)) if classes else []
+    latest = np.maximum.accumulate(course.finished)
+    for learned, count, following in zip([0, *looks], looks, [*looks[1:], None]):
         for trial in course.trials[learned:count]:
             loss = np.nan if trial.loss is None else course.sign * trial.loss
             history.ask(trial.tree)
             history.append(trial, loss)
             market.tell(trial, loss)
-        learned = count
-        now = float(course.finished[:count].max())
+        now = float(latest[count - 1])
         moments.append(now)
         prices.append(np.array(market.forecast(classes, now).prices))
-        _expect(course, market, now, expected)
+        end = np.inf if following is None else latest[following - 1]
+        rows = np.flatnonzero((course.started >= now) & (course.started < end))
+        if len(rows):
+            expected[rows] = _expect(course, market, rows)
     return Replay(np.array(moments), names, np.array(prices).reshape(len(moments), len(names)), expected)
 
 
@@ -73,12 +77,13 @@ def _looks(count: int) -> list[int]:
     return [int(step) for step in np.unique(np.round(steps))]
 
 
-def _expect(course: Course, market: Market, now: float, expected: Floats) -> None:
-    """Note how long the trials that start from now on are expected to take."""
-    later = np.flatnonzero(course.started >= now)
-    if not len(later):
-        return
-    trees, tree_places = np.unique(course.trees[later], return_inverse=True)
-    classes, class_places = np.unique(course.classes[later].astype(str), return_inverse=True)
-    seconds = market.runtime.predict(trees.tolist(), classes.tolist())
-    expected[later] = seconds[tree_places.ravel(), class_places.ravel()]
+def _expect(course: Course, market: Market, rows: npt.NDArray[np.intp]) -> Floats:
+    """Return how long some trials are expected to take."""
+    trees, classes = list(dict.fromkeys(course.trees[rows])), list(dict.fromkeys(map(str, course.classes[rows])))
+    seconds = market.runtime.predict(trees, classes)
+    places = {tree: place for place, tree in enumerate(trees)}
+    columns = {name: place for place, name in enumerate(classes)}
+    expected: Floats = seconds[
+        [places[tree] for tree in course.trees[rows]], [columns[name] for name in course.classes[rows]]
+    ]
+    return expected

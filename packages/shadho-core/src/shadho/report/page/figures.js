@@ -160,3 +160,25 @@ function element(tag, text = '', className = '') {
   if (className) node.className = className;
   return node;
 }
+
+/** Fill a table: of each row the first cell is an element, the others are numbers or texts. */
+function fillTable(selector, titles, rows) {
+  const head = element('tr');
+  titles.forEach((title, place) => head.append(element('th', title, place ? 'number' : '')));
+  const write = (value) => (value === null ? '-' : typeof value === 'string' ? value : String(Number(value.toPrecision(6))));
+  document.querySelector(selector).replaceChildren(head, ...rows.map(([name, ...others]) => {
+    const line = element('tr');
+    line.append(name, ...others.map((value) => element('td', write(value), 'number')));
+    return line;
+  }));
+}
+
+/** Return a colour as it is on the page. */
+function colour(value, data) {
+  return isDark() && Object.hasOwn(data.dark, value) ? data.dark[value] : value;
+}
+
+/** Escape a text for plotly, which reads some of HTML, and templates. */
+function escaped(text) {
+  return String(text).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('%{', '%&#123;');
+}

@@ -11,6 +11,7 @@ function render(data) {
   data.trials.hosts = unpacked(data.trials.hosts, data);
   current = data;
   texts = [];
+  if (data.version) document.body.dataset.version = data.version;
   document.title = `${data.title} · SHADHO`;
   document.querySelector('#title').textContent = data.title;
   for (const node of document.querySelectorAll('.loss')) node.textContent = data.loss;
@@ -107,18 +108,6 @@ function renderClasses(classes) {
   }));
 }
 
-/** Fill a table: of each row the first cell is an element, the others are numbers or texts. */
-function fillTable(selector, titles, rows) {
-  const head = element('tr');
-  titles.forEach((title, place) => head.append(element('th', title, place ? 'number' : '')));
-  const write = (value) => (value === null ? '-' : typeof value === 'string' ? value : String(Number(value.toPrecision(6))));
-  document.querySelector(selector).replaceChildren(head, ...rows.map(([name, ...others]) => {
-    const line = element('tr');
-    line.append(name, ...others.map((value) => element('td', write(value), 'number')));
-    return line;
-  }));
-}
-
 function renderFailures({ shown, more }) {
   const list = document.querySelector('#failures .list');
   list.replaceChildren(...shown.map((failure) => {
@@ -170,5 +159,7 @@ function listen() {
   document.querySelector('#trials .next').onclick = () => { view.page += 1; drawTable(current); };
 }
 
-render(JSON.parse(document.querySelector('#data').textContent));
-listen();
+const ready = unpack().then((data) => {
+  render(data);
+  listen();
+}, tellTrouble);

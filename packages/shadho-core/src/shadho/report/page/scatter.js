@@ -129,13 +129,3 @@ function coloured(rows, data) {
   }
   return { traces, legend: false };
 }
-
-/** Return a colour as it is on the page. */
-function colour(value, data) {
-  return isDark() && Object.hasOwn(data.dark, value) ? data.dark[value] : value;
-}
-
-/** Escape a text for plotly, which reads some of HTML, and templates. */
-function escaped(text) {
-  return String(text).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('%{', '%&#123;');
-}
