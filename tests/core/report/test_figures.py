@@ -404,6 +404,15 @@ def test_trees_with_numbers_beyond_any_machine_are_drawn(draw, search):
         assert drawn.to_json()
 
 
+def test_both_kinds_of_parallel_coordinates_colour_lines_by_the_loss(search, kernels):
+    result = search(the_loss, kernels, max_tasks=40)
+    losses = sorted((own.loss for own in result if own.loss is not None and math.isfinite(own.loss)), reverse=True)
+    [still] = report.plot_parallel_coordinates(result).collections
+    [other] = interactive.parallel_coordinates(result).data
+    assert still.get_array()[-10:].tolist() == pytest.approx(losses[-10:])  # the worst tenth share a colour
+    assert other.line.color.tolist() == pytest.approx(losses)
+
+
 def test_both_kinds_draw_the_same_slice(search, kernels):
     result = search(the_loss, kernels, max_tasks=40)
     ax, fig = report.plot_slice(result, 'poly.C'), interactive.slice(result, 'poly.C')

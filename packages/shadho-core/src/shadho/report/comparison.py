@@ -141,7 +141,7 @@ def comparison(results: Sequence[SearchResult]) -> dict[str, Any]:
     titles = list(dict.fromkeys(key for row in rows for key in row))
     history = [
         {'name': over, 'label': f'over {over}', 'figure': without_title(best_so_far(found, over))}
-        for over in ('time', 'trials')  # type: ignore[misc]
+        for over in ('time', 'trials')
     ]
     shown = [{'name': '', 'label': '', 'figure': without_title(distributions(found))}]
     data: dict[str, Any] = plain({

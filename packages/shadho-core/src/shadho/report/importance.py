@@ -116,7 +116,7 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
     rows = course.has_number
     if rows.sum() < _FEWEST:
         raise ConfigurationError(
-            f'importance needs {_FEWEST} trials with a finite loss; {course.result.exp_key!r} has {rows.sum()}'
+            f'importance needs {_FEWEST} trials with a finite {course.result.loss_name}; {course.result.exp_key!r} has {rows.sum()}'
         )
     trees, first = np.unique(course.trees[rows], return_index=True)
     decisions, codes = _decisions([course.result.forest.tree(tree).decisions for tree in trees])

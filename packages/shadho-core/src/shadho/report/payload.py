@@ -288,8 +288,7 @@ def _trials(course: Course) -> dict[str, Any]:
         columns.append(_column(_name_of(course, own.name), 'text' if own.labels else 'number', values))
     taken = {*(column['name'] for column in columns), 'error'}
     results, others = read_results(trials, course.result.loss_key, _RESULTS)
-    for key, own in results.items():
-        columns.append(_result_column(f'results.{key}' if key in taken else key, own))
+    columns += [_result_column(f'results.{key}' if key in taken else key, told) for key, told in results.items()]
     columns.append(_column('error', 'text', ['' if trial.error is None else shorten(trial.error.message, 300) for trial in trials]))  # fmt: skip
     failed = [trial for trial in trials if trial.error is not None][:_TRACEBACKS]
     return {

@@ -216,11 +216,11 @@ def plot_parallel_coordinates(result: SearchResult, names: Sequence[str] | None 
         name.set_parse_math(False)
     if not axes:
         return ax
-    order = np.argsort(-course.sign * axes[-1].places, kind='stable')  # the best are drawn last
+    order = np.argsort(-course.sign * axes[0].places, kind='stable')  # the best are drawn last
     heights = np.column_stack([axis.heights(axis.places[order]) for axis in axes])
     lines = [np.column_stack([np.arange(len(axes)), own]) for own in heights]
     bundle = LineCollection(lines, cmap=_colours(course), linewidths=0.8, alpha=0.7)
-    places = axes[-1].places[order]
+    places = axes[0].places[order]
     bundle.set_array(np.minimum(course.sign * places, np.quantile(course.sign * places, 0.9)) * course.sign)
     ax.add_collection(bundle)
     for place, axis in enumerate(axes):

@@ -3,6 +3,7 @@
 // Any two columns of the table over each other, in the colours of a third.
 
 const BY_RANK = 'rank';
+const LOSS = 2; // the place of its column
 const axes = { x: null, y: null, colour: BY_RANK, log: { x: null, y: null } };
 
 function columnOf(name, data) {
@@ -54,7 +55,7 @@ function offerAxes(data, redraw) {
 
 /** Return the rank of each trial by its loss, from 0, the best, to 1; null without a finite one. */
 function ranks(data) {
-  const { values } = columnOf(data.loss, data);
+  const { values } = data.trials.columns[LOSS];
   const order = values.map((_, row) => row).filter((row) => typeof values[row] === 'number');
   order.sort((one, other) => data.sign * (values[one] - values[other]));
   const found = new Array(values.length).fill(null);
@@ -115,7 +116,7 @@ function coloured(rows, data) {
   const finite = (row) => typeof values[row] === 'number';
   const known = rows.filter(finite);
   if (rank) known.sort((one, other) => rank[other] - rank[one]); // the best lie uppermost
-  const loss = columnOf(data.loss, data).values;
+  const loss = data.trials.columns[LOSS].values;
   const told = known.map((row) => (column ? `${column.name} ${show(values[row])}` : `${data.loss} ${show(loss[row])}`));
   const bar = { thickness: 12, outlinewidth: 0, title: { text: column ? escaped(column.name) : 'rank' } };
   if (rank) Object.assign(bar, { tickmode: 'array', tickvals: [0, 0.5, 1], ticktext: ['best', 'middle', 'worst'] });
