@@ -175,6 +175,16 @@ def test_classes_stand_in_the_order_of_their_size_and_are_summed_up(search):
     assert [own.name for own in lay_out(course).classes] == ['big', 'a']
 
 
+def test_slots_that_wait_for_the_search_have_no_price(search, kernels):
+    from shadho.result import ClassUse
+
+    course = Course.of(cluster(search, kernels))
+    known = replay(course)
+    assert all(own.price > 0 for own in sum_up_classes(course, known))
+    course.result.classes = [ClassUse(own, 100.0, 10.0, 99.0) for own in course.compute_classes.values()]
+    assert all(math.isnan(own.price) and not own.is_bottleneck for own in sum_up_classes(course, known))
+
+
 def test_attempts_that_brought_no_result_have_bars_of_their_own(search):
     course = Course.of(search(lambda params: 1.0, {'x': spaces.uniform(0, 1)}, max_tasks=2))
     course = in_classes(

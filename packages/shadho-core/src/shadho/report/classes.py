@@ -9,7 +9,7 @@ from shadho.records import ComputeClass, TrialState
 from shadho.report.course import Course
 from shadho.report.replay import Replay
 from shadho.report.timeline import lay_out
-from shadho.result import format_request
+from shadho.result import format_request, is_driver_bound
 
 __all__ = ['ClassResult', 'sum_up_classes']
 
@@ -34,7 +34,8 @@ class ClassResult:
     utilisation : float
         Share of the slots' time in which trials ran, from 0 to 1.
     price : float
-        By which share one more slot speeds the search up, by all that is known now; nan when that cannot be said.
+        By which share one more slot speeds the search up, by all that is known now; nan when that cannot be said, or slots
+        waited for the search.
     is_bottleneck : bool
         Whether it is the class with the highest price, of several.
     """
@@ -61,7 +62,8 @@ def sum_up_classes(course: Course, known: Replay | None = None) -> list[ClassRes
     known : Replay, optional
         What the market's prices are taken from.
     """
-    prices = {} if known is None or not len(known.prices) else dict(zip(known.classes, known.prices[-1]))
+    has_prices = known is not None and len(known.prices) and not is_driver_bound(course.result.classes)
+    prices = dict(zip(known.classes, known.prices[-1])) if known is not None and has_prices else {}
     highest = max(prices.values(), default=0.0)
     rows = {own.name: own for own in lay_out(course).classes}
     found = []

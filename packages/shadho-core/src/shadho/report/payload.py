@@ -25,7 +25,7 @@ from shadho.report.replay import Replay, replay
 from shadho.report.results import read_results
 from shadho.report.selection import by_importance, ordered_pairs
 from shadho.report.trees import sum_up_trees
-from shadho.result import SearchResult
+from shadho.result import SearchResult, describe_bound
 from shadho.words import format_loss, format_params, format_seconds, shorten
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def payload(result: SearchResult | Course) -> dict[str, Any]:
         'figures': arrays.plain(_figures(course, known, note, market)),
         'trees': arrays.plain(_trees(course)),
         'classes': arrays.plain([attrs.asdict(own) for own in sum_up_classes(course, market)]),
+        'bound': ' '.join(describe_bound(course.result.classes)),
         'scatter': _scatter(course, known),
         'failures': _failures(course),
         'trials': arrays.plain(_trials(course)),

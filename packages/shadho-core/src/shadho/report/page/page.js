@@ -17,7 +17,7 @@ function render(data) {
   for (const node of document.querySelectorAll('.loss')) node.textContent = data.loss;
   renderFacts(data);
   renderTrees(data.trees);
-  renderClasses(shared(data.classes, data));
+  renderClasses(shared(data.classes, data), data.bound);
   renderFailures(data.failures);
   for (const id of Object.keys(data.figures)) {
     reserve(id, data);
@@ -97,7 +97,10 @@ function renderTrees({ shown, more }) {
   note.textContent = `… and ${more.toLocaleString('en')} more tree${more === 1 ? '' : 's'}, with no better trial`;
 }
 
-function renderClasses(classes) {
+function renderClasses(classes, bound) {
+  const note = document.querySelector('#classes .bound');
+  note.hidden = !bound;
+  note.textContent = bound;
   const titles = ['compute class', 'slots', 'each asks for', 'trials', 'done', 'failed', 'lost', 'mean seconds', 'busy', 'price'];
   const percent = (share, digits) => (share === null ? '-' : `${(100 * share).toFixed(digits)}%`);
   fillTable('#classes table', titles, classes.map((own) => {

@@ -3,7 +3,9 @@
 // What is deflated in the page: its data, and plotly's script.
 
 async function inflated(selector) {
-  const bytes = Uint8Array.from(atob(document.querySelector(selector).textContent), (letter) => letter.charCodeAt(0));
+  const text = atob(document.querySelector(selector).textContent);
+  const bytes = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place += 1) bytes[place] = text.charCodeAt(place);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
   return new Response(stream).text();
 }
