@@ -122,15 +122,15 @@ def packed(data: Mapping[str, Any]) -> str:
     return _deflated(json.dumps(data, allow_nan=False, separators=(',', ':')))
 
 
-def _deflated(text: str, level: int = 6) -> str:
-    return base64.b64encode(zlib.compress(text.encode(), level)).decode()
+def _deflated(text: str) -> str:
+    return base64.b64encode(zlib.compress(text.encode())).decode()
 
 
 @cache
 def _packed_plotly() -> str:
     from plotly.offline import get_plotlyjs
 
-    return _deflated(get_plotlyjs(), 9)
+    return _deflated(get_plotlyjs())
 
 
 def _policy(*scripts: str) -> str:
