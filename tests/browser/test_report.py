@@ -122,6 +122,8 @@ def test_any_two_columns_are_drawn_in_the_colours_of_a_third(show, pages):
     page = show(pages.usual.path)
     see(page, 'scatter')
     assert page.locator('#scatter .xtitle').text_content() == 'rbf.C'
+    ranks = page.evaluate('document.querySelector("#scatter .figure").data.at(-1).marker.color')
+    assert (ranks[0], ranks[-1]) == (1, 0)  # the best of those that are drawn lies uppermost
     for place, name in enumerate(['seconds', 'loss', 'class']):
         page.locator('#scatter select').nth(place).select_option(name)
     page.wait_for_selector('#scatter .figure[data-drawn="seconds loss class"]')

@@ -53,10 +53,10 @@ function offerAxes(data, redraw) {
   bar.replaceChildren(list('x', 'Across', own), log('x'), list('y', 'Up', own), log('y'), list('colour', 'Colour', ranked));
 }
 
-/** Return the rank of each trial by its loss, from 0, the best, to 1; null without a finite one. */
-function ranks(data) {
+/** Return the rank of some trials among themselves by their loss, from 0, the best, to 1; null without a finite one. */
+function ranks(rows, data) {
   const { values } = data.trials.columns[LOSS];
-  const order = values.map((_, row) => row).filter((row) => typeof values[row] === 'number');
+  const order = rows.filter((row) => typeof values[row] === 'number');
   order.sort((one, other) => data.sign * (values[one] - values[other]));
   const found = new Array(values.length).fill(null);
   order.forEach((row, rank) => { found[row] = order.length > 1 ? rank / (order.length - 1) : 0; });
@@ -111,7 +111,7 @@ function coloured(rows, data) {
     });
     return { traces: traces.filter((trace) => trace.rows.length), legend: true };
   }
-  const rank = column ? null : ranks(data);
+  const rank = column ? null : ranks(rows, data);
   const values = column ? column.values : rank;
   const finite = (row) => typeof values[row] === 'number';
   const known = rows.filter(finite);
