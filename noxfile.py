@@ -36,7 +36,7 @@ OF_VERSIONS = tuple(
 SLOWEST = ('--durations=15', '--durations-min=5')
 """Shows which tests to make faster next; the CPU seconds of files are in tests/conftest.py."""
 EXTRAS = (
-    'sandbox', 'report', 'dashboard', 'mpi', 'hyperopt', 'mlflow', 'optuna', 'parquet', 'tensorboard', 'sklearn',
+    'gpu', 'report', 'dashboard', 'mpi', 'hyperopt', 'mlflow', 'optuna', 'parquet', 'tensorboard', 'sklearn',
 )  # fmt: skip
 GROUPS = nox.project.load_toml('pyproject.toml')['dependency-groups']
 THIS_PYTHON = f'{sys.version_info.major}.{sys.version_info.minor}'

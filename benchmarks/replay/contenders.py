@@ -11,9 +11,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Forest, Tree
-from shadho.history import History
-from shadho.scheduling import Policy
+from shadho.forest import Tree
+from shadho.scheduling import Policy, PolicyContext
 from shadho.scheduling.market import Market
 from shadho.scheduling.runtime import RuntimeModel
 
@@ -54,17 +53,8 @@ class OracleMarket(Market):
 
     name = 'oracle market'
 
-    def __init__(
-        self,
-        forest: Forest,
-        history: History,
-        *,
-        seed: int,
-        workload: Workload,
-        trials_per_tree: int | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(forest, history, seed=seed, trials_per_tree=trials_per_tree, **{**KNOWN, **options})
+    def __init__(self, context: PolicyContext, *, workload: Workload, **options: Any) -> None:
+        super().__init__(context, **{**KNOWN, **options})
         self.runtime = KnownSeconds(workload.means, list(workload.factors))
 
 
@@ -73,10 +63,10 @@ class OracleTarget(Policy):
 
     name = 'oracle'
 
-    def __init__(self, forest: Forest, history: History, *, seed: int, workload: Workload, target: float) -> None:
-        super().__init__(forest, history, seed=seed)
+    def __init__(self, context: PolicyContext, *, workload: Workload, target: float) -> None:
+        super().__init__(context)
         best = np.argmax(workload.chances(target)[:, None] / workload.means, axis=0)
-        self._best = {name: forest.tree(int(tree)) for name, tree in zip(workload.factors, best)}
+        self._best = {name: context.forest.tree(int(tree)) for name, tree in zip(workload.factors, best)}
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
         return self._best[compute_class]

@@ -12,8 +12,8 @@ import pytest
 import shadho
 
 LAYERS = [
-    'errors', 'words', 'interrupts', 'streams', 'records', 'history', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'execution',
-    'backends', 'plugins', 'options', 'recommend', 'search', 'result', 'trackers', 'live', 'resume', 'cluster', 'driver', 'sklearn', 'report', 'dashboard', 'cli', 'workers', 'install', 'testing',
+    'errors', 'words', 'interrupts', 'streams', 'records', 'goal', 'history', 'ledger', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'execution',
+    'backends', 'plugins', 'options', 'recommend', 'search', 'result', 'trackers', 'live', 'resume', 'cluster', 'background', 'driver', 'sklearn', 'report', 'dashboard', 'cli', 'workers', 'install', 'testing',
 ]  # fmt: skip
 HOME = Path(shadho.__file__).parent
 FILES = sorted(

@@ -238,7 +238,10 @@ def test_finished_trials_are_learned_as_their_log_would_be() -> None:
 
 @pytest.mark.parametrize(
     ('numbers', 'message'),
-    [([1, 2], r'trial 1 comes where trial 0 should.*result.storage.read\(\)'), ([0, 2], 'trial 2 comes where trial 1')],
+    [
+        ([1, 2], r'is trial 1, and there is no trial 0 before.*result.storage.read\(\)'),
+        ([0, 2], 'is trial 2, and there is no trial 1'),
+    ],
 )
 def test_finished_trials_of_which_one_is_missing_are_refused(numbers: list[int], message: str) -> None:
     trials = [Trial(number, 0, number, (0.5,), {'x': 0.5}, state=TrialState.DONE, loss=1.0) for number in numbers]

@@ -19,7 +19,7 @@ from shadho import Shadho, hookimpl, spaces
 from shadho.cli import main
 from shadho.live import make_display
 from shadho.live.lines import PlainDisplay
-from shadho.streams import is_terminal, usable_streams, write
+from shadho.streams import Echo, is_terminal, usable_streams, write
 
 
 class Writes:
@@ -207,3 +207,41 @@ def test_file_numbers_of_streams_that_were_closed_by_the_shell_go_to_no_file_of_
     assert done.returncode == 0
     assert Path('numbers').read_text() == ' '.join([os.devnull] * 3)
     assert Path('outputs').read_text() == ' '.join(['onetwo'] * 3)
+
+
+# --- what trials print -------------------------------------------------------------------------------
+
+
+class Clock:
+    time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def test_without_a_limit_all_that_trials_print_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    echo = Echo()
+    echo.show('a\n\nb')
+    echo.show('c\n' * 1000)
+    assert capsys.readouterr().out == 'a\n\nb\n' + 'c\n' * 1000
+    assert echo.left_out == 0
+
+
+def test_of_more_lines_a_second_than_the_limit_the_last_of_a_trial_are_shown_and_the_others_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    echo = Echo(3, clock)
+    echo.show('a\n')
+    echo.show('b\nc\nd\n')
+    echo.show('e\nf\n')
+    assert capsys.readouterr().out == 'a\n[... 1 more]\nc\nd\n'
+    clock.time = 1.0
+    echo.show('g')
+    assert capsys.readouterr().out == '[... 2 more]\ng\n'
+    assert echo.left_out == 3
+
+
+def test_a_bar_that_is_drawn_in_one_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Echo(1, Clock()).show('10%\r20%\r30%\n')
+    assert capsys.readouterr().out.count('%') == 3

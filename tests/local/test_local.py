@@ -19,6 +19,7 @@ import pytest
 from shadho import ComputeClass, SearchResult, Shadho, Trial, TrialState, spaces
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.hardware import usable_cpus
+from shadho.live.lines import PlainDisplay
 from shadho.records import Result
 from shadho.storage.sqlite import SQLite
 from shadho_local import Local
@@ -335,6 +336,55 @@ def test_what_a_trial_prints_is_shown_whole_and_failures_keep_it(capsys: pytest.
     assert capsys.readouterr().out == 'printed by lives\nand by its child\n'
     assert trials['lives'].output == 'printed by lives\nand by its child\n'
     assert 'and by its child' in trials['dies'].error.traceback
+
+
+@pytest.mark.parametrize(
+    ('objective', 'echo', 'shown'),
+    [(print, None, True), (print, False, False), ('echo {}', None, False), ('echo {}', True, True)],
+)
+def test_what_trials_print_is_shown_where_it_is_wanted_and_kept(
+    objective: Any, echo: bool | None, shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(objective, max_tasks=2, echo=echo)
+    assert bool(capsys.readouterr().out) == shown
+    assert all(trial.output or trial.error.traceback for trial in result)
+
+
+def test_a_panel_leaves_lines_of_trials_out_and_says_how_many_and_where_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PlainDisplay, 'LINES', 2)
+    kept = 'all of a trial: shadho trials test.db <its number>'
+    for storage, where in (('test.db', kept), (None, "the result's trials have them as trial.output")):
+        run(lambda params: print('a\nb\nc'), max_tasks=1, storage=storage, display=True)
+        told = capsys.readouterr()
+        assert told.out == '[... 1 more]\nb\nc\n'
+        assert told.err.endswith(f'1 line that trials printed was not shown; {where}\n')
+
+
+def test_filters_of_warnings_hold_in_trials_before_those_of_libraries_that_are_loaded_there() -> None:
+    Path('library.py').write_text(
+        "import warnings\nwarnings.filterwarnings('always', category=UserWarning)\n"
+        'class Odd(UserWarning):\n    pass\n'
+        "warnings.warn('while it loads', Odd)\n"
+        'def objective(params):\n'
+        "    warnings.warn('not this', Odd)\n"
+        "    warnings.warn('but this')\n"
+        "    warnings.warn('and this is an error', RuntimeWarning)\n"
+    )
+    script = """
+import warnings
+warnings.filterwarnings('ignore', 'while it loads')
+from library import Odd, objective
+warnings.filterwarnings('ignore', category=Odd)
+warnings.filterwarnings('error', category=RuntimeWarning)
+from shadho import Shadho, spaces
+(trial,) = Shadho('odd', objective, {'x': spaces.grid([1])}, backend='local', storage=None, display=False).run()
+assert trial.error.message == 'RuntimeWarning: and this is an error', trial.error
+assert [line.partition('Warning: ')[2] for line in trial.output.splitlines() if 'Warning: ' in line][:1] == ['but this'], trial.output
+"""
+    Path('script.py').write_text(script)
+    subprocess.run([sys.executable, 'script.py'], check=True, timeout=120)
 
 
 def test_each_trial_of_a_slot_keeps_what_it_printed_and_no_more() -> None:

@@ -83,12 +83,13 @@ def test_output_files_that_cannot_be_packed_fail_their_trial(monkeypatch: pytest
     rank.open(1, pickle_objective(command), ComputeClass(slots=1), pack([]), None)
     monkeypatch.setattr(serve, 'pack', refuse)
     try:
-        rank.submit(0, pickle_params({'x': 1}))
+        rank.submit(0, 2, pickle_params({'x': 1}))
         ended = wait_for(lambda: rank.poll(1.0))
     finally:
         rank.close()
-    ((_, _, _, text, files),) = ended
+    ((run, trial, attempt, _, text, files),) = ended
     outcome = json.loads(text)
+    assert (run, trial, attempt) == (1, 0, 2)
     assert (outcome['state'], outcome['error']['kind'], files) == ('failed', 'result', None)
     assert outcome['error']['message'] == 'the output files could not be brought back: not yours'
 

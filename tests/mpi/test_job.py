@@ -58,6 +58,31 @@ show(search('command', "echo 0.5 > result.json", max_tasks=4))
     assert job.out == "20 {0} ['rank 1']\n20 {1} ['']\n40 {2} ['rank 1']\n4 {None} ['rank 1']\n"
 
 
+def test_in_the_background_only_the_first_rank_goes_on(mpirun: Any) -> None:
+    script = """
+run = Shadho('job', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=5, display=False).run(background=True)
+print('MEANWHILE')
+print(len(run.wait()))
+"""
+    job = mpirun(3, SCRIPT + script)
+    assert (job.status, job.out) == (0, 'MEANWHILE\n5\n')
+
+
+def test_filters_of_warnings_reach_the_ranks(mpirun: Any) -> None:
+    script = """
+import warnings
+warnings.filterwarnings('ignore', 'not this')
+
+def objective(params):
+    warnings.warn('not this one')
+    return params['x']
+
+search('job', objective, max_tasks=2)
+"""
+    job = mpirun(2, SCRIPT + script)
+    assert (job.status, job.out) == (0, '')
+
+
 def test_ranks_that_are_told_not_to_work_together_are_warned(mpirun: Any) -> None:
     script = "print('AFTER', len(search('job', lambda params: 1.0, backend='local', storage=None, max_tasks=2)))\n"
     job = mpirun(2, SCRIPT + script)

@@ -18,7 +18,7 @@ from shadho.history import History
 from shadho.records import Result
 from shadho.result import SearchInfo
 from shadho.samplers import Sampler, Suggestion
-from shadho.scheduling import ClassPlan, Heuristic, Policy
+from shadho.scheduling import ClassPlan, Heuristic, Policy, PolicyContext
 from shadho.storage import Metadata, Record, Storage
 
 
@@ -80,9 +80,9 @@ class Turns(Policy):
 
     name = 'turns'
 
-    def __init__(self, forest: Forest, history: History, *, seed: int) -> None:
-        super().__init__(forest, history, seed=seed)
-        self._left = list(range(forest.count))
+    def __init__(self, context: PolicyContext) -> None:
+        super().__init__(context)
+        self._left = list(range(context.forest.count))
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
         self.placement = tuple(ClassPlan(own.name, own.slots, 0.0, ((0, 1.0),)) for own in classes)

@@ -14,6 +14,7 @@ from typing_extensions import assert_type
 import shadho
 from shadho import ComputeClass, Forest, Search, SearchResult, Shadho, ShadhoError, Trial, TrialState, spaces
 from shadho.backends import Simulated
+from shadho.background import BackgroundRun
 from shadho.result import ClassUse
 from shadho.spaces.domains import Choice, Discrete, Distribution, IntegerRange, LogIntegerRange, Normal, Uniform
 from shadho.spaces.structure import Dependent, Repeat, Scope, Sequence
@@ -74,6 +75,10 @@ def search_and_read() -> None:
     opt.add_compute_class('large', 'cores', 16, max_tasks=2)
     result = opt.run()
     assert_type(result, SearchResult)
+    behind = opt.run(background=True)
+    assert_type(behind, BackgroundRun)
+    assert_type(behind.best, Trial | None)
+    assert_type(behind.wait(timeout=1.0), SearchResult)
     assert_type(result.best, Trial | None)
     assert_type(len(result), int)
     assert_type(result.stopped, str)

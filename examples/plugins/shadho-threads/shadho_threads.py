@@ -75,7 +75,7 @@ class Threads(Backend):
         started = self.now()
         outcome = self._job.objective.evaluate(trial.params, trial.id)
         times = {'started': started, 'finished': self.now(), 'seconds': outcome['seconds']}
-        results.put(Result.of(trial.id, outcome, host=socket.gethostname(), **times))
+        results.put(Result.of(trial.id, outcome, host=socket.gethostname(), attempt=trial.attempt, **times))
 
 
 @hookimpl

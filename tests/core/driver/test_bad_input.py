@@ -87,6 +87,7 @@ def search(objective: Any = abs, **options: Any) -> Shadho:
         ('loss_key', '', "loss_key must be .*got ''"),
         ('resume', 'no', r"resume must be True or False; got 'no' \(str\)"),
         ('resume', None, r'resume must be True or False; got None'),
+        ('echo', 'x', r"echo must be True, None or False; got 'x' \(str\)"),
         ('display', 'x', r"display must be True, None or False; got 'x' \(str\)"),
         ('durability', 'x', "durability must be 'normal' or 'full'; got 'x'"),
         ('max_tasks', 2.0, 'max_tasks must be an integer of 1 or more, or None; got 2.0'),

@@ -110,30 +110,59 @@ def test_a_class_that_was_never_there_was_busy_for_none_of_its_time() -> None:
 
 
 def test_the_summary_has_a_row_for_each_class() -> None:
-    options = {'cores': 2, 'memory': 6144, 'gpus': 1}
+    options = {'cores': 2, 'gpus': 1}
     classes = [ComputeClass('gpu node', 2, {'cores': 8, 'memory': 65536, 'gpus': 2}, options), B]
     cluster = Simulated(classes, lambda params, own: 10.0 if own.name == 'b' else 1.0 + 9 * ('linear' in params))
     result = search(cluster, TREES, max_tasks=400, method='random').run()
     gpu, own = (use.plan for use in result.classes)
     assert gpu is not None and own is not None
     *_, head, first, second = result.summary().splitlines()
-    assert head == 'compute class  slots  busy  trials  +1 slot  each asks for          trees by their time'
+    assert head == 'compute class  slots  busy  trials  +1 slot  each asks for   trees by their time'
     trials = sum(trial.compute_class == 'gpu node' for trial in result)
     assert first.startswith(
         f'gpu node           2  {result.classes[0].utilisation:>4.0%}  {trials:>6}  {gpu.price:>+7.1%}  '
     )
-    assert '2 cores, 6 GiB, 1 GPU  rbf ' in first
+    assert '2 cores, 1 GPU  rbf ' in first
     assert second.startswith('b                  1 ')
-    assert f'  {400 - trials:>6}  {own.price:>+7.1%}  1 core                 linear' in second
+    assert f'  {400 - trials:>6}  {own.price:>+7.1%}  1 core          linear' in second
     assert gpu.trees[0][0] == 0 and own.trees[0][0] == 1
+
+
+@pytest.mark.parametrize('asked', [{}, {'cores': 16, 'memory': 65536, 'gpus': 4}], ids=['one core', 'much'])
+@pytest.mark.parametrize('count', [1, 5])
+@pytest.mark.parametrize(
+    'name',
+    ['nvidia_a100_sxm4_80gb_x16cores', 'gpu', 'the machines in the cellar that nobody has counted, and their names'],
+)
+def test_whatever_classes_are_called_and_ask_for_no_line_of_the_summary_is_longer_than_80(
+    name: str, count: int, asked: dict[str, int]
+) -> None:
+    hardware = {'cores': 64, 'memory': 2**20, 'gpus': 8}
+    classes = [ComputeClass(f'{name}{number}', 2, hardware, asked) for number in range(count)]
+    space = {'exclusive': True, **{f'layers of kind {kind}': {'x': spaces.uniform(0, 1)} for kind in range(6)}}
+    result = search(Simulated(classes, lambda params, own: 2.0), space, max_tasks=60).run()
+    lines = result.ending().splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert sum(line.startswith(name[:40]) for line in lines) == count
+    assert ('each asks for' in result.summary()) == bool(asked)
+    if name != 'gpu':
+        assert sum(line.startswith('    trees by their time: layers of kind ') for line in lines) == count
+
+
+def test_trees_that_have_no_room_beside_a_class_go_on_in_the_next_line() -> None:
+    space = {'exclusive': True, **{f'kind {kind}': {'x': spaces.uniform(0, 1)} for kind in range(6)}}
+    result = search(Simulated([A], lambda params, own: 2.0), space, max_tasks=60).run()
+    head, row, more, *_ = result.summary().partition('\ncompute class')[2].splitlines()
+    start = ('compute class' + head).index('trees by their time')
+    assert row[start - 2 : start + 5] == more[start - 2 : start + 5] == '  kind '
 
 
 def test_of_a_policy_that_does_not_plan_no_trees_and_no_price_are_told() -> None:
     result = search(Simulated([A, B], seconds), max_tasks=3, policy='fcfs').run()
     assert [own.plan for own in result.classes] == [None, None]
     assert result.summary().splitlines()[-2:] == [
-        'a                  2   40%       2        -  1 core         -',
-        'b                  1  100%       1        -  1 core         -',
+        'a                  2   40%       2        -  -',
+        'b                  1  100%       1        -  -',
     ]
 
 

@@ -52,6 +52,14 @@ def test_a_function_is_searched_and_the_summary_printed(shadho, tmp_path, place)
     assert (tmp_path / 'bowl.db').is_file()
 
 
+@pytest.mark.parametrize('option', ['--echo', '--no-echo'])
+def test_what_commands_print_is_shown_when_it_is_asked_for(shadho, option):
+    command = 'echo printed by a trial; echo 1 > result.json'
+    answer = shadho(command, *IN_SERIES, '--max-tasks', '2', '--name', 'loud', option)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count('printed by a trial\n') == 2 * (option == '--echo')
+
+
 @pytest.mark.parametrize('where', ['2>&1', '2> errors.txt'])
 def test_whoever_reads_standard_output_reads_the_summary_once(shadho, tmp_path, where):
     command = [str(Path(sys.executable).parent / 'shadho'), 'run', 'mine.py:bowl', *IN_SERIES, '--max-tasks', '3']

@@ -217,8 +217,8 @@ def test_trials_that_were_running_are_run_first() -> None:
         for record in (lost, cancelled, Result(6, TrialState.CANCELLED)):
             storage.append(record)
     result = list(search(max_tasks=8).run())
-    assert [trial.params for trial in result[5:7]] == [{'a': {'x': 0.125}}, {'a': {'x': 0.25}}]
-    assert [trial.id for trial in result] == list(range(8))
+    assert [trial.id for trial in result] == [0, 1, 2, 3, 4, 6, 5, 7]  # of the two, 6 has waited longer
+    assert [trial.params for trial in result[5:7]] == [{'a': {'x': 0.25}}, {'a': {'x': 0.125}}]
 
 
 DRIVER = """

@@ -521,7 +521,7 @@ def test_a_search_cannot_be_run_while_it_runs() -> None:
     opt = search(objective, max_tasks=1)
     (trial,) = opt.run()
     assert trial.error is not None
-    assert 'runs another search already' in trial.error.message
+    assert "the search 'test' of this object runs already" in trial.error.message
 
 
 def test_a_backend_serves_another_search_when_one_has_ended_in_whatever_way() -> None:

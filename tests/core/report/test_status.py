@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
@@ -172,7 +173,7 @@ def test_trials_of_a_run_that_was_killed_wait_until_they_are_handed_out_again(he
         before = look_at(storage)
         storage.update(clock={'began': before.seconds, 'time': time.time(), 'seconds': before.seconds})
         again = before.running[1]
-        storage.append(Trial(again.id, again.tree, 0, again.point, again.params, 'idle', started=before.seconds + 1))
+        storage.append(attrs.evolve(again, compute_class='idle', started=before.seconds + 1, attempt=again.attempt + 1))
         found = look_at(storage)
     assert [trial.id for trial in found.running] == [again.id]
     assert len(found.waiting) == 3

@@ -6,13 +6,13 @@ from shadho.testing import HeuristicSuite, PolicySuite
 
 
 class TestFirstComeFirstServed(PolicySuite):
-    def make(self, forest, history, seed):
-        return FirstComeFirstServed(forest, history, seed=seed)
+    def make(self, context):
+        return FirstComeFirstServed(context)
 
 
 class TestRanked(PolicySuite):
-    def make(self, forest, history, seed):
-        return Ranked(forest, history, seed=seed)
+    def make(self, context):
+        return Ranked(context)
 
 
 class TestComplexity(HeuristicSuite):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from shadho import Search, spaces
 from shadho.forest import Forest
-from shadho.history import History
+from shadho.ledger import Ledger
+from shadho.scheduling import PolicyContext
 from shadho.scheduling.chance import below
 from shadho.scheduling.fcfs import FirstComeFirstServed
 
@@ -27,8 +28,8 @@ def picks(policy, number, history):
 
 
 def make(count, seed=1):
-    history = History()
-    return FirstComeFirstServed(forest_of(count), history, seed=seed), history
+    ledger = Ledger()
+    return FirstComeFirstServed(PolicyContext(forest_of(count), ledger, seed)), ledger.history
 
 
 @pytest.mark.parametrize('count', [2, 4, 18])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+import attrs
 import numpy as np
 import pytest
 
@@ -12,11 +13,11 @@ from shadho import ComputeClass, Search, Shadho, TrialState, hookimpl, spaces
 from shadho.backends import Simulated
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest
-from shadho.history import History
+from shadho.ledger import Ledger
 from shadho.plugins import Registry
-from shadho.records import Trial, TrialError
+from shadho.records import Result, Trial, TrialError
 from shadho.samplers.random import Random
-from shadho.scheduling import Heuristic, market
+from shadho.scheduling import Heuristic, PolicyContext, market
 from shadho.scheduling.complexity import Complexity
 from shadho.scheduling.market import Market
 from shadho.scheduling.promise import Promise
@@ -31,13 +32,13 @@ NETS = {'exclusive': True, 'net': {'x': X}, 'svm': {'x': X}}
 
 
 class TestMarket(PolicySuite):
-    def make(self, forest, history, seed):
-        return Market(forest, history, seed=seed)
+    def make(self, context):
+        return Market(context)
 
 
 class TestMarketWithOtherOptions(PolicySuite):
-    def make(self, forest, history, seed):
-        return Market(forest, history, seed=seed, fairness=1.0, floor=0.0, heuristics={Complexity(): 2.0, Promise(): 1})
+    def make(self, context):
+        return Market(context, fairness=1.0, floor=0.0, heuristics={Complexity(): 2.0, Promise(): 1})
 
 
 class TestMarketWithQuotas(PolicySuite):
@@ -46,8 +47,8 @@ class TestMarketWithQuotas(PolicySuite):
         """A forest all of whose trees could ever get their number of trials."""
         return Forest(SPACES[request.param])
 
-    def make(self, forest, history, seed):
-        return Market(forest, history, seed=seed, trials_per_tree=100_000)
+    def make(self, context):
+        return Market(attrs.evolve(context, trials_per_tree=100_000))
 
 
 def trees(number):
@@ -85,10 +86,11 @@ def per_pair(result):
 
 
 def make(forest, classes, seed=0, **options):
-    history = History()
-    policy = Market(Forest(forest), history, seed=seed, **options)
+    quota = options.pop('trials_per_tree', None)
+    context = PolicyContext(Forest(forest), Ledger(), seed, quota)
+    policy = Market(context, **options)
     policy.plan(classes, 0.0)
-    return policy, history
+    return policy, context.ledger.history
 
 
 def finish(policy, history, tree, own, seconds=1.0, loss=0.5, kind=None):
@@ -690,3 +692,19 @@ def test_a_pick_costs_little_with_a_thousand_trees_and_many_classes(calls):
         finish(policy, history, policy.pick(name, 0.0).index, name, 1 + number % 7)
 
     assert calls(lambda: [pick(number) for number in range(300)]) < 300 * 1000  # less than one for each tree
+
+
+def test_a_trial_that_was_taken_back_counts_no_longer_as_one_that_runs():
+    classes = [ComputeClass('large', 4, {'memory': 8000}), ComputeClass('small', 4, {'memory': 1000})]
+    policy, _ = make(trees(2), classes)
+    ledger = policy.ledger
+    begun = []
+    while (tree := policy.pick('small', 0.0)) is not None:  # until enough of both run to tell whether they fit
+        number = ledger.history.asked
+        begun.append(ledger.apply(Trial(number, tree.index, number, (), {}, 'small', started=0.0)))
+        policy.begin(begun[-1])
+    assert 2 <= len(begun) < 20
+    policy.take_back(ledger.apply(Result(0, TrialState.LOST)))
+    assert policy.pick('small', 0.0).index == begun[0].tree
+    policy.begin(ledger.apply(attrs.evolve(begun[0], attempt=1)))
+    assert policy.pick('small', 0.0) is None

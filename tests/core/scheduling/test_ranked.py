@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from shadho import Search, spaces
 from shadho.forest import Forest
-from shadho.history import History
+from shadho.ledger import Ledger
 from shadho.records import ComputeClass, Trial, TrialState
+from shadho.scheduling import PolicyContext
 from shadho.scheduling.ranked import Ranked, pair
 
 CLASSES = [
@@ -94,10 +95,10 @@ def append(history, policy, index, loss=0.5, compute_class='only', seconds=1.0, 
 
 
 def make(classes=CLASSES, forest=FOREST, seed=0):
-    history = History()
-    policy = Ranked(forest, history, seed=seed)
+    ledger = Ledger()
+    policy = Ranked(PolicyContext(forest, ledger, seed))
     policy.plan(classes, 0.0)
-    return policy, history
+    return policy, ledger.history
 
 
 def shares(policy, history, compute_class, number=2000):

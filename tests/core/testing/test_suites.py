@@ -14,6 +14,7 @@ from shadho.backends.inline import Inline
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Result, TrialState
 from shadho.samplers.random import Random
+from shadho.scheduling import Policy
 from shadho.scheduling.complexity import Complexity
 from shadho.scheduling.fcfs import FirstComeFirstServed
 from shadho.storage.jsonl import JSONLines
@@ -278,6 +279,8 @@ def make(cls, *given):
         return cls()
     if issubclass(cls, JSONLines):
         return cls(given[0].with_suffix('.json'))
+    if issubclass(cls, Policy):
+        return cls(*given)
     return cls(*given[:-1], seed=given[-1])
 
 

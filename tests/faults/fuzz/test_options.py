@@ -41,7 +41,7 @@ values = st.sampled_from(VALUES) | st.integers() | st.floats() | st.text(max_siz
 
 DRIVER = [
     'exp_key', 'objective', 'space', 'method', 'timeout', 'max_tasks', 'seed', 'backend', 'storage', 'policy', 'resources', 'trials_per_tree', 'trial_timeout', 'max_retries',
-    'direction', 'loss_key', 'resume', 'grid_points', 'repeats', 'warm_start', 'durability', 'display', 'plugins', 'options', 'policy_options',
+    'direction', 'loss_key', 'resume', 'grid_points', 'repeats', 'warm_start', 'durability', 'display', 'echo', 'plugins', 'options', 'policy_options',
 ]  # fmt: skip
 METHODS = ['tpe', 'random', 'grid', 'sobol', 'gp', 'pso', 'cmaes', 'auto']
 

@@ -6,17 +6,17 @@ import contextlib
 import logging
 import math
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import attrs
 
 from shadho.backends import Backend, Job
+from shadho.background import BackgroundRun
 from shadho.cluster import ClusterNotes
-from shadho.errors import ConfigurationError, ShadhoError
+from shadho.errors import BackendError, ConfigurationError, ShadhoError
 from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
@@ -39,15 +39,18 @@ from shadho.options import (
 )
 from shadho.plugins import Registry
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
-from shadho.result import ClassUse, SearchInfo, SearchResult
+from shadho.result import ClassUse, SearchInfo, SearchResult, where_printed
 from shadho.resume import resume, warm_up
 from shadho.samplers import Sampler
 from shadho.scheduling import ClassPlan, Policy
 from shadho.search import Search
 from shadho.spaces import spec
 from shadho.storage import Storage
-from shadho.streams import usable_streams, write
+from shadho.streams import Echo, say, usable_streams
 from shadho.words import counted, printable
+
+if TYPE_CHECKING:
+    from shadho.live.lines import PlainDisplay
 
 __all__ = ['Shadho']
 
@@ -122,6 +125,10 @@ class Shadho:
     display : bool, optional
         Show progress on standard error, by a panel on a terminal or in a notebook, else by a line every few seconds;
         at the end the summary, and where the search is kept. On by default.
+    echo : bool, optional
+        Print on standard output what a trial has printed, when it ends: at most 100 lines a second beside a panel. By default
+        for functions, and not for commands. It is recorded in any case. A function that the backend 'inline' runs prints
+        by itself.
     plugins : iterable of modules or objects
         Observers and other plugins, besides the installed ones.
     options : mapping, optional
@@ -175,6 +182,7 @@ class Shadho:
         warm_start: str | os.PathLike[str] | Storage | None = None,
         durability: str = 'normal',
         display: bool | None = None,
+        echo: bool | None = None,
         plugins: Iterable[Any] = (),
         options: Mapping[str, Any] | None = None,
         policy_options: Mapping[str, Any] | None = None,
@@ -190,6 +198,7 @@ class Shadho:
         self.resources = check_resources(resources)
         self.resume = check_flag('resume', resume)
         self.display = check_flag('display', display, None)
+        self.echo = check_flag('echo', echo, None)
         self._registry = _registry(check_plugins(plugins))
         self._search_options: dict[str, Any] = {
             'method': method, 'policy': policy, 'direction': direction, 'loss_key': loss_key,
@@ -200,6 +209,7 @@ class Shadho:
         self._classes: list[DeclaredClass] = []
         self._inputs: list[Path] = []
         self._outputs: list[str] = []
+        self._is_running = False
         self.forest = Forest(space)
         check_parameters(self.objective, self.forest)
         search = self._new_search(seed)
@@ -296,16 +306,31 @@ class Shadho:
 
     # --- running -------------------------------------------------------------------------------
 
-    def run(self) -> SearchResult:
+    @overload
+    def run(self, background: Literal[False] = False) -> SearchResult: ...
+
+    @overload
+    def run(self, background: Literal[True]) -> BackgroundRun: ...
+
+    @overload
+    def run(self, background: bool) -> SearchResult | BackgroundRun: ...
+
+    def run(self, background: bool = False) -> SearchResult | BackgroundRun:
         """Search until a limit is reached, nothing is left to suggest, or Ctrl-C is pressed.
 
         A search of the same key goes on where it ended: nothing recorded is evaluated again, and
         trials that were running are.
 
+        Parameters
+        ----------
+        background : bool, default False
+            Search in a thread, and return at once.
+
         Returns
         -------
-        SearchResult
-            Also after Ctrl-C, with all that was recorded.
+        SearchResult or BackgroundRun
+            The former also after Ctrl-C, with all that was recorded. The latter in the background: it shows the best trial so
+            far, and waits for the result or stops the search.
 
         Raises
         ------
@@ -313,27 +338,49 @@ class Shadho:
             When the storage belongs to another search, is in use, corrupt, or cannot be written.
         BackendError
             When no trial can be run, or the backend runs another search.
+        ConfigurationError
+            When this object's search runs already.
         """
+        check_flag('background', background)
         if os.environ.get(LOADING):
             raise ConfigurationError(
                 'a search was started while a process loaded its objective: the module of the objective runs a search when '
                 "it is imported; put that part below if __name__ == '__main__':"
             )
         working_folder()
-        interrupts = Interrupts()
+        if self._is_running:
+            raise ConfigurationError(
+                f'run(): the search {self.exp_key!r} of this object runs already; wait for its end, or stop() what '
+                'run(background=True) returned'
+            )
         with usable_streams():
             warn_of_launcher(self._registry, self._backend, self._job())
             self._backend.attend()
-            with interrupts, self._storage as storage:
+        self._is_running = True
+        if not background:
+            return self._run(Interrupts())
+        try:
+            return BackgroundRun(self.exp_key, self._run)
+        except RuntimeError as error:
+            self._is_running = False
+            raise BackendError(f'run(background=True): the system refuses a thread for the search: {error}') from error
+
+    def _run(self, interrupts: Interrupts, begin: Callable[[Search], None] = lambda search: None) -> SearchResult:
+        """Run; `begin` gets the search before its first trial."""
+        try:
+            with usable_streams(), interrupts, self._storage as storage:
                 search, elapsed = resume(
                     storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume
                 )
+                begin(search)
                 with self._backend as backend:
                     backend.open(self._job())
                     result = _Run(self, search, storage, backend, elapsed, interrupts).run()
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
-        interrupts.exit_when_terminated()
-        return result
+            interrupts.exit_when_terminated()
+            return result
+        finally:
+            self._is_running = False
 
 
 class _Run:
@@ -347,7 +394,8 @@ class _Run:
         self.storage = storage
         self.backend = backend
         self.notes = ClusterNotes(storage, backend, elapsed)
-        self.registry = _with_display(shadho)
+        display = None if shadho.display is False else _new_display()
+        self.registry = shadho._registry if display is None else shadho._registry.extended(display)
         self.origin = backend.now() - elapsed
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
         self.classes: Sequence[ComputeClass] = ()
@@ -355,14 +403,14 @@ class _Run:
         self.uses: dict[str, ClassUse] = {}
         self.measured = self.now()
         self.unserved: set[str] = set()
-        self.running: dict[int, Trial] = {}
-        self.unsent: dict[int, Trial] = {}  # the last of them, which the backend has not yet got
-        self.busy: dict[str, int] = {}
-        self.attempts: dict[int, int] = {}
+        self.ledger = search.ledger
+        self.ledger.write_to(storage.append)
+        self.unsent: dict[int, Trial] = {}  # trials that run, and that the backend has not yet got
         self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
         self.stopped = ''
         self.interrupts = interrupts
-        self.echo = not isinstance(shadho.objective, str)
+        wanted = not isinstance(shadho.objective, str) if shadho.echo is None else shadho.echo
+        self.echo = Echo(math.inf if display is None else display.LINES) if wanted else None
 
     def now(self) -> float:
         """Seconds of active search, all runs together."""
@@ -389,6 +437,9 @@ class _Run:
         finally:
             result = self._result()
             self.registry.notify('shadho_search_finished', result=result)
+            if self.echo and self.echo.left_out:
+                lines = counted(self.echo.left_out, 'line that trials printed was', 'lines that trials printed were')
+                say(f'{lines} not shown; {where_printed(self.storage)}')
         return result
 
     def _loop(self) -> None:
@@ -397,11 +448,9 @@ class _Run:
         while not self._is_over():
             self._discover()
             for trial in self._fill_slots():
-                self.storage.append(trial.asked())
                 if trial.error is None:
                     self.unsent[trial.id] = trial
                 else:  # its parameters could not be computed
-                    self.storage.append(trial.result())
                     finished.append(trial)
             self._tell_plan()
             self.storage.flush()  # results that have come in and trials that depend on them, at once
@@ -415,7 +464,6 @@ class _Run:
                 self.registry.notify('shadho_trial_dispatched', trial=trial)
             self.notes.note_workers(self.measured)
             for result in self._poll():
-                self.storage.append(result)
                 finished += self._learn(result)
         self.storage.flush()
         self._announce(finished)
@@ -425,7 +473,7 @@ class _Run:
             self.stopped = self.interrupts.name
         elif self.now() >= self.deadline:
             self.stopped = 'timeout'
-        elif not self.running and not self.stopped:
+        elif not self.ledger.running and not self.stopped:
             if self._remaining() <= 0:
                 self.stopped = 'max_tasks'
             elif self.search.finished:
@@ -435,7 +483,7 @@ class _Run:
     def _remaining(self) -> float:
         """Trials that may still be handed out."""
         limit = self.config.max_tasks
-        return math.inf if limit is None else limit - len(self.search.history) - len(self.running)
+        return math.inf if limit is None else limit - len(self.search.history) - len(self.ledger.running)
 
     def _may_start(self, compute_class: str) -> bool:
         """Whether a class may be given a trial; a new one does not take the place of one that is to run again."""
@@ -447,15 +495,11 @@ class _Run:
         ahead = 1 + (self.backend.queues_ahead and max(self.paces, default=math.inf) < _SHORT)
         failed = 0
         for compute_class in self.classes:
-            while self.busy.get(compute_class.name, 0) < compute_class.slots * ahead:
+            while self.ledger.busy(compute_class.name) < compute_class.slots * ahead:
                 trial = self._suggest(compute_class)
                 if trial is None:
                     break
-                if trial.error is None:
-                    self.running[trial.id] = trial
-                    self.busy[compute_class.name] = self.busy.get(compute_class.name, 0) + 1
-                else:
-                    failed += 1
+                failed += trial.error is not None
                 yield trial
                 if failed == _MOST_FAILED:  # as when a callback always raises: look at the limits first
                     return
@@ -464,51 +508,42 @@ class _Run:
         """Return what a slot is to run: a trial that waits, a new one, or one that runs and would end sooner there."""
         name = compute_class.name
         trial = self.search.suggest(name, self.now()) if self._may_start(name) else None
-        if trial is not None or self.busy.get(name, 0) >= compute_class.slots or self.search.waits_for(name):
+        if trial is not None or self.ledger.busy(name) >= compute_class.slots or self.search.waits_for(name):
             return trial
-        straggler = self.search.take_over(name, self.now(), self.config.trial_timeout or math.inf)
+        straggler = self.search.policy.straggler(name, self.now(), self.config.trial_timeout or math.inf)
         if straggler is None:
             return None
         log.info(
             'trial %d would take long yet in %s; it begins anew in %s', straggler.id, straggler.compute_class, name
         )
-        self.running.pop(straggler.id)
-        self.busy[straggler.compute_class] -= 1
         self._end(straggler)
-        return self.search.suggest(name, self.now())
+        return self.search.begin_again(straggler, name, self.now())
 
     def _poll(self) -> Sequence[Result]:
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
         self._measure()
-        return [self._on_own_clock(result) for result in results if result.trial in self.running]
+        return [self._on_own_clock(result) for result in results if self.ledger.awaits(result)]
 
     def _on_own_clock(self, result: Result) -> Result:
-        if result.state is TrialState.LOST and self.attempts.get(result.trial, 0) >= self.config.max_retries:
+        if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.config.max_retries:
             error = TrialError('lost', f'its worker vanished {self.config.max_retries + 1} times; see max_retries')
             result = attrs.evolve(result, state=TrialState.FAILED, error=error)
         return result.shifted(-self.origin)
 
     def _learn(self, result: Result) -> list[Trial]:
         """Take a result in; return the trial when it is finished with it."""
-        trial = self.running.pop(result.trial)
-        self.busy[trial.compute_class] -= 1
-        if result.state is not TrialState.CANCELLED:
+        trial = self.search.record(result)
+        if result.state is not TrialState.CANCELLED:  # it had begun
             self.uses[trial.compute_class].busy_seconds += result.seconds or result.finished - result.started
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
-            write(sys.stdout, result.output + '\n' * (not result.output.endswith('\n')))
-        if result.state is TrialState.CANCELLED:  # it had not begun
-            self.search.cancel(trial)
-            return []
+            self.echo.show(result.output)
         if result.state is TrialState.LOST:
-            self.attempts[trial.id] = self.attempts.get(trial.id, 0) + 1
             host = f' {printable(result.host)}' if result.host else ''
             log.warning('trial %d lost its worker%s; it runs again', trial.id, host)
-            self.search.cancel(trial)
+        if not trial.is_finished:
             return []
-        self.attempts.pop(trial.id, None)
         self.paces.append(result.seconds)
-        trial = self.search.record(result)
         if trial.error is not None:
             log.info('trial %d failed (%s): %s', trial.id, trial.error.kind, printable(trial.error.message))
         return [trial]
@@ -542,7 +577,7 @@ class _Run:
         """Note how long the slots of each class have been there, and had a trial."""
         now = self.now()
         for own in self.classes:
-            self.uses[own.name].add(now - self.measured, self.busy.get(own.name, 0))
+            self.uses[own.name].add(now - self.measured, self.ledger.busy(own.name))
         self.measured = now
 
     def _warn_of_unserved(self, classes: Sequence[ComputeClass]) -> None:
@@ -564,23 +599,21 @@ class _Run:
 
     def _cancel_running(self) -> None:
         """End what still runs, and note how long the search was active."""
-        for trial in list(self.running.values()):
+        for trial in list(self.ledger.running.values()):
             self._end(trial)
-            self.search.cancel(trial)
-        self.running.clear()
         self.storage.flush()
         uses = {name: [use.slot_seconds, use.busy_seconds, use.assigned_seconds] for name, use in self.uses.items()}
         self.storage.update(elapsed=self.now(), stopped=self.stopped, uses=uses)
         self.notes.clear()
 
     def _end(self, trial: Trial) -> None:
-        """End a trial that the backend may have, and note that."""
+        """End the attempt at a trial that runs, and note that."""
         if self.unsent.pop(trial.id, None) is None:
             self.backend.cancel(trial)
         now = self.now()
         started = now if trial.started is None else trial.started
         self.uses[trial.compute_class].busy_seconds += now - started
-        self.storage.append(Result(trial.id, TrialState.CANCELLED, started=started, finished=now))
+        self.search.record(Result(trial.id, TrialState.CANCELLED, started=started, finished=now, attempt=trial.attempt))
 
     def _result(self) -> SearchResult:
         search = self.search
@@ -594,7 +627,7 @@ class _Run:
         plans = {own.name: own for own in self.search.policy.placement}
         now = self.now()
         running = dict.fromkeys(self.uses, 0.0)
-        for trial in list(self.running.values()):  # a display asks from a thread of its own
+        for trial in list(self.ledger.running.values()):  # a display asks from a thread of its own
             running[trial.compute_class] += now - (now if trial.started is None else trial.started)
         return [
             attrs.evolve(use, busy_seconds=use.busy_seconds + running.get(name, 0.0), plan=plans.get(name))
@@ -611,14 +644,10 @@ class _Run:
         )  # fmt: skip
 
 
-def _with_display(config: Shadho) -> Registry:
-    """Return the registry, with the live display as one more observer."""
-    show = config.display
-    if show is False:
-        return config._registry
+def _new_display() -> PlainDisplay:
     from shadho.live import make_display
 
-    return config._registry.extended(make_display())
+    return make_display()
 
 
 def _registry(extra: Iterable[Any]) -> Registry:

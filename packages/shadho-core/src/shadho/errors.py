@@ -10,6 +10,7 @@ from typing import Any
 __all__ = [
     'BackendError',
     'ConfigurationError',
+    'LedgerError',
     'PluginError',
     'ShadhoError',
     'SpaceError',
@@ -37,6 +38,10 @@ class StorageError(ShadhoError):
 
 class BackendError(ShadhoError):
     """A backend cannot be started or has failed."""
+
+
+class LedgerError(ShadhoError):
+    """A record contradicts what is known of its trial."""
 
 
 class PluginError(ShadhoError):

@@ -16,7 +16,7 @@ T = TypeVar('T')
 class Interrupts:
     """Holds Ctrl-C and SIGTERM back while it is entered, except while the search waits.
 
-    A second signal is not held back, wherever the search is: Ctrl-C raises KeyboardInterrupt, and SIGTERM SystemExit.
+    Only the main thread gets signals, so that a search in another one is asked by `ask`. A second signal is not held back, wherever the search is: Ctrl-C raises KeyboardInterrupt, and SIGTERM SystemExit.
 
     Attributes
     ----------
@@ -48,6 +48,10 @@ class Interrupts:
             self.exit_when_terminated()
         if self._waiting or again:
             raise KeyboardInterrupt
+
+    def ask(self) -> None:
+        """Ask for the end as Ctrl-C does, from another thread: a search that waits looks within a second."""
+        self.name = self.name or 'interrupted'
 
     def wait(self, function: Callable[[], T], otherwise: T) -> T:
         """Call a function that waits; a signal ends it early, and `otherwise` is returned."""

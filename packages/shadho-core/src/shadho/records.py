@@ -309,6 +309,8 @@ class Result:
         Where it ran.
     output : str
         The end of what the trial printed, where the backend captures it.
+    attempt : int or None
+        The number of the attempt (see `Trial`); None for the one that runs, where no other can be meant.
     """
 
     trial: int
@@ -321,11 +323,12 @@ class Result:
     seconds: float = 0.0
     host: str = ''
     output: str = ''
+    attempt: int | None = None
 
     @classmethod
     def of(
         cls, trial: int, outcome: Mapping[str, Any], *, started: float = 0.0, finished: float = 0.0, seconds: float = 0.0,
-        host: str = '', output: str = '',
+        host: str = '', output: str = '', attempt: int | None = None,
     ) -> Result:  # fmt: skip
         """Build a Result from an outcome of `shadho_worker` (plain JSON data)."""
         taken = 0.0
@@ -339,7 +342,7 @@ class Result:
         except Exception as unreadable:  # a script may have written anything
             message = f'the result cannot be read: {type(unreadable).__name__}: {unreadable}'
             state, loss, results, error = TrialState.FAILED, None, {}, TrialError('result', message)
-        return cls(trial, state, loss, results, error, started, finished, taken, host, output)
+        return cls(trial, state, loss, results, error, started, finished, taken, host, output, attempt)
 
     def copied(self) -> Result:
         """Return this result with a dict of results that its receiver may change."""
@@ -358,6 +361,7 @@ class Result:
             self.seconds,
             self.host,
             self.output,
+            self.attempt,
         )
 
 
@@ -392,6 +396,9 @@ class Trial:
     seconds : float or None
         How long the objective took.
     host, output : str
+    attempt : int
+        The number of the attempt at the trial, from 0: it has another one when its worker vanishes, when the search ends before
+        the trial does, and when it moves to another class.
     """
 
     id: int
@@ -411,11 +418,15 @@ class Trial:
     seconds: float | None = None
     host: str = ''
     output: str = ''
+    attempt: int = 0
 
     def copied(self) -> Trial:
         """Return this trial with parameters, results and notes that its receiver may change."""
-        own = {name: copy_containers(getattr(self, name)) for name in ('params', 'resources', 'meta', 'results')}
-        return attrs.evolve(self, **own)
+        return Trial(  # attrs.evolve would take twice as long
+            self.id, self.tree, self.sample, self.point, copy_containers(self.params), self.compute_class,
+            copy_containers(self.resources), copy_containers(self.meta), self.state, self.loss, copy_containers(self.results), self.error,
+            self.started, self.finished, self.seconds, self.host, self.output, self.attempt,
+        )  # fmt: skip
 
     @property
     def is_finished(self) -> bool:
@@ -426,7 +437,7 @@ class Trial:
         """Return what came of this trial, as a record of its own."""
         return Result(
             self.id, self.state, self.loss, self.results, self.error, self.started or 0.0, self.finished or 0.0,
-            self.seconds or 0.0, self.host, self.output,
+            self.seconds or 0.0, self.host, self.output, self.attempt,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -442,7 +453,7 @@ class Trial:
         """Return this trial as it was before anything came of it."""
         return Trial(
             self.id, self.tree, self.sample, self.point, self.params, self.compute_class, self.resources, self.meta,
-            started=self.started,
+            started=self.started, attempt=self.attempt,
         )  # fmt: skip
 
     def with_result(self, result: Result) -> Trial:
@@ -465,6 +476,7 @@ class Trial:
             result.seconds,
             result.host,
             result.output,
+            self.attempt,
         )
 
 

@@ -8,6 +8,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,12 @@ from shadho.forest import Forest
 from shadho.history import History
 from shadho.options import check_whole
 from shadho.recommend import recommended
-from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
+from shadho.records import ComputeClass, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
-from shadho.storage import LogIndex, Storage, consistent
+from shadho.storage import LogIndex, Storage, replay
 from shadho.storage.base import FileStorage
 from shadho.words import (
+    WIDTH,
     counted,
     flat,
     format_loss,
@@ -34,6 +36,7 @@ from shadho.words import (
     printable,
     shorten,
     text_of,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ __all__ = [
     'name_of_loss',
     'read_finished',
     'reason_of',
+    'where_printed',
 ]
 
 
@@ -186,6 +190,9 @@ _ALL_ALONG = 0.9
 
 _LONGEST_NAME = 40
 """Characters of a loss key that are shown."""
+
+_ROOM = 24
+"""Columns that the trees of a compute class must have beside its numbers, lest they stand below these."""
 
 _REASONS = {'finished': 'nothing is left to try'}
 """Reasons to stop that need words."""
@@ -347,7 +354,10 @@ class SearchResult:
         return {name: text_of(value) if isinstance(value, str) else value for name, value in row.items()}
 
     def summary(self) -> str:
-        """Describe the search for people: counts, the best trial, each tree and why trials failed."""
+        """Describe the search for people, in lines of 80 columns: counts, the best trial, each tree, why trials failed.
+
+        Only what holds no space, such as the path of a file, may make a line longer.
+        """
         states = self.history.states
         lines = [
             f'{self.exp_key}: {counted(len(self), "trial")} in {format_seconds(self.elapsed)} '
@@ -363,7 +373,7 @@ class SearchResult:
         lines += self._classes()
         if states[TrialState.FAILED]:
             lines += ['failures:', *self._failures()]
-        return '\n'.join(map(printable, lines))
+        return '\n'.join(piece for line in lines for piece in wrapped(printable(line)))
 
     def ending(self) -> str:
         """Describe the search at its end: `summary`, then where it is kept and how to look at it."""
@@ -377,13 +387,17 @@ class SearchResult:
             best = float(done.min()) if len(done) else np.inf
             rows.append((best, self.forest.tree(index).label, len(losses), len(done), self.history.seconds(index)))
         rows.sort(key=lambda row: row[0])
-        width = max([len('tree'), *(len(row[1]) for row in rows[:limit])])
         sign = -1 if self.direction == 'maximize' else 1
-        title = f'best {self.loss_name}'
+        title = shorten(f'best {self.loss_name}', 24)
         shown = [format_loss(sign * row[0] if np.isfinite(row[0]) else None) for row in rows[:limit]]
         room = max(10, *map(len, [title, *shown]))
+        most = WIDTH - len(f'  trials  failed  {title:>{room}}   mean seconds')
+        width = max([len('tree'), *(len(row[1]) for row in rows[:limit] if len(row[1]) <= most)])
         lines = [f'{"tree":<{width}}  trials  failed  {title:>{room}}   mean seconds']
         for (_, label, count, done_count, seconds), loss in zip(rows, shown):
+            if len(label) > width:  # it has a line of its own
+                lines.append(label)
+                label = ''
             lines.append(
                 f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {loss:>{room}}   {seconds.mean():>12.3g}'
             )
@@ -397,23 +411,14 @@ class SearchResult:
             return []
         numbers = {name: number for number, name in enumerate(self.history.classes)}
         counts = Counter(self.history.compute_classes().tolist())
-        shown = self.classes[:limit]
-        width = max(len('compute class'), *(len(use.compute_class.name) for use in shown))
         evaluated = any(use.assigned_seconds for use in self.classes)
-        worths = [format_worth(use, self.classes) if evaluated else '-' for use in shown]
-        room = max(len('+1 slot'), *map(len, worths))
-        asked = max(len('each asks for'), *(len(format_request(use.compute_class)) for use in shown))
-        lines = [
-            f'{"compute class":<{width}}  slots  busy  trials  {"+1 slot":>{room}}  {"each asks for":<{asked}}  trees by their time'.rstrip()
-        ]
-        for use, worth in zip(shown, worths):
+        table = [('compute class', 'slots', 'busy', 'trials', '+1 slot', 'each asks for', 'trees by their time')]
+        for use in self.classes[:limit]:
             own, plan = use.compute_class, use.plan
-            trees = format_shares(plan, self.forest) if plan is not None else '-'
-            trials = counts[numbers.get(own.name, -1)]
-            lines.append(
-                f'{own.name:<{width}}  {own.slots:>5}  {format_busy(use):>4}  {trials:>6}  {worth:>{room}}  '
-                f'{format_request(own):<{asked}}  {trees}'
-            )
+            trials, worth = counts[numbers.get(own.name, -1)], format_worth(use, self.classes) if evaluated else '-'
+            trees = '-' if plan is None else format_shares(plan, self.forest) or '-'
+            table.append((own.name, f'{own.slots}', format_busy(use), f'{trials}', worth, format_request(own), trees))
+        lines = _set_classes(table)
         if len(self.classes) > limit:
             lines.append(f'... and {counted(len(self.classes) - limit, "more class", "more classes")}')
         return [*lines, *describe_bound(self.classes)]
@@ -434,16 +439,52 @@ class SearchResult:
         return lines + ([f'    ... and {counted(more, "more reason")}'] if more > 0 else [])
 
 
+def _set_classes(table: Sequence[tuple[str, ...]]) -> list[str]:
+    """Write the table of compute classes; what has no room in it stands below the row of its class."""
+    head, *rows = table
+    name, *rights, request, trees = [max(map(len, cells)) for cells in zip(*table)]
+    asks = any(row[5] != '1 core' for row in rows)
+    used = sum(rights) + 2 * len(rights) + (2 + request if asks else 0)
+    room = WIDTH - used - name - 2
+    is_wide = room >= max(min(trees, _ROOM), *(len(f'{tree},') for row in rows for tree in row[6].split(', ')))
+    name = name if is_wide else min(name, WIDTH - sum(rights) - 2 * len(rights))
+    below = '    trees by their time: '
+    lines = []
+    for row in table:
+        cells = [f'{shorten(row[0], name):<{name}}', *(f'{cell:>{width}}' for cell, width in zip(row[1:5], rights))]
+        if is_wide:
+            cells += [f'{row[5]:<{request}}'] if asks else []
+            first, *more = _at_commas(row[6], room)
+            lines += ['  '.join([*cells, first]), *(' ' * (used + name + 2) + line for line in more)]
+        else:
+            lines.append('  '.join(cells))
+            if row is not head:
+                lines += [f'    each asks for {row[5]}'] if asks else []
+                first, *more = _at_commas(row[6], WIDTH - len(below))
+                lines += [below + first, *(' ' * 8 + line for line in more)] if row[6] != '-' else []
+    return lines
+
+
+def _at_commas(text: str, width: int) -> list[str]:
+    """Break a list of names, which may hold spaces, into lines."""
+    if len(text) <= width:
+        return [text]
+    lines = ['']
+    for name in text.split(', '):
+        if lines[-1] and len(lines[-1]) + len(name) + 2 >= width:
+            lines[-1] += ','
+            lines.append(name)
+        else:
+            lines[-1] += ', ' * bool(lines[-1]) + name
+    return lines
+
+
 def finished_trials(storage: Storage) -> Iterator[Trial]:
     """Yield finished trials from a log, in the order of completion; also while it is written."""
-    running: dict[int, Trial] = {}
-    for record in consistent(storage):
-        if isinstance(record, Trial):
-            running[record.id] = record
-        elif isinstance(record, Result) and record.state in (TrialState.DONE, TrialState.FAILED):
-            trial = running.pop(record.trial, None)
-            if trial is not None:
-                yield trial.with_result(record)
+    with closing(replay(storage)) as log:
+        for _, _, trial in log:
+            if trial.is_finished:
+                yield trial
 
 
 def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> list[Trial]:
@@ -468,9 +509,18 @@ def reason_of(error: TrialError) -> tuple[str, str]:
 
 
 def _kept(storage: Storage) -> Iterator[str]:
-    """Say in which file a search is kept, if in any, and what to type next."""
+    """Say in which file a search is kept, if in any, and what to type next: commands stay whole."""
     if isinstance(storage, FileStorage):
-        yield printable(f'saved in {storage.path}; look: shadho report {shlex.quote(str(storage.path))}')
+        parts = f'saved in {storage.path}', f'look: shadho report {shlex.quote(str(storage.path))}'
+        line = printable('; '.join(parts))
+        yield from [line] if len(line) <= WIDTH else map(printable, parts)
+
+
+def where_printed(storage: Storage) -> str:
+    """Say where the output of trials is found."""
+    if isinstance(storage, FileStorage):
+        return printable(f'all of a trial: shadho trials {shlex.quote(str(storage.path))} <its number>')
+    return "the result's trials have them as trial.output"
 
 
 def format_recommended(result: SearchResult) -> str | None:

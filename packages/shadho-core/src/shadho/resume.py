@@ -10,14 +10,14 @@ from contextlib import closing
 from importlib.metadata import version
 from typing import Any
 
-from shadho.errors import ShadhoError, SpaceError, StorageError, brief
+from shadho.errors import LedgerError, ShadhoError, SpaceError, StorageError, brief
 from shadho.records import LATEST, Result, Trial
 from shadho.result import finished_trials
 from shadho.search import Search
 from shadho.spaces import spec
-from shadho.storage import Metadata, Storage, consistent
+from shadho.storage import Metadata, Storage, contradiction, in_order
 
-__all__ = ['identity_of', 'resume', 'warm_up']
+__all__ = ['identity_of', 'restore', 'resume', 'warm_up']
 
 log = logging.getLogger('shadho')
 
@@ -118,26 +118,48 @@ def resume(
             'this search was recorded with the objective %s, and goes on with %s; if they measure different things, '
             'give another exp_key', known.get('objective'), identity['objective'],
         )  # fmt: skip
-    elapsed = float(known.get('elapsed', 0.0))
-
-    def records() -> Generator[Trial | Result, None, None]:
-        nonlocal elapsed  # a driver that was killed did not note how long it ran
-        for record in consistent(storage):
-            elapsed = max(elapsed, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
-            yield record
-
-    try:
-        with closing(records()) as recorded:
-            search.restore(recorded)
+    try:  # a driver that was killed did not note how long it ran
+        elapsed = max(float(known.get('elapsed', 0.0)), restore(search, storage))
     except ShadhoError:
         raise
     except Exception as error:  # of a sampler or a policy: what it noted with its trials may have been changed
         raise StorageError(
-            f'{storage} cannot be gone on with: {type(error).__name__}: {error}. Was it edited, or written by another release? '
+            f'{storage} cannot be resumed: {type(error).__name__}: {error}. Was it edited, or written by another release? '
             'Give another exp_key to begin anew'
         ) from error
     storage.update(**_this_run())
     return search, elapsed
+
+
+def restore(search: Search, storage: Storage, *, only_learn: bool = False) -> float:
+    """Apply the log of a storage to a new search; see `Search.restore`.
+
+    Returns
+    -------
+    float
+        The latest time of the log, in seconds of active search.
+
+    Raises
+    ------
+    StorageError
+        Where the log contradicts itself.
+    """
+    latest, position = 0.0, 0
+
+    def records() -> Generator[Trial | Result, None, None]:
+        nonlocal latest, position
+        with closing(in_order(storage)) as log:
+            for item in log:
+                position, record = item
+                latest = max(latest, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
+                yield record
+
+    try:
+        with closing(records()) as recorded:
+            search.restore(recorded, only_learn=only_learn)
+    except LedgerError as error:
+        raise contradiction(storage, position, error.__cause__) from error
+    return latest
 
 
 def _this_run() -> dict[str, Any]:

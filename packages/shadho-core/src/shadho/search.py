@@ -11,7 +11,6 @@ import math
 import numbers
 import secrets
 import traceback
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,9 +19,10 @@ import numpy as np
 
 import shadho_worker
 from shadho import plugins
-from shadho.errors import ConfigurationError, ShadhoError, SpaceError
+from shadho.errors import ConfigurationError, LedgerError, ShadhoError, SpaceError
 from shadho.forest import Forest, Tree, Visited
-from shadho.history import History
+from shadho.goal import Goal
+from shadho.ledger import Ledger
 from shadho.options import check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.plugins import Registry
 from shadho.recommend import MOST_LEADERS, recommended
@@ -39,9 +39,9 @@ from shadho.records import (
 )
 from shadho.samplers import Sampler, Suggestion
 from shadho.samplers.grid import combination
-from shadho.scheduling import Policy
+from shadho.scheduling import Policy, PolicyContext
 
-__all__ = ['Search', 'check_tree', 'minimised']
+__all__ = ['Search', 'check_tree']
 
 _MOST_REJECTED = 100
 
@@ -81,7 +81,10 @@ class Search:
     Attributes
     ----------
     forest : Forest
+    ledger : Ledger
+        The state of every trial.
     history : History
+        The finished trials, which the ledger keeps.
     pending : mapping of int to Trial
         Trials that were asked for and not yet told.
     seed : int
@@ -116,33 +119,45 @@ class Search:
         registry = registry or plugins.load()
         fixed = check_count('seed', seed, 0)
         self.seed = secrets.randbits(32) if fixed is None else fixed
-        self.direction = check_direction(direction)
-        self.loss_key = check_loss_key(loss_key)
+        self.goal = Goal(check_loss_key(loss_key), check_direction(direction))
         self.repeats = check_whole('repeats', repeats, 1)
         self.forest = space if isinstance(space, Forest) else Forest(space)
-        self.history = History()
+        self.ledger = Ledger(self.goal)
+        self.history = self.ledger.history
         self._visited = Visited(self.repeats)
         self._leaders: list[Trial] = []
-        self.pending = self.history.running
-        self._again: dict[str, deque[Trial]] = {}  # trials to be run again, by their classes
-        self._suggestions: dict[int, Suggestion] = {}
         self._exhausted: set[int] = set()
         self.grid_points = check_count('grid_points', grid_points, 1)
         quota = check_count('trials_per_tree', trials_per_tree, 1)
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
-        given: dict[str, Any] = {'repeats': self.repeats if self.repeats != 1 else None}
+        given: dict[str, Any] = {'seed': self.seed, 'repeats': self.repeats if self.repeats != 1 else None}
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
-        _check_class('method', sampler_class, Sampler, 1)
+        _check_class('method', sampler_class, Sampler, seed=self.seed)
         options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
-        self.sampler: Sampler = _make('method', sampler_class, (self.forest,), self.seed, given, options)
+        self.sampler: Sampler = _make('method', sampler_class, self.forest, given, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
-        _check_class('policy', policy_class, Policy, 2)
-        given = {'sampler': self.sampler, 'trials_per_tree': self.trials_per_tree}
+        _check_class('policy', policy_class, Policy)
+        context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
-        self.policy: Policy = _make('policy', policy_class, (self.forest, self.history), self.seed, given, chosen)
+        self.policy: Policy = _make('policy', policy_class, context, {}, chosen)
         self.plan([ComputeClass()], 0.0)
+
+    @property
+    def direction(self) -> str:
+        """Whether the loss is minimised or maximised."""
+        return self.goal.direction
+
+    @property
+    def loss_key(self) -> str:
+        """Where an objective's dict holds the loss."""
+        return self.goal.loss_key
+
+    @property
+    def pending(self) -> Mapping[int, Trial]:
+        """Trials that were asked for and not yet told."""
+        return self.ledger.running
 
     @property
     def best(self) -> Trial | None:
@@ -172,11 +187,11 @@ class Search:
     @property
     def waiting(self) -> int:
         """How many trials were taken back (see `cancel`) and are to be suggested again."""
-        return sum(map(len, self._again.values()))
+        return self.ledger.waiting_count
 
     def waits_for(self, compute_class: str) -> bool:
         """Whether the next suggestion for a class is such a trial."""
-        return bool(self._to_run_again(compute_class))
+        return self._next_waiting(compute_class) is not None
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
         """Say which compute classes there are from now on.
@@ -236,12 +251,9 @@ class Search:
 
         Such a trial, of which a callback of a dependent value raised, is a failed one, and told already.
         """
-        resources = self.classes[compute_class].resources if compute_class in self.classes else {}
-        again = self._to_run_again(compute_class)
-        if again:
-            trial = attrs.evolve(again.popleft(), compute_class=compute_class, resources=resources, started=now)
-            self._adopt(trial)
-            return trial
+        waiting = self._next_waiting(compute_class)
+        if waiting is not None:
+            return self.begin_again(waiting, compute_class, now)
         suggestion = self._suggest(compute_class, now)
         if suggestion is None:
             return None
@@ -254,19 +266,34 @@ class Search:
             point,
             params,
             compute_class,
-            resources,
+            self._resources(compute_class),
             suggestion.meta,
             started=now,
         )
-        self._count(tree, point)
+        self.ledger.apply(trial)
+        self.policy.begin(trial)
+        self._visited.add(tree, point)
         self._exclude_if_exhausted(tree)
         if error is not None:
-            trial = attrs.evolve(trial, state=TrialState.FAILED, error=error, finished=now, seconds=0.0)
-            self._learn(trial, suggestion)
-            return trial
-        self.pending[trial.id] = trial
-        self._suggestions[trial.id] = suggestion
+            return self.record(Result(trial.id, TrialState.FAILED, error=error, started=now, finished=now))
         return trial
+
+    def begin_again(self, trial: Trial, compute_class: str, now: float) -> Trial:
+        """Begin another attempt at a waiting trial, in any class."""
+        if not self.forest.keeps_values:  # those of a log may be texts
+            trial = self._decoded(trial)
+        resources = self._resources(compute_class)
+        trial = self.ledger.apply(
+            attrs.evolve(
+                trial, compute_class=compute_class, resources=resources, started=now, attempt=trial.attempt + 1
+            )
+        )
+        self.policy.begin(trial)
+        self.sampler.adopt(self._suggestion(trial))
+        return trial
+
+    def _resources(self, compute_class: str) -> Mapping[str, Any]:
+        return self.classes[compute_class].resources if compute_class in self.classes else {}
 
     def _suggest(self, compute_class: str, now: float) -> Suggestion | None:
         while True:
@@ -282,10 +309,6 @@ class Search:
         """Return how many trials a tree has: infinitely many, unless all settings are tried or `trials_per_tree` ends it."""
         own = min(self.repeats * tree.size, self.sampler.length(tree))
         return own if self.trials_per_tree is None else min(own, self.trials_per_tree)
-
-    def _count(self, tree: Tree, point: Sequence[float]) -> None:
-        self.history.ask(tree.index)
-        self._visited.add(tree, point)
 
     def _unvisited(self, suggestion: Suggestion) -> Suggestion:
         """Replace a setting that was tried as often as it may be; what the sampler noted of it no longer holds then."""
@@ -342,7 +365,8 @@ class Search:
         """
         number = _trial_number(trial)
         seconds = _check_seconds(seconds)
-        started = (self.pending[number].started or 0.0) if number in self.pending else 0.0
+        asked = self.ledger.running.get(number)
+        started = 0.0 if asked is None else asked.started or 0.0
         if type(result) is float and not math.isnan(result):  # mostly: then there is nothing to be read
             state, results = TrialState.DONE, {self.loss_key: result}
             came = Result(number, state, result, results, None, started, started + seconds, seconds)
@@ -378,30 +402,33 @@ class Search:
         if loss is not None and (isinstance(loss, bool) or not isinstance(loss, numbers.Real)):
             raise ConfigurationError(f'add(): loss must be a number, or None for a failed trial; got {loss!r}')
         tree, point = self.forest.encode(params)
-        known = math.nan if loss is None else minimised(float(loss), self.direction)
+        known = self.goal.minimised(None if loss is None else float(loss))
         self.sampler.tell(Suggestion(-1, tree, np.array(point)), known)
 
     def record(self, result: Result) -> Trial:
-        """Learn from a result that is DONE or FAILED.
+        """Take in what came of an attempt at a pending trial.
+
+        A trial that is done or failed is learned from; one whose attempt was lost or cancelled is suggested again.
 
         Returns
         -------
         Trial
-            The finished trial.
+            With its result, when it is finished.
         """
-        trial = self.pending.pop(result.trial, None)
-        if trial is None:
+        if result.trial not in self.ledger.running:
             state = 'was told already' if 0 <= result.trial < self.history.asked else 'was never asked for'
             raise ShadhoError(f'trial {result.trial} {state}; each trial from ask() is told once')
-        suggestion = self._suggestions.pop(trial.id)
-        trial = trial.with_result(result)
-        self._learn(trial, suggestion)
+        trial = self.ledger.apply(result)
+        if trial.is_finished:
+            self._learn(trial)
+        else:
+            self.policy.take_back(trial)
+            self.sampler.forget(self._suggestion(trial))
         return trial
 
-    def _learn(self, trial: Trial, suggestion: Suggestion) -> None:
-        loss = math.nan if trial.loss is None else minimised(trial.loss, self.direction)
-        self.history.append(trial, loss)
-        self.sampler.tell(suggestion, loss)
+    def _learn(self, trial: Trial) -> None:
+        loss = self.goal.minimised(trial.loss)
+        self.sampler.tell(self._suggestion(trial), loss)
         self.policy.tell(trial, loss)
         if trial.state is TrialState.DONE:
             self._rank(trial)
@@ -413,43 +440,23 @@ class Search:
             del leaders[MOST_LEADERS:]
 
     def _minimised(self, trial: Trial) -> float:
-        """Return the loss of a trial that is done, as it is minimised."""
-        return math.inf if trial.loss is None else minimised(trial.loss, self.direction)
+        return self.goal.minimised(trial.loss)
 
     def cancel(self, trial: Trial) -> None:
         """Take back a trial that will not be told; the search suggests it again when it goes on."""
-        self._take_back(trial, trial.compute_class)
+        if trial.id in self.ledger.running:
+            self.record(Result(trial.id, TrialState.CANCELLED))
 
-    def take_over(self, compute_class: str, now: float, trial_timeout: float = math.inf) -> Trial | None:
-        """Take back a running trial of another class, to be begun anew in a slot of this one that would stay idle.
-
-        Returns
-        -------
-        Trial or None
-            What must be ended where it runs, and is the next suggestion for this class; None when the policy leaves
-            the slot idle.
-        """
-        trial = self.policy.straggler(compute_class, now, trial_timeout)
-        if trial is not None:
-            self._take_back(trial, compute_class)
-        return trial
-
-    def _take_back(self, trial: Trial, compute_class: str) -> None:
-        self.pending.pop(trial.id, None)
-        suggestion = self._suggestions.pop(trial.id, None)
-        if suggestion is not None:
-            self.sampler.forget(suggestion)
-            self._again.setdefault(compute_class, deque()).append(trial)
-
-    def _to_run_again(self, compute_class: str) -> deque[Trial]:
-        """Return the trials that are to be run again in a class: its own, as they may not fit elsewhere, or orphans."""
-        if not self._again:
-            return deque()
-        orphaned = [name for name in self._again if name not in self.classes or not self.classes[name].slots]
+    def _next_waiting(self, compute_class: str) -> Trial | None:
+        """Return the trial to be run again in a class: one of its own, as others may not fit, or an orphan."""
+        ledger = self.ledger
+        if not ledger.waiting_classes:
+            return None
+        orphaned = [name for name in ledger.waiting_classes if name not in self.classes or not self.classes[name].slots]
         for name in (compute_class, *orphaned):
-            if self._again.get(name):
-                return self._again[name]
-        return deque()
+            for trial in ledger.waiting_in(name).values():
+                return trial
+        return None
 
     def restore(self, records: Iterable[Trial | Result], *, only_learn: bool = False) -> None:
         """Rebuild everything from the log of an earlier run: results are learned, others run again.
@@ -469,31 +476,35 @@ class Search:
         ShadhoError
             When a record is no trial or result, is of another space, or a trial is missing among the finished ones.
         """
-        running: dict[int, Trial] = {}
+        ledger = self.ledger
         is_serial = True  # another search cannot be repeated
-        for record in _in_order(records):
+        for place, record in enumerate(_in_order(records), 1):
             if isinstance(record, Trial):
-                if record.id not in running:
-                    _check_number(record, self.history.asked)
+                is_new = record.id == self.history.asked
+                if is_new:
                     check_tree(self.forest, record.id, record.tree, len(record.point))
                     tree = self.forest.tree(record.tree)
-                    is_serial = is_serial and not running
+                    is_serial = is_serial and not ledger.running and not ledger.waiting_count
                     if is_serial:
                         self._repeat_pick(tree, record)
-                    self._count(tree, record.point)
+                self.policy.begin(_apply(ledger, place, record))
+                if is_new:
+                    self._visited.add(tree, record.point)
                     if not only_learn:
                         self._exclude_if_exhausted(tree)
-                running[record.id] = record
-            elif record.state in (TrialState.DONE, TrialState.FAILED) and record.trial in running:
-                trial = running.pop(record.trial).with_result(record)
-                self._learn(trial, self._suggestion(trial))
+            else:
+                trial = _apply(ledger, place, record)
+                if trial.is_finished:
+                    self._learn(trial)
+                else:
+                    self.policy.take_back(trial)
         if only_learn:
-            self.history.running.update(running)
             return
+        for trial in list(ledger.running.values()):  # their attempts ended with the earlier run
+            self.policy.take_back(ledger.apply(Result(trial.id, TrialState.CANCELLED)))
         if not self.forest.keeps_values:
             self._leaders = [self._decoded(trial) for trial in self._leaders]
-        for trial in map(self._decoded, running.values()):
-            self._again.setdefault(trial.compute_class, deque()).append(trial)
+        for trial in ledger.waiting:
             self.sampler.adopt(self._suggestion(trial))
 
     def _repeat_pick(self, tree: Tree, trial: Trial) -> None:
@@ -508,12 +519,6 @@ class Search:
 
     def _suggestion(self, trial: Trial) -> Suggestion:
         return Suggestion(trial.sample, self.forest.tree(trial.tree), np.array(trial.point), trial.meta)
-
-    def _adopt(self, trial: Trial) -> None:
-        suggestion = self._suggestion(trial)
-        self.sampler.adopt(suggestion)
-        self.pending[trial.id] = trial
-        self._suggestions[trial.id] = suggestion
 
 
 def _in_order(records: Iterable[Trial | Result]) -> Iterator[Trial | Result]:
@@ -532,14 +537,16 @@ def _in_order(records: Iterable[Trial | Result]) -> Iterator[Trial | Result]:
     yield from as_log(finished)
 
 
-def _check_number(trial: Trial, asked: int) -> None:
-    """Refuse a log that lacks a trial, or has one twice."""
-    if trial.id != asked:
-        raise ShadhoError(
-            f'restore(): trial {trial.id} comes where trial {asked} should: a search goes on from all of its trials. Give all of '
+def _apply(ledger: Ledger, place: int, record: Trial | Result) -> Trial:
+    """Apply a record of a log; say which one it is, and what makes a log whole, when the ledger refuses it."""
+    try:
+        return ledger.apply(record)
+    except LedgerError as error:
+        raise LedgerError(
+            f'restore(): record {place} {error}: a search is restored from all of its trials. Give all of '
             'them once, before the first ask(), such as (record for _, record in result.storage.read()); to learn from some, '
             'call add(trial.params, trial.loss) for each'
-        )
+        ) from error
 
 
 def check_tree(forest: Forest, number: int, tree: int, length: int) -> None:
@@ -554,11 +561,6 @@ def _computed(tree: Tree, point: Sequence[float]) -> tuple[Any, TrialError | Non
         return tree.decode(point), None
     except SpaceError as error:
         return None, TrialError('exception', str(error), ''.join(traceback.format_exception(error)))
-
-
-def minimised(loss: float, direction: str) -> float:
-    """Return a loss in the direction that is minimised."""
-    return -loss if direction == 'maximize' else loss
 
 
 def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
@@ -581,9 +583,9 @@ def _check_seconds(seconds: float) -> float:
     return float(seconds)
 
 
-def _check_class(argument: str, given: Any, base: type[Any], count: int) -> None:
-    """Refuse what makes no sampler or policy out of `count` things and a seed."""
-    if _can_make(given, base, count):
+def _check_class(argument: str, given: Any, base: type[Any], **given_too: Any) -> None:
+    """Refuse what makes no sampler or policy out of one thing and what else is given by name."""
+    if _can_make(given, base, given_too):
         return
     kind = base.__name__
     if isinstance(given, base):
@@ -595,11 +597,11 @@ def _check_class(argument: str, given: Any, base: type[Any], count: int) -> None
     raise ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
 
 
-def _can_make(given: Any, base: type[Any], count: int) -> bool:
+def _can_make(given: Any, base: type[Any], given_too: Mapping[str, Any]) -> bool:
     if isinstance(given, type):
         return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
     try:
-        inspect.signature(given).bind_partial(*range(count), seed=0)
+        inspect.signature(given).bind_partial(None, **given_too)
     except (TypeError, ValueError):
         return False
     return True
@@ -614,15 +616,15 @@ def _trial_number(trial: Any) -> int:
     return number
 
 
-def _make(argument: str, cls: Any, parts: Sequence[Any], seed: int, given: Mapping[str, Any], options: Any) -> Any:
+def _make(argument: str, cls: Any, part: Any, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     """Make a sampler or a policy with those of the `given` options that it knows, and all of the user's."""
     known = inspect.signature(cls).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    own = [name for name in list(known)[len(parts) :] if name != 'seed' and name not in given]
+    own = [name for name in list(known)[1:] if name not in given]
     unused = [name for name in options if not (name in own or any_name) or name == 'seed' or name in given]
     if unused:
         raise ConfigurationError(
             f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
         )
-    chosen = {**{name: value for name, value in given.items() if value is not None and name in known}, **options}
-    return cls(*parts, seed=seed, **chosen)
+    chosen = {name: value for name, value in given.items() if value is not None and (name in known or name == 'seed')}
+    return cls(part, **chosen, **options)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ['is_terminal', 'say', 'usable_streams', 'write']
+__all__ = ['Echo', 'is_terminal', 'say', 'usable_streams', 'write']
 
 
 def is_terminal(stream: Any) -> bool:
@@ -31,6 +33,47 @@ def say(text: str) -> None:
     write(sys.stderr, text + '\n')
     with contextlib.suppress(Exception):
         sys.stderr.flush()
+
+
+class Echo:
+    """Shows on standard output what trials have printed.
+
+    Parameters
+    ----------
+    most : float, default infinite
+        Lines shown in a second. Where there are more, the last ones of a trial are shown, and how many are left out.
+    clock : callable, default time.monotonic
+
+    Attributes
+    ----------
+    left_out : int
+        Lines that were not shown, all together.
+    """
+
+    def __init__(self, most: float = math.inf, clock: Callable[[], float] = time.monotonic) -> None:
+        self.left_out = 0
+        self._most = most
+        self._clock = clock
+        self._until = -math.inf
+        self._room = 0.0
+        self._untold = 0
+
+    def show(self, text: str) -> None:
+        """Show what a trial has printed, or its end."""
+        if math.isinf(self._most):
+            write(sys.stdout, text + '\n' * (not text.endswith('\n')))
+            return
+        if self._clock() >= self._until:
+            self._until, self._room = self._clock() + 1.0, self._most
+        lines = text.removesuffix('\n').split('\n')  # a bar that is drawn again and again is one
+        shown = lines[max(0, len(lines) - int(self._room)) :] if self._room >= 1 else []
+        self._room -= len(shown)
+        self.left_out += len(lines) - len(shown)
+        self._untold += len(lines) - len(shown)
+        if shown:
+            told = [f'[... {self._untold:,} more]'] if self._untold else []
+            self._untold = 0
+            write(sys.stdout, '\n'.join([*told, *shown, '']))
 
 
 def go_together(one: Any, other: Any) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = [
+    'WIDTH',
     'column',
     'counted',
     'flat',
@@ -18,7 +20,11 @@ __all__ = [
     'printable',
     'shorten',
     'text_of',
+    'wrapped',
 ]
+
+WIDTH = 80
+"""Columns of texts that are printed: those of a terminal as it opens."""
 
 
 def counted(count: int, noun: str, plural: str = '') -> str:
@@ -121,6 +127,21 @@ def shorten(text: str, limit: int) -> str:
     'grad…'
     """
     return text if len(text) <= limit else text[: max(limit - 1, 0)] + '…'
+
+
+def wrapped(text: str, width: int = WIDTH) -> list[str]:
+    """Break a line at spaces; what follows is indented by four columns more. Words, such as paths, stay whole.
+
+    Examples
+    --------
+    >>> wrapped('    2 x the kernel is linear', 20)
+    ['    2 x the kernel', '        is linear']
+    """
+    indent = len(text) - len(text.lstrip()) + 4
+    lines = textwrap.wrap(
+        text, width, subsequent_indent=' ' * indent, break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return lines if len(text) > width else [text]
 
 
 def format_price(price: float) -> str:

@@ -57,6 +57,7 @@ class Local(Backend):
         self.classes = None if classes is None else check_classes('Local', classes)
         self.pin = pin
         self._station: Station | None = None
+        self._attempts: dict[int, int] = {}  # numbers of those that run, by their trials
         self._host = socket.gethostname()
 
     @classmethod
@@ -99,16 +100,21 @@ class Local(Backend):
 
     def submit(self, trial: Trial) -> None:
         assert self._station is not None
+        self._attempts[trial.id] = trial.attempt
         self._station.submit(trial.id, trial.compute_class, trial.params, self._job.trial_timeout)
 
     def cancel(self, trial: Trial) -> None:
         assert self._station is not None
+        self._attempts.pop(trial.id, None)
         self._station.cancel(trial.id)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
         assert self._station is not None
         results = []
         for trial, begun, outcome in self._station.poll(timeout):
-            when = {'started': begun, 'finished': time.monotonic(), 'seconds': outcome['seconds']}
-            results.append(Result.of(trial, outcome, **when, host=self._host, output=outcome['output']))
+            result = Result.of(
+                trial, outcome, started=begun, finished=time.monotonic(), seconds=outcome['seconds'], host=self._host,
+                output=outcome['output'], attempt=self._attempts.pop(trial),
+            )  # fmt: skip
+            results.append(result)
         return results

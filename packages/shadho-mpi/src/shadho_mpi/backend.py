@@ -30,6 +30,14 @@ log = logging.getLogger('shadho')
 _ALL_LOST = 'all ranks that ran trials have failed; start the job again to go on'
 
 
+@attrs.frozen
+class _Attempt:
+    """An attempt at a trial that a rank has: its number, and when it was sent."""
+
+    number: int
+    sent: float
+
+
 @attrs.define
 class _Member:
     """A rank that runs trials, as the first rank knows it.
@@ -41,14 +49,14 @@ class _Member:
         Its share of its node.
     compute_class : ComputeClass
         With its own number of slots.
-    running : dict of int to float
-        Trials that it has, and when they were sent.
+    running : dict of int to _Attempt
+        What it has, by trial.
     """
 
     facts: Facts
     hardware: Hardware
     compute_class: ComputeClass
-    running: dict[int, float] = attrs.field(factory=dict)
+    running: dict[int, _Attempt] = attrs.field(factory=dict)
 
     @property
     def name(self) -> str:
@@ -267,8 +275,8 @@ class MPI(Backend):
             if member.compute_class.name == trial.compute_class and member.compute_class.slots
         ]
         number = min(able)[1]
-        self._members[number].running[trial.id] = self.now()
-        self._tell(number, 'submit', trial.id, pickle_params(trial.params))
+        self._members[number].running[trial.id] = _Attempt(trial.attempt, self.now())
+        self._tell(number, 'submit', trial.id, trial.attempt, pickle_params(trial.params))
 
     def cancel(self, trial: Trial) -> None:
         for number, member in self._members.items():
@@ -310,14 +318,18 @@ class MPI(Backend):
             raise BackendError(_ALL_LOST)
         now = self.now()
         return [
-            Result(trial, TrialState.LOST, started=begun, finished=now, host=member.name)
-            for trial, begun in member.running.items()
+            Result(trial, TrialState.LOST, started=own.sent, finished=now, host=member.name, attempt=own.number)
+            for trial, own in member.running.items()
         ]
 
-    def _result(self, number: int, run: int, trial: int, age: float, text: bytes, files: bytes | None) -> Result | None:
+    def _result(
+        self, number: int, run: int, trial: int, attempt: int, age: float, text: bytes, files: bytes | None
+    ) -> Result | None:
         member = self._members[number]
-        if run != self._run or member.running.pop(trial, None) is None:
-            return None  # cancelled, or of an earlier search
+        known = member.running.get(trial)
+        if run != self._run or known is None or known.number != attempt:
+            return None  # cancelled, perhaps begun anew meanwhile; or of an earlier search
+        del member.running[trial]
         outcome = from_text(text)
         if files is not None and isinstance(self._job.objective, Command):
             try:
@@ -326,7 +338,7 @@ class MPI(Backend):
                 outcome = without_files(outcome, error)
         now = self.now()
         when = {'started': now - age, 'finished': now, 'seconds': outcome['seconds']}
-        return Result.of(trial, outcome, **when, host=member.name, output=outcome['output'])
+        return Result.of(trial, outcome, **when, host=member.name, output=outcome['output'], attempt=attempt)
 
 
 def _pack_inputs(command: Command) -> bytes:

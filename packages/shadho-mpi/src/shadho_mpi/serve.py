@@ -55,6 +55,7 @@ class Rank:
         self._station: Station | None = None
         self._run = 0
         self._output: Path | None = None
+        self._attempts: dict[int, int] = {}  # numbers of those that run, by their trials
 
     def share(self, ranks: list[Facts]) -> Any:
         """Return the hardware that this rank offers beside the others."""
@@ -86,6 +87,7 @@ class Rank:
         self._run, self._timeout = run, timeout
         self._compute_class = compute_class.name
         self._output = None
+        self._attempts = {}
 
         def settle(folder: Path) -> bytes:
             return objective if files is None else self._move_in(objective, files, folder)
@@ -95,23 +97,25 @@ class Rank:
     def _move_in(self, objective: bytes, files: bytes, folder: Path) -> bytes:
         """Give a command the input files that came along, and a place for its output files."""
         unpack(files, folder / 'inputs')
-        command: Command = pickle.loads(objective)
+        command: Command = pickle.loads(objective.partition(b'\n')[2])  # behind the driver's filters of warnings
         inputs = tuple(folder / 'inputs' / path.name for path in command.inputs)
         self._output = folder / 'outputs' if command.outputs else None
         return pickle_objective(attrs.evolve(command, inputs=inputs, output_folder=folder / 'outputs'))
 
-    def submit(self, trial: int, params: bytes) -> None:
+    def submit(self, trial: int, attempt: int, params: bytes) -> None:
         """Run a trial."""
         assert self._station is not None
+        self._attempts[trial] = attempt
         self._station.submit(trial, self._compute_class, Pickled(params), self._timeout)
 
     def cancel(self, trial: int) -> None:
         """End a trial."""
         assert self._station is not None
+        self._attempts.pop(trial, None)
         self._station.cancel(trial)
 
     def poll(self, timeout: float) -> list[tuple[Any, ...]]:
-        """Return what has ended: number of the search, trial, seconds ago that it began, outcome (JSON), output files."""
+        """Return what has ended: number of the search, trial, attempt, seconds since it began, outcome (JSON), output files."""
         if self._station is None:
             time.sleep(timeout)
             return []
@@ -120,7 +124,13 @@ class Rank:
             timeout = 0.0
         now = time.monotonic
         return [
-            (self._run, ended.trial, now() - ended.begun, *self._with_files(ended.trial, ended.outcome))
+            (
+                self._run,
+                ended.trial,
+                self._attempts.pop(ended.trial),
+                now() - ended.begun,
+                *self._with_files(ended.trial, ended.outcome),
+            )
             for ended in self._station.poll(timeout)
         ]
 

@@ -569,8 +569,10 @@ class WorkQueue(Backend):
             outcome |= shadho_worker.failed('result', problem, outcome['output'], outcome['results'])
         own = self._forget(trial)
         now = self.now()
-        when = {'started': max(own.submitted, now - outcome['seconds']), 'finished': now, 'seconds': outcome['seconds']}
-        return Result.of(trial, outcome, **when, host=printable(outcome.get('worker', host)), output=outcome['output'])
+        return Result.of(
+            trial, outcome, started=max(own.submitted, now - outcome['seconds']), finished=now, seconds=outcome['seconds'],
+            host=printable(outcome.get('worker', host)), output=outcome['output'], attempt=own.trial.attempt,
+        )  # fmt: skip
 
     def _without_outcome(self, trial: int, message: Mapping[str, Any]) -> Result:
         """A task that ended without an outcome: something is wrong with its worker, or with an input file."""
@@ -610,7 +612,9 @@ class WorkQueue(Backend):
 
     def _ended(self, trial: int, state: TrialState, host: str, error: TrialError | None = None) -> Result:
         own = self._forget(trial)
-        return Result(trial, state, error=error, started=own.submitted, finished=self.now(), host=printable(host))
+        return Result(
+            trial, state, error=error, started=own.submitted, finished=self.now(), host=printable(host), attempt=own.trial.attempt
+        )  # fmt: skip
 
 
 _RUNNER = tuple(

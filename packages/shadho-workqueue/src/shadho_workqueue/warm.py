@@ -23,13 +23,12 @@ from typing import IO, Any
 
 import attrs
 import click
-import cloudpickle
 
 import shadho_worker
 from shadho.errors import BackendError
 from shadho.execution.command import Outcome, own_inputs, run_command
 from shadho.execution.hardware import gpu_environment, visible_gpus
-from shadho.execution.sandbox import FILES, Pickled, Sandbox
+from shadho.execution.sandbox import FILES, Pickled, Sandbox, pickle_objective
 from shadho_workqueue.engine_worker import EngineWorker
 from shadho_workqueue.files import place_inputs, ready_outputs
 from shadho_workqueue.reach import Driver
@@ -238,7 +237,7 @@ class Server:
             params: Any = Pickled(bytes.fromhex(request['params']))
         else:
             facts = [request[key] for key in ('command', 'loss_key', 'inputs', 'outputs')]
-            name, pickled = json.dumps(facts), cloudpickle.dumps(FolderCommand(*facts))
+            name, pickled = json.dumps(facts), pickle_objective(FolderCommand(*facts))
             params = (str(folder), request['params'])
         if name not in self.objectives:
             self.objectives[name] = file = tempfile.TemporaryFile()

@@ -66,4 +66,8 @@ class Inline(Backend):
         outcome = self._job.objective.evaluate(trial.params, trial.id)
         self._waiting.popleft()
         when = {'seconds': outcome['seconds'], 'output': outcome.get('output', '')}
-        return [Result.of(trial.id, outcome, started=started, finished=self.now(), host=self._host, **when)]
+        return [
+            Result.of(
+                trial.id, outcome, started=started, finished=self.now(), host=self._host, attempt=trial.attempt, **when
+            )
+        ]

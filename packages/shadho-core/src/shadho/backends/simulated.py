@@ -132,7 +132,6 @@ class Simulated(Backend):
         self._running = {}
         self._events: list[tuple[float, int, _Attempt]] = []  # attempts that were cancelled or lost stay in it
         self._numbers = count()
-        self._losses: dict[int, int] = {}
         self._homes = [self._home(own) for own in self.classes]
         self._free: dict[str, list[_Slot]] = {name: [] for name, _ in self._homes}
         for kind, workers in enumerate(self._workers):
@@ -243,10 +242,8 @@ class Simulated(Backend):
                     f'Simulated(): failures must return None or a kind of error ({", ".join(KINDS)}); '
                     f'got {kind!r} for trial {trial.id}'
                 )
-        elif self.failures:
-            attempt = self._losses.get(trial.id, 0)
-            if random.Random(f'{self.seed} {trial.id} {attempt}').random() < self.failures:
-                kind = 'crash'
+        elif self.failures and random.Random(f'{self.seed} {trial.id} {trial.attempt}').random() < self.failures:
+            kind = 'crash'
         return None if kind is None else TrialError(kind, f'{kind} (simulated)')
 
     def _finish(self, attempt: _Attempt) -> Result:
@@ -257,20 +254,17 @@ class Simulated(Backend):
         self.cancel(attempt.trial)  # it holds its slot no longer
         return Result.of(
             attempt.trial.id, outcome, started=attempt.started, finished=self._time, seconds=attempt.seconds,
-            host=attempt.host, output=outcome.get('output', ''),
+            host=attempt.host, output=outcome.get('output', ''), attempt=attempt.trial.attempt,
         )  # fmt: skip
 
     def _end(self, attempt: _Attempt, error: TrialError) -> Result:
         """Return the result of an attempt that fails now, or is lost."""
         self.cancel(attempt.trial)
-        state = TrialState.FAILED
-        if error.kind == 'lost':
-            state = TrialState.LOST
-            self._losses[attempt.trial.id] = self._losses.get(attempt.trial.id, 0) + 1
+        state = TrialState.LOST if error.kind == 'lost' else TrialState.FAILED
         started = min(attempt.started, self._time)
         return Result(
             attempt.trial.id, state, error=error, started=started, finished=self._time, seconds=self._time - started,
-            host=attempt.host,
+            host=attempt.host, attempt=attempt.trial.attempt,
         )  # fmt: skip
 
     def _next_end(self) -> float:

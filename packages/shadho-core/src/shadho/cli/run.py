@@ -50,6 +50,7 @@ _REST = {'ignore_unknown_options': True, 'help_option_names': ['-h', '--help']}
 )
 @click.option('--storage', default='auto', show_default=True, help='A file that ends in .db or .json.')
 @click.option('--warm-start', metavar='STORAGE', help='The file of an earlier search to learn from.')
+@click.option('--echo/--no-echo', default=None, help='Print what trials print; by default for functions.')
 @click.option('--input', 'inputs', multiple=True, help='A file for the folder of every trial of a command; repeatable.')
 @as_json
 def run(

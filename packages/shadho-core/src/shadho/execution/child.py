@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import shadho_worker
 from shadho.execution.command import Outcome, tail
+from shadho.execution.filters import set_filters
 from shadho.execution.objective import LOADING
 
 __all__ = ['BROKEN', 'NO_MEMORY', 'main']
@@ -39,7 +40,7 @@ def main(connection: int, objective_file: int, cpus: Sequence[int], most: int | 
     connection : int
         File number of the socket: pickled trials come in, lines of JSON go out.
     objective_file : int
-        File number of a file that holds the pickled objective.
+        File number of a file that holds what `shadho.execution.sandbox.pickle_objective` returned.
     cpus : sequence of int
         CPUs to stay on; any when empty.
     most : int or None
@@ -119,7 +120,12 @@ def _load(file: int) -> tuple[Any, Outcome | None]:
     try:
         # Not os.read, which the system lets return no more than 2 GiB at once.
         with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as text:
-            return loads(text), None
+            filters = text.readline()
+            set_filters(filters)
+            with memoryview(text) as whole, whole[text.tell() :] as pickled:
+                objective = loads(pickled)
+            set_filters(filters)  # libraries that the objective has loaded may have put others before them
+            return objective, None
     except BaseException as error:
         outcome = shadho_worker.failure(error)
         message = 'the objective could not be loaded in the process that runs it: ' + outcome['error']['message']

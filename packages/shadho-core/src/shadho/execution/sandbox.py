@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import logging
 import math
@@ -37,8 +38,8 @@ import shadho_worker
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.child import BROKEN, NO_MEMORY
 from shadho.execution.command import Outcome, describe_exit, is_outcome, tail
+from shadho.execution.filters import written_filters
 from shadho.execution.limits import explaining
-from shadho.execution.objective import Objective
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import kill_session
 
@@ -78,8 +79,10 @@ _THREAD_VARIABLES = (
 )  # fmt: skip
 
 
-def pickle_objective(objective: Objective) -> bytes:
-    """Pickle an objective; closures and what a fresh process cannot import travel by value.
+def pickle_objective(objective: Any) -> bytes:
+    """Pickle what has the `evaluate` of an objective; closures and what a fresh process cannot import travel by value.
+
+    Before it goes a line with the filters of warnings that are set here.
 
     Raises
     ------
@@ -90,7 +93,10 @@ def pickle_objective(objective: Objective) -> bytes:
     if unknown is not None:
         cloudpickle.register_pickle_by_value(unknown)
     try:
-        return bytes(cloudpickle.dumps(objective))
+        text = io.BytesIO()
+        text.write(written_filters() + b'\n')
+        cloudpickle.dump(objective, text)
+        return text.getvalue()
     except Exception as error:
         raise ConfigurationError(
             f'the objective cannot be sent to another process ({type(error).__name__}: {error}). Create what cannot be '

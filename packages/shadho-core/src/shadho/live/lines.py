@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ class PlainDisplay:
     interval : float, default 10.0
         Seconds between lines.
     """
+
+    LINES: float = math.inf
+    """What trials print is shown beside it, at most so many lines a second."""
 
     FAILURES = 3
     """Failed trials that are told of: the first ones here, the latest ones in the live panel."""
@@ -109,7 +113,7 @@ class PlainDisplay:
 
     def rates(self) -> dict[str, float]:
         """Return trials per second of each compute class, of late."""
-        _, *since = (name for _, name in self.recent)
+        _, *since = (name for _, name in self.recent.copy())  # which the search adds to while the panel is redrawn
         return {name: self._per_second(count) for name, count in Counter(since).items()}
 
     def _per_second(self, count: int) -> float:

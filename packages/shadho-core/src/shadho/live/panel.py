@@ -28,6 +28,9 @@ class PanelDisplay(PlainDisplay):
         By whose size it is drawn.
     """
 
+    LINES: float = 100
+    """Chosen: more than anybody reads. For each trial that prints, the panel is drawn again, in some 4 ms."""
+
     WIDTH = 100
     """Columns of the panel, at most."""
 

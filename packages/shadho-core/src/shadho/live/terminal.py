@@ -33,6 +33,8 @@ class LiveDisplay(PanelDisplay):
 
         super().__init__(console or Console(stderr=True, markup=False, emoji=False, highlight=False))
         self._log_handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
+        if not is_terminal(sys.stdout):  # it leads past the panel
+            self.LINES = math.inf
 
     def begin(self) -> None:
         self.console.print(self.headline(), style='bold')

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -13,13 +12,13 @@ import numpy.typing as npt
 
 from shadho.errors import ConfigurationError, StorageError
 from shadho.forest import Forest
-from shadho.records import ComputeClass, Result, Trial
+from shadho.records import ComputeClass
 from shadho.report.recorded import columns
-from shadho.resume import identity_of
+from shadho.resume import identity_of, restore
 from shadho.scheduling.market import Forecast, Market
 from shadho.search import Search
 from shadho.spaces import spec
-from shadho.storage import Storage, consistent
+from shadho.storage import Storage
 from shadho.words import counted, format_price, printable
 
 __all__ = ['ClusterPlan', 'parse_cluster', 'plan_cluster']
@@ -172,19 +171,10 @@ def plan_cluster(storage: Storage, classes: Sequence[ComputeClass], **options: A
         Forest(spec.from_outline(known['outline'])), policy='market', seed=known['seed'], direction=known['direction'],
         policy_options=options,
     )  # fmt: skip
-    times = [0.0]
-
-    def records() -> Generator[Trial | Result, None, None]:
-        for record in consistent(storage):
-            times.append(max(record.started or 0.0, getattr(record, 'finished', None) or 0.0))
-            yield record
-
-    with closing(records()) as log:
-        search.restore(log, only_learn=True)
+    now = restore(search, storage, only_learn=True)
     if not len(search.history):
         raise StorageError(f'{storage} has no finished trial yet; there is nothing to plan from')
     assert isinstance(search.policy, Market)
-    now = max(times)
     forecast = search.policy.forecast(classes, now)
     return ClusterPlan(
         exp_key=printable(known['exp_key']),

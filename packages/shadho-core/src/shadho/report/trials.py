@@ -9,9 +9,9 @@ import attrs
 import numpy as np
 
 from shadho.errors import ConfigurationError
+from shadho.goal import Goal
 from shadho.records import Trial, TrialState
 from shadho.result import SearchResult
-from shadho.search import minimised
 from shadho.words import format_loss, format_params, format_seconds, printable, shorten
 from shadho_worker import jsonable
 
@@ -85,7 +85,8 @@ def _wanted(result: SearchResult, wanted: Selection) -> list[int]:
         trees = {tree for tree in set(index.trees) if wanted.tree in result.forest.tree(tree).label}
         rows = [row for row in rows if index.trees[row] in trees]
     if wanted.better_than is not None:
-        losses, bound = index.minimised(result.direction), minimised(wanted.better_than, result.direction)
+        losses = index.minimised(result.direction)
+        bound = Goal(direction=result.direction).minimised(wanted.better_than)
         rows = [row for row in rows if losses[row] < bound]
     return rows
 

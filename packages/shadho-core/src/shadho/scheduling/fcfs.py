@@ -6,10 +6,9 @@ import bisect
 
 import numpy as np
 
-from shadho.forest import Forest, Tree
-from shadho.history import History
+from shadho.forest import Tree
 from shadho.scheduling.chance import below
-from shadho.scheduling.policy import Policy
+from shadho.scheduling.policy import Policy, PolicyContext
 
 __all__ = ['FirstComeFirstServed']
 
@@ -25,8 +24,8 @@ class FirstComeFirstServed(Policy):
 
     name = 'fcfs'
 
-    def __init__(self, forest: Forest, history: History, *, seed: int) -> None:
-        super().__init__(forest, history, seed=seed)
+    def __init__(self, context: PolicyContext) -> None:
+        super().__init__(context)
         self._excluded: set[int] = set()
         self._remaining: list[int] | None = None
 

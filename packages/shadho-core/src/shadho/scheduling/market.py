@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Forest, Tree
-from shadho.history import History
+from shadho.forest import Tree
 from shadho.records import ComputeClass, Trial
-from shadho.samplers import Sampler
 from shadho.scheduling.active import ActiveTrees
 from shadho.scheduling.complexity import complexity
 from shadho.scheduling.equilibrium import equilibrium
-from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
+from shadho.scheduling.policy import ClassPlan, Heuristic, Policy, PolicyContext
 from shadho.scheduling.promise import Promise
 from shadho.scheduling.runtime import INFEASIBLE, UNFIT, RuntimeModel
 from shadho.scheduling.stragglers import Stragglers
@@ -97,46 +95,37 @@ class Market(Policy):
     restart_stragglers : bool, default True
         When a slot has nothing to do, as at the end of a search: whether a trial that runs in another class, and would go
         on there for longer than it takes here, by a fifth at least, is ended and begun anew in that slot.
-    sampler : Sampler, optional
-        Asked first for the promise of trees (`Sampler.promise`).
-    trials_per_tree : int, optional
-        The search ends when every tree has so many trials; then budgets follow what remains, so that
-        it ends soon, and heuristics do not matter.
 
     Notes
     -----
-    On a single slot, seconds are not taken into account: a search in series repeats exactly.
+    On a single slot, seconds are not taken into account: a search in series repeats exactly. The promise of trees is asked of the
+    sampler first. With `trials_per_tree`, budgets follow what remains, so that the search ends soon, and heuristics do not matter.
     """
 
     name = 'market'
 
     def __init__(
         self,
-        forest: Forest,
-        history: History,
+        context: PolicyContext,
         *,
-        seed: int,
         fairness: float = 0.75,
         heuristics: Mapping[Any, float] | None = None,
         floor: float = 0.05,
         restart_stragglers: bool = True,
-        sampler: Sampler | None = None,
-        trials_per_tree: int | None = None,
     ) -> None:
-        super().__init__(forest, history, seed=seed)
+        super().__init__(context)
         self.fairness = _check_share('fairness', fairness)
         self.floor = _check_share('floor', floor)
         self.heuristics = {Promise(): 1.5} if heuristics is None else _check_heuristics(heuristics)
-        self.runtime = RuntimeModel(lambda tree: complexity(forest.tree(tree)))
+        self.runtime = RuntimeModel(lambda tree: complexity(context.forest.tree(tree)))
         if not isinstance(restart_stragglers, bool):
             raise ConfigurationError(
                 f"policy='market': restart_stragglers must be True or False; got {restart_stragglers!r}"
             )
-        self._stragglers = Stragglers(history) if restart_stragglers else None
-        self._sampler = sampler
-        self._quota = trials_per_tree
-        self._active = ActiveTrees(forest, seed=seed)
-        self._rng = np.random.default_rng((seed, 1))
+        self._stragglers = Stragglers(self.history) if restart_stragglers else None
+        self._quota = context.trials_per_tree
+        self._active = ActiveTrees(context.forest, seed=context.seed)
+        self._rng = np.random.default_rng((context.seed, 1))
         self._classes: Sequence[ComputeClass] = ()
         self._results = 0  # finished trials since the last plan
         self._excluded = 0  # trees that were excluded since
@@ -167,10 +156,7 @@ class Market(Policy):
             return self._trees[0]
         may_run = self._may_run(column, now)
         if not may_run.any():
-            if self.history.running or not self._outstanding.any():
-                return None
-            self._outstanding[:] = 0  # trials that were cancelled, or were lost and ran elsewhere
-            return self.pick(compute_class, now)
+            return None
         self._credit(column, may_run)
         place = int(np.argmax(np.where(may_run, self._credits[column], -np.inf)))
         self._charge(column, place)
@@ -215,15 +201,26 @@ class Market(Policy):
 
     def _charge(self, column: int, place: int) -> None:
         self._credits[column, place] -= 1.0
-        self._outstanding[column, place] += 1
+
+    def begin(self, trial: Trial) -> None:
+        self._count(trial, 1)
+
+    def take_back(self, trial: Trial) -> None:
+        self._count(trial, -1)
+
+    def _count(self, trial: Trial, change: int) -> None:
+        """Keep count of the trials that run: (classes, trees)."""
+        place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
+        if place is not None and column is not None:
+            self._outstanding[column, place] = max(self._outstanding[column, place] + change, 0)
 
     def tell(self, trial: Trial, loss: float) -> None:
         self.runtime.tell(trial)
         self._active.add(trial.tree)  # one of an earlier run may not be active yet
         self._results += 1
+        self._count(trial, -1)
         place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
         if place is not None and column is not None:
-            self._outstanding[column, place] = max(self._outstanding[column, place] - 1, 0)
             if trial.error is not None and trial.error.kind in UNFIT:
                 self._failures[column, place] += 1
                 self._has_failures = True
@@ -414,7 +411,7 @@ class Market(Policy):
         return priorities
 
     def _promised(self) -> Floats | None:
-        return None if self._sampler is None else self._sampler.promise(self._trees)
+        return self.context.promise(self._trees)
 
     def _describe(self, slots: Floats) -> tuple[ClassPlan, ...]:
         """Say what is planned, for people: prices are shares of what all slots together are worth."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import attrs
@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from shadho.forest import Forest, Tree
 from shadho.history import History
+from shadho.ledger import Ledger
 from shadho.records import ComputeClass, Trial
 
-__all__ = ['ClassPlan', 'Heuristic', 'Policy']
+__all__ = ['ClassPlan', 'Heuristic', 'Policy', 'PolicyContext']
 
 
 @attrs.frozen
@@ -40,22 +41,48 @@ class ClassPlan:
     trees: tuple[tuple[int, float], ...]
 
 
+def _promises_nothing(trees: Sequence[Tree]) -> npt.NDArray[np.float64] | None:
+    return None
+
+
+@attrs.frozen
+class PolicyContext:
+    """What a policy decides with. All of it is for reading.
+
+    Attributes
+    ----------
+    forest : Forest
+    ledger : Ledger
+        The state of every trial, and the finished ones as columns (`ledger.history`).
+    seed : int
+        Fixes every random choice.
+    trials_per_tree : int or None
+        The search ends when every tree has had so many trials.
+    promise : callable
+        What the sampler expects of some trees: see `Sampler.promise`.
+    """
+
+    forest: Forest
+    ledger: Ledger
+    seed: int
+    trials_per_tree: int | None = None
+    promise: Callable[[Sequence[Tree]], npt.NDArray[np.float64] | None] = _promises_nothing
+
+
 class Policy(ABC):
     """Decides which tree the next trial of a compute class comes from.
 
     Parameters
     ----------
-    forest : Forest
-    history : History
-        Read only: it grows while the search runs.
-    seed : int
-        Fixes every random choice.
+    context : PolicyContext
     **options
-        Of the policy itself. Two of them the search gives to every policy whose constructor names
-        them: `sampler` (the search's own) and `trials_per_tree` (int or None).
+        Of the policy itself.
 
     Attributes
     ----------
+    context : PolicyContext
+    forest, ledger, history, seed
+        Those of the context.
     placement : tuple of ClassPlan
         What is planned now, replaced whenever that changes; empty when the policy does not plan.
 
@@ -63,14 +90,18 @@ class Policy(ABC):
     -----
     While there is one compute class, and a tree that is not excluded, `pick` returns a tree: a
     search whose slots are all idle would never end.
+
+    A policy hears of every change of a trial's state: `begin`, then `take_back` or `tell`.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, forest: Forest, history: History, *, seed: int) -> None:
-        self.forest = forest
-        self.history = history
-        self.seed = seed
+    def __init__(self, context: PolicyContext) -> None:
+        self.context = context
+        self.forest = context.forest
+        self.ledger = context.ledger
+        self.history = context.ledger.history
+        self.seed = context.seed
         self.placement: tuple[ClassPlan, ...] = ()
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
@@ -84,7 +115,13 @@ class Policy(ABC):
         """
 
     def adopt(self, tree: Tree, compute_class: str, now: float) -> None:
-        """Take a trial as picked: a search is restored, and what comes is to be as if it had never ended."""
+        """Replay a pick of an earlier run, so that later picks match those of a search that never ended."""
+
+    def begin(self, trial: Trial) -> None:
+        """Note that an attempt at a trial has begun: one that was picked, or one that runs again."""
+
+    def take_back(self, trial: Trial) -> None:
+        """Note that an attempt was lost or cancelled; the trial waits for its next attempt."""
 
     def tell(self, trial: Trial, loss: float) -> None:
         """Learn from a finished trial, which is in the history already.

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from shadho.forest import Forest, Tree
-from shadho.history import History
+from shadho.forest import Tree
 from shadho.records import ComputeClass, Trial
 from shadho.scheduling.active import ActiveTrees
 from shadho.scheduling.complexity import Complexity
-from shadho.scheduling.policy import ClassPlan, Policy
+from shadho.scheduling.policy import ClassPlan, Policy, PolicyContext
 from shadho.scheduling.uncertainty import Uncertainty
 
 __all__ = ['Ranked', 'pair']
@@ -39,9 +38,9 @@ class Ranked(Policy):
 
     name = 'ranked'
 
-    def __init__(self, forest: Forest, history: History, *, seed: int) -> None:
-        super().__init__(forest, history, seed=seed)
-        self._active = ActiveTrees(forest, seed=seed)
+    def __init__(self, context: PolicyContext) -> None:
+        super().__init__(context)
+        self._active = ActiveTrees(context.forest, seed=context.seed)
         self._heuristics = (Complexity(), Uncertainty())
         self._speeds = _Speeds()
         self._classes: Sequence[ComputeClass] = ()

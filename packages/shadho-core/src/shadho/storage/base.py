@@ -16,14 +16,15 @@ import attrs
 from typing_extensions import Self
 
 import shadho_worker
-from shadho.errors import ConfigurationError, StorageError
+from shadho.errors import ConfigurationError, LedgerError, StorageError
+from shadho.ledger import Ledger
 from shadho.records import LATEST, Result, Trial, TrialError, TrialState, from_json, readable, to_json
 from shadho.storage.index import LogIndex, index_records
 from shadho.storage.lock import WriterLock
 
 __all__ = [
-    'FileStorage', 'Metadata', 'Record', 'Storage', 'all_of', 'check_durability', 'consistent', 'reading', 'result_row', 'row_result',
-    'row_trial', 'trial_row',
+    'FileStorage', 'Metadata', 'Record', 'Storage', 'all_of', 'check_durability', 'contradiction', 'in_order', 'reading', 'replay', 'result_row',
+    'row_result', 'row_trial', 'trial_row',
 ]  # fmt: skip
 
 Record = Trial | Result
@@ -92,7 +93,7 @@ class Storage(ABC):
         StorageError
             Where the log contradicts itself.
         """
-        with closing(_checked(self)) as log:
+        with closing(replay(self)) as log:
             return index_records(log)
 
     def at(self, positions: Collection[int]) -> dict[int, Record]:
@@ -172,6 +173,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         'resources': json.dumps(dict(trial.resources)),
         'meta': to_json(trial.meta) if trial.meta else '{}',
         'started': trial.started,
+        'attempt': trial.attempt,
     }
 
 
@@ -200,6 +202,7 @@ def row_trial(row: dict[str, Any]) -> Trial:
         resources=_mapping(row, 'resources'),
         meta=_mapping(row, 'meta'),
         started=_seconds(row, 'started'),
+        attempt=_number(row, 'attempt'),
     )
 
 
@@ -216,6 +219,7 @@ def result_row(result: Result) -> dict[str, Any]:
         'seconds': result.seconds,
         'host': shadho_worker.jsonable(result.host),
         'output': shadho_worker.jsonable(result.output),
+        'attempt': result.attempt,
     }
 
 
@@ -234,6 +238,7 @@ def row_result(row: dict[str, Any]) -> Result:
         seconds=_seconds(row, 'seconds') or 0.0,
         host=_text(row, 'host'),
         output=_text(row, 'output'),
+        attempt=None if row['attempt'] is None else _number(row, 'attempt'),
     )
 
 
@@ -292,51 +297,44 @@ def _error(facts: Mapping[str, Any]) -> TrialError:
     return TrialError(*(_text(facts, name) for name in ('kind', 'message', 'traceback')))
 
 
-def consistent(storage: Storage) -> Generator[Record, None, None]:
-    """Yield the records of a search, in order, as long as they make sense together.
+def in_order(storage: Storage) -> Generator[tuple[int, Record], None, None]:
+    """Yield the records of a log with their positions; StorageError where one stands in the place of another."""
+    last = 0
+    log = storage.read()
+    try:
+        for position, record in log:
+            if position <= last:
+                raise contradiction(storage, position, 'stands where another one does')
+            last = position
+            yield position, record
+    finally:  # not only when the traceback of an error is forgotten: nobody could write until then
+        if isinstance(log, Generator):
+            log.close()
 
-    Trials are numbered from 0 in the order in which they are first handed out. Each may be handed out again as it was,
-    until it is finished, and it is finished once.
+
+def replay(storage: Storage) -> Generator[tuple[int, Record, Trial], None, None]:
+    """Apply a log to a ledger of its own, record by record.
+
+    Yields
+    ------
+    position : int
+    record : Trial or Result
+    trial : Trial
+        As the record leaves it (see `Ledger.apply`).
 
     Raises
     ------
     StorageError
         Where the log contradicts itself.
     """
-    with closing(_checked(storage)) as log:
-        for _, record in log:
-            yield record
-
-
-def _checked(storage: Storage) -> Generator[tuple[int, Record], None, None]:
-    """Yield records as `consistent` does, each with its position."""
-    known: dict[int, Trial] = {}  # those that are not finished
-    asked = last = 0
-    log = storage.read()
-    try:
+    ledger = Ledger()
+    with closing(in_order(storage)) as log:
         for position, record in log:
-            if position <= last:
-                raise _contradiction(storage, position, 'stands where another one does')
-            last = position
-            number = record.id if isinstance(record, Trial) else record.trial
-            own = known.get(number)
-            if isinstance(record, Trial):
-                _check_trial(storage, position, record, own, asked)
-                known[number] = record
-                asked = max(asked, number + 1)
-            elif record.state in (TrialState.DONE, TrialState.FAILED):
-                if own is None:
-                    when = 'was finished before' if 0 <= number < asked else 'was never handed out'
-                    raise _contradiction(storage, position, f'is a result of trial {number}, which {when}')
-                if record.state is TrialState.FAILED and record.loss is not None:
-                    raise _contradiction(storage, position, f'says that trial {number} failed, with a loss')
-                if record.state is TrialState.DONE and not all(0 <= u <= 1 for u in own.point):
-                    raise _contradiction(storage, position, f'is a result of trial {number}, which could not be run')
-                del known[number]
-            yield position, record
-    finally:  # not only when the traceback of an error is forgotten: nobody could write until then
-        if isinstance(log, Generator):
-            log.close()
+            try:
+                trial = ledger.apply(record)
+            except LedgerError as error:
+                raise contradiction(storage, position, error) from error
+            yield position, record, trial
 
 
 def all_of(storage: Storage, positions: set[int], found: dict[int, Record]) -> dict[int, Record]:
@@ -346,15 +344,8 @@ def all_of(storage: Storage, positions: set[int], found: dict[int, Record]) -> d
     return found
 
 
-def _check_trial(storage: Storage, position: int, trial: Trial, own: Trial | None, asked: int) -> None:
-    if own is None and trial.id != asked:
-        cause = 'which was finished before' if 0 <= trial.id < asked else f'and there is no trial {asked} before'
-        raise _contradiction(storage, position, f'is trial {trial.id}, {cause}')
-    if own is not None and (own.tree, own.point) != (trial.tree, trial.point):
-        raise _contradiction(storage, position, f'is trial {trial.id}, which was another one before')
-
-
-def _contradiction(storage: Storage, position: int, text: str) -> StorageError:
+def contradiction(storage: Storage, position: int, reason: Any) -> StorageError:
+    """Return the error to raise for a record that contradicts those before it."""
     return StorageError(
-        f'{storage} contradicts itself: record {position} {text}. Was it edited, or damaged? Give another exp_key to begin anew'
+        f'{storage} contradicts itself: record {position} {reason}. Was it edited, or damaged? Give another exp_key to begin anew'
     )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.history import History
-from shadho.records import LATEST, Result, Trial, TrialState
+from shadho.records import LATEST, Result, Trial
 
 __all__ = ['LogIndex', 'index_records', 'index_rows']
 
@@ -142,22 +142,19 @@ class LogIndex:
         return history
 
 
-def index_records(records: Iterable[tuple[int, Trial | Result]]) -> LogIndex:
-    """Index records, each with its position, that make sense together."""
+def index_records(log: Iterable[tuple[int, Trial | Result, Trial]]) -> LogIndex:
+    """Index records as `shadho.storage.replay` yields them."""
     index = LogIndex()
-    known: dict[int, Trial] = {}
-    for position, record in records:
+    for position, record, trial in log:
         if isinstance(record, Trial):
-            known[record.id] = record
             index.hand_out(position, record.id, record.started)
-        elif record.state in (TrialState.DONE, TrialState.FAILED):
-            trial = known.pop(record.trial)
+        elif trial.is_finished:
             index.finish(
                 position, trial.id, trial.tree, trial.compute_class, record.loss, record.started, record.finished,
                 record.seconds,
             )  # fmt: skip
             index.add_points([trial.point])
-        elif record.state in (TrialState.LOST, TrialState.CANCELLED):
+        else:
             index.take_back(record.trial, record.finished)
     return index
 
@@ -168,39 +165,35 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     Parameters
     ----------
     rows : iterable of tuple
-        Position, number of the trial, tree, point, compute class and `started` of a trial, or of a result, then its
-        state, loss, `finished` and `seconds`; None in place of the others. In order.
+        Position, number of the trial and of the attempt, tree, point, compute class and `started` of a trial, or of a result,
+        then its state, loss, `finished` and `seconds`; None in place of the others. In order.
 
     Raises
     ------
     ValueError, TypeError, LookupError, ArithmeticError
-        Where anything is odd: then the records are to be read and checked one by one, as `consistent` does.
+        Where anything is odd: then the records are to be read and checked one by one, as `replay` does.
     """
     index = LogIndex()
-    known: dict[int, tuple[str, str, str]] = {}
+    known: dict[int, tuple[str, str, str, int]] = {}
     points: list[str] = []
     asked = last = 0
-    for position, number, tree, point, compute_class, started, state, loss, finished, seconds in rows:
+    for position, number, attempt, tree, point, compute_class, started, state, loss, finished, seconds in rows:
         if position <= last or not -LATEST < (started or 0.0) < LATEST:
             raise ValueError
         last = position
         if state is None:
-            own = known.get(number)
-            if own is None:
-                if number != asked:
-                    raise ValueError
-                asked += 1
-            elif own[:2] != (tree, point):
+            own = known.get(number, (tree, point, '', -1) if number == asked else ('', '', '', 0))
+            if own[:2] != (tree, point) or attempt <= own[3]:
                 raise ValueError
-            known[number] = tree, point, compute_class
+            asked += number == asked
+            known[number] = tree, point, compute_class, attempt
             index.hand_out(position, number, started)
-        elif state in ('done', 'failed'):
-            tree, point, compute_class = known.pop(number)
-            if (
-                (loss is None) is (state == 'done')
-                or not 0 <= (seconds or 0.0) < LATEST
-                or not (finished or 0.0) < LATEST
-            ):
+            continue
+        if number not in index.running or attempt not in (None, known[number][3]):
+            raise ValueError
+        if state in ('done', 'failed'):
+            tree, point, compute_class, _ = known.pop(number)
+            if (loss is None) is (state == 'done') or not _are_times(finished, seconds):
                 raise ValueError
             index.finish(
                 position, number, int(tree), compute_class, loss, started or 0.0, finished or 0.0, seconds or 0.0
@@ -209,7 +202,7 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
             if len(points) == _CHUNK:
                 index.add_points(_points(points))
                 points.clear()
-        elif state in ('lost', 'cancelled') and loss is None and (finished or 0.0) < LATEST:
+        elif state in ('lost', 'cancelled') and loss is None and _are_times(finished, seconds):
             index.take_back(number, finished or 0.0)
         else:
             raise ValueError
@@ -217,6 +210,10 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     if not all(type(name) is str for name in {*index.classes, *(own[2] for own in known.values())}):
         raise TypeError
     return index
+
+
+def _are_times(finished: float | None, seconds: float | None) -> bool:
+    return 0 <= (seconds or 0.0) < LATEST and (finished or 0.0) < LATEST
 
 
 def _points(texts: Sequence[str]) -> list[list[float]]:

@@ -23,26 +23,28 @@ __all__ = ['SQLite']
 
 _Answer = TypeVar('_Answer')
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, tree TEXT NOT NULL, sample INTEGER NOT NULL, point TEXT NOT NULL,
-    params TEXT NOT NULL, compute_class TEXT NOT NULL, resources TEXT NOT NULL, meta TEXT NOT NULL, started REAL);
+    params TEXT NOT NULL, compute_class TEXT NOT NULL, resources TEXT NOT NULL, meta TEXT NOT NULL, started REAL,
+    attempt INTEGER NOT NULL);
 CREATE TABLE results (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, state TEXT NOT NULL, loss REAL, results TEXT NOT NULL,
-    error TEXT, started REAL, finished REAL, seconds REAL, host TEXT NOT NULL, output TEXT NOT NULL);
+    error TEXT, started REAL, finished REAL, seconds REAL, host TEXT NOT NULL, output TEXT NOT NULL,
+    attempt INTEGER);
 PRAGMA application_id = {int.from_bytes(b'SHDO', 'big')};
 PRAGMA user_version = {_VERSION};
 """
 _INSERTS = {
-    'trials': 'INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-    'results': 'INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    'trials': 'INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    'results': 'INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
 }
 _READS: dict[str, Callable[[dict[str, Any]], Record]] = {'trials': row_trial, 'results': row_result}
 _LOG = """
-SELECT position, trial, tree, point, compute_class, started, NULL, NULL, NULL, NULL FROM trials
-UNION ALL SELECT position, trial, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results ORDER BY position
+SELECT position, trial, attempt, tree, point, compute_class, started, NULL, NULL, NULL, NULL FROM trials
+UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results ORDER BY position
 """
 _MOST_NUMBERS = 500
 """Values that a query names at once; SQLite takes 999 at least."""

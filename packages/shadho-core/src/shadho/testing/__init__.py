@@ -25,6 +25,7 @@ except ImportError as error:
 pytest.register_assert_rewrite(
     'shadho.testing.backends',
     'shadho.testing.heuristics',
+    'shadho.testing.ledgers',
     'shadho.testing.policies',
     'shadho.testing.samplers',
     'shadho.testing.storages',
@@ -32,6 +33,7 @@ pytest.register_assert_rewrite(
 
 from shadho.testing.backends import BackendSuite, ConcurrentBackendSuite, IsolatedBackendSuite  # noqa: E402
 from shadho.testing.heuristics import HeuristicSuite  # noqa: E402
+from shadho.testing.ledgers import LedgerSuite  # noqa: E402
 from shadho.testing.policies import PolicySuite  # noqa: E402
 from shadho.testing.samplers import SamplerSuite  # noqa: E402
 from shadho.testing.spaces import SPACES, some_trees  # noqa: E402
@@ -44,6 +46,7 @@ __all__ = [
     'DurableStorageSuite',
     'HeuristicSuite',
     'IsolatedBackendSuite',
+    'LedgerSuite',
     'PolicySuite',
     'SamplerSuite',
     'StorageSuite',

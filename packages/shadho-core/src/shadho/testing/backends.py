@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 import pytest
 
@@ -49,7 +50,7 @@ class BackendSuite(ABC):
             results = run.all({'x': number} for number in range(12))
             assert [result.trial for result in results] == list(range(12))
             assert [result.loss for result in results] == [number * 2.0 for number in range(12)]
-            assert {result.state for result in results} == {TrialState.DONE}
+            assert {(result.state, result.attempt) for result in results} == {(TrialState.DONE, 0)}
             assert list(run.backend.poll(0.0)) == []
 
     def test_parameters_arrive_in_the_shape_of_the_space(self) -> None:
@@ -158,8 +159,9 @@ class BackendSuite(ABC):
         with self._open(lambda params: params['x']) as run:
             trial = run.submit({'x': 1.0})
             run.cancel(trial)
-            run.begin(trial)
-            assert [(result.trial, result.loss) for result in run.collect(1)] == [(trial.id, 1.0)]
+            run.begin_again(trial)
+            found = [(result.trial, result.attempt, result.loss) for result in run.collect(1)]
+            assert found == [(trial.id, 1, 1.0)]
             assert list(run.backend.poll(0.0)) == []
 
     def test_polling_without_trials_returns_nothing(self) -> None:
@@ -399,7 +401,7 @@ class ConcurrentBackendSuite(BackendSuite):
             time.sleep(0.2)  # for the trial to end; were it still running, the outcome must be the same
             run.cancel(trial)
             if anew:
-                run.begin(trial)
+                run.begin_again(trial)
             else:
                 trial = run.submit()
             assert [result.trial for result in run.collect(1)] == [trial.id]
@@ -411,7 +413,7 @@ class ConcurrentBackendSuite(BackendSuite):
             trial = run.submit()
             run.wait_until((tmp_path / 'started').exists)
             run.cancel(trial)
-            run.begin(trial)
+            run.begin_again(trial)
             (tmp_path / 'go').touch()
             assert [result.trial for result in run.collect(1)] == [trial.id]
             assert list(run.backend.poll(0.1)) == []
@@ -548,9 +550,13 @@ class _Run:
         return trial
 
     def begin(self, trial: Trial) -> None:
-        """Start a trial, which may be one that was cancelled."""
+        """Start an attempt at a trial."""
         self._running[trial.id] = trial
         self.backend.submit(trial)
+
+    def begin_again(self, trial: Trial) -> None:
+        """Start another attempt at a trial that was cancelled."""
+        self.begin(attrs.evolve(trial, attempt=trial.attempt + 1))
 
     def cancel(self, trial: Trial) -> None:
         self.backend.cancel(trial)
@@ -562,7 +568,9 @@ class _Run:
         until = time.monotonic() + self.patience
         while len(results) < number:
             for result in self.backend.poll(1.0):
-                assert self._running.pop(result.trial, None) is not None, f'unexpected {result}'
+                trial = self._running.pop(result.trial, None)
+                assert trial is not None, f'unexpected {result}'
+                assert result.attempt == trial.attempt, f'{result} is of another attempt than {trial}'
                 results.append(result)
             assert time.monotonic() < until, f'{number - len(results)} of {number} results did not come'
         return results

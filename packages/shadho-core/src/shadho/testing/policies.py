@@ -9,9 +9,9 @@ import pytest
 
 from shadho import spaces
 from shadho.forest import Forest, Tree
-from shadho.history import History
-from shadho.records import ComputeClass, Trial, TrialState
-from shadho.scheduling import Policy
+from shadho.ledger import Ledger
+from shadho.records import ComputeClass, Result, Trial, TrialState
+from shadho.scheduling import Policy, PolicyContext
 from shadho.search import Search
 from shadho.testing.spaces import SPACES
 
@@ -34,7 +34,7 @@ class PolicySuite(ABC):
     """
 
     @abstractmethod
-    def make(self, forest: Forest, history: History, seed: int) -> Policy:
+    def make(self, context: PolicyContext) -> Policy:
         """Return a new policy."""
 
     @pytest.fixture(params=list(SPACES))
@@ -107,8 +107,7 @@ class PolicySuite(ABC):
     def test_a_search_of_grids_visits_every_combination_once(self) -> None:
         grid = spaces.grid([1, 2, 3])
         space = {'exclusive': True, 'a': {'x': grid}, 'b': {'x': grid, 'y': spaces.grid(['u', 'v'])}, 'c': 0}
-        factory: Any = lambda forest, history, *, seed: self.make(forest, history, seed)  # noqa: E731
-        search = Search(space, policy=cast(Any, factory), seed=2)
+        search = Search(space, policy=cast(Any, self.make), seed=2)
         seen = []
         while (trial := search.ask()) is not None:
             seen.append(trial.params)
@@ -119,7 +118,7 @@ class PolicySuite(ABC):
 
 
 class _Search:
-    """A policy with its history, in which each pick becomes a finished trial."""
+    """A policy with its ledger, in which each pick becomes a finished trial."""
 
     def __init__(
         self,
@@ -130,21 +129,21 @@ class _Search:
         seed: int = 1,
         state: TrialState = TrialState.DONE,
     ) -> None:
-        self.history = History()
+        self.ledger = Ledger()
         self.state = state
-        self.policy = suite.make(forest, self.history, seed)
+        self.policy = suite.make(PolicyContext(forest, self.ledger, seed))
         self.replan(classes)
 
     def replan(self, classes: list[ComputeClass]) -> None:
         self.classes = classes
-        self.policy.plan(classes, float(self.history.asked))
+        self.policy.plan(classes, float(self.ledger.history.asked))
 
     def picks(self, number: int) -> list[Tree | None]:
         """Pick for the classes in turn, so many times; none while there is no class."""
         picked = []
         for step in range(number if self.classes else 0):
             name = self.classes[step % len(self.classes)].name
-            tree = self.policy.pick(name, float(self.history.asked))
+            tree = self.policy.pick(name, float(self.ledger.history.asked))
             picked.append(tree)
             if tree is not None:
                 self._finish(tree, name)
@@ -152,18 +151,17 @@ class _Search:
 
     def begin(self, compute_class: str) -> Trial:
         """Begin a trial, of the first tree, that does not finish."""
-        tree = self.policy.forest.tree(0)
-        trial = Trial(self.history.asked, tree.index, 0, (0.5,) * len(tree), {}, compute_class, started=0.0)
-        self.history.ask(tree.index)
-        self.history.running[trial.id] = trial
+        return self._begin(self.policy.forest.tree(0), compute_class, 0.0)
+
+    def _begin(self, tree: Tree, compute_class: str, started: float) -> Trial:
+        number = self.ledger.history.asked
+        point = (0.5,) * len(tree)
+        trial = self.ledger.apply(Trial(number, tree.index, number, point, {}, compute_class, started=started))
+        self.policy.begin(trial)
         return trial
 
     def _finish(self, tree: Tree, compute_class: str) -> None:
-        now = self.history.asked
-        self.history.ask(tree.index)
-        trial = Trial(
-            now, tree.index, now, (0.5,) * len(tree), {}, compute_class, state=self.state, seconds=1.0 + tree.index % 3
-        )
-        loss = now % 7 / 7 if self.state is TrialState.DONE else float('nan')
-        self.history.append(trial, loss)
-        self.policy.tell(trial, loss)
+        trial = self._begin(tree, compute_class, float(self.ledger.history.asked))
+        loss = trial.id % 7 / 7 if self.state is TrialState.DONE else None
+        trial = self.ledger.apply(Result(trial.id, self.state, loss, seconds=1.0 + tree.index % 3))
+        self.policy.tell(trial, self.ledger.goal.minimised(loss))

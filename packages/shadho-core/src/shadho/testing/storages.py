@@ -144,7 +144,7 @@ class StorageSuite(ABC):
         with self.make(place) as storage:
             for record in (
                 _trial(0, tree=2**70, point=(0.25, 1.0)), _trial(1), _result(0, loss=-1.5, started=1.0, finished=3.0, seconds=2.0),
-                _result(1, state=TrialState.LOST, loss=None, finished=9.0), _trial(2), _trial(3), _trial(1, compute_class='b'),
+                _result(1, state=TrialState.LOST, loss=None, finished=9.0), _trial(2), _trial(3), _trial(1, compute_class='b', attempt=1),
                 _result(1, state=TrialState.FAILED, loss=None), _result(2, state=TrialState.CANCELLED, loss=None),
             ):  # fmt: skip
                 storage.append(record)

@@ -1,0 +1,41 @@
+"""Goal: what a search optimises. No other room knows the direction of a loss."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+__all__ = ['Goal']
+
+
+@attrs.frozen
+class Goal:
+    """The name and the direction of the loss.
+
+    Attributes
+    ----------
+    loss_key : str, default 'loss'
+        Key of the loss in the dict that an objective returns.
+    direction : {'minimize', 'maximize'}, default 'minimize'
+    sign : int
+        The factor, 1 or -1, that turns a loss into one to be minimised, and back.
+    """
+
+    loss_key: str = 'loss'
+    direction: str = 'minimize'
+    sign: int = attrs.field(init=False, repr=False, eq=False)
+
+    @sign.default
+    def _sign(self) -> int:
+        return -1 if self.direction == 'maximize' else 1
+
+    def minimised(self, loss: float | None) -> float:
+        """Return a loss in the direction that is minimised; nan for None, the loss of a failed trial.
+
+        Examples
+        --------
+        >>> Goal('accuracy', 'maximize').minimised(0.98)
+        -0.98
+        """
+        return math.nan if loss is None else self.sign * loss

@@ -1,0 +1,194 @@
+"""What a ledger must do with any sequence of records, legal or not."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import pytest
+
+from shadho.errors import LedgerError
+from shadho.ledger import Ledger
+from shadho.records import Result, Trial, TrialError, TrialState
+
+__all__ = ['LedgerSuite']
+
+_CLASSES = ('4-core', '16-core', 'gpu')
+_TREES = 3
+_EVENTS = 400
+_FINAL = (TrialState.DONE, TrialState.FAILED)
+
+
+class LedgerSuite:
+    """Tests of `shadho.ledger.Ledger`, and of what keeps its records.
+
+    A storage that keeps the records of a ledger passes too, when `replayed` writes them to the storage and reads them from it.
+    """
+
+    def make(self) -> Ledger:
+        """Return a new ledger."""
+        return Ledger()
+
+    def replayed(self, records: Sequence[Trial | Result]) -> Ledger:
+        """Return a new ledger to which the records were applied, in their order."""
+        ledger = self.make()
+        for record in records:
+            ledger.apply(record)
+        return ledger
+
+    @pytest.fixture(params=range(12), ids='seed {}'.format)
+    def chance(self, request: pytest.FixtureRequest) -> random.Random:
+        """Choose the records of a test."""
+        return random.Random(request.param)
+
+    def test_every_trial_is_in_the_state_that_its_records_imply(self, chance: random.Random) -> None:
+        ledger, model = self.make(), _Model()
+        for record in _records(chance, model):
+            trial = ledger.apply(record)
+            model.apply(record)
+            assert trial.id == (record.id if isinstance(record, Trial) else record.trial)
+            assert trial.is_finished == (model.states[trial.id] in _FINAL)
+            model.compare(ledger)
+
+    def test_a_record_that_contradicts_its_trial_is_refused_and_changes_nothing(self, chance: random.Random) -> None:
+        ledger, model = self.make(), _Model()
+        for record in _records(chance, model):
+            forged = _forged(chance, model)
+            with pytest.raises(LedgerError):
+                ledger.apply(forged)
+            model.compare(ledger)
+            ledger.apply(record)
+            model.apply(record)
+        model.compare(ledger)
+
+    def test_the_same_records_give_the_same_ledger(self, chance: random.Random) -> None:
+        ledger, model = self.make(), _Model()
+        kept: list[Trial | Result] = []
+        ledger.write_to(kept.append)
+        for record in _records(chance, model):
+            ledger.apply(record)
+            model.apply(record)
+        other = self.replayed(kept)
+        model.compare(other)
+        assert list(other.running) == list(ledger.running)
+        assert [trial.id for trial in other.waiting] == [trial.id for trial in ledger.waiting]
+        assert other.history.losses().tolist() == pytest.approx(ledger.history.losses().tolist(), nan_ok=True)
+
+    def test_a_refused_record_is_not_written(self) -> None:
+        ledger = self.make()
+        kept: list[Trial | Result] = []
+        ledger.write_to(kept.append)
+        with pytest.raises(LedgerError):
+            ledger.apply(Result(0, TrialState.DONE, 1.0))
+        assert kept == []
+
+    def test_a_record_that_cannot_be_written_changes_nothing(self) -> None:
+        def fail(record: Trial | Result) -> None:
+            raise OSError('the disk is full')
+
+        ledger = self.make()
+        ledger.write_to(fail)
+        with pytest.raises(OSError, match='disk is full'):
+            ledger.apply(_trial(0, 0, '4-core'))
+        assert (len(ledger.running), ledger.history.asked, ledger.busy('4-core')) == (0, 0, 0)
+
+
+class _Model:
+    """The state of every trial by the letter of the contract, slow and plain."""
+
+    def __init__(self) -> None:
+        self.states: list[TrialState] = []
+        self.trials: list[Trial] = []
+        self.lost: list[int] = []
+
+    def apply(self, record: Trial | Result) -> None:
+        if isinstance(record, Trial):
+            if record.id == len(self.states):
+                self.states.append(TrialState.RUNNING)
+                self.trials.append(record)
+                self.lost.append(0)
+            self.states[record.id], self.trials[record.id] = TrialState.RUNNING, record
+            return
+        self.states[record.trial] = record.state
+        self.lost[record.trial] += record.state is TrialState.LOST
+
+    def within(self, *states: TrialState) -> list[Trial]:
+        return [trial for trial, state in zip(self.trials, self.states) if state in states]
+
+    def compare(self, ledger: Ledger) -> None:
+        running, waiting = self.within(TrialState.RUNNING), self.within(TrialState.LOST, TrialState.CANCELLED)
+        assert ledger.history.asked == len(self.states)
+        assert dict(ledger.running) == {trial.id: trial for trial in running}
+        assert sorted(trial.id for trial in ledger.waiting) == [trial.id for trial in waiting]
+        assert ledger.waiting_count == len(waiting)
+        for name in _CLASSES:
+            assert ledger.busy(name) == sum(trial.compute_class == name for trial in running)
+            assert set(ledger.waiting_in(name)) == {trial.id for trial in waiting if trial.compute_class == name}
+        for trial in (*running, *waiting):
+            assert ledger.lost(trial.id) == self.lost[trial.id]
+        for tree in range(_TREES):
+            assert ledger.history.asked_in(tree) == sum(trial.tree == tree for trial in self.trials)
+        assert len(ledger.history) == sum(state in _FINAL for state in self.states)
+        assert {state: ledger.history.states[state] for state in _FINAL} == {
+            state: self.states.count(state) for state in _FINAL
+        }
+
+
+def _records(chance: random.Random, model: _Model) -> Iterator[Trial | Result]:
+    """Yield records that are legal in the state that a model is in, which the caller changes."""
+    for _ in range(_EVENTS):
+        unfinished = model.within(TrialState.RUNNING, TrialState.LOST, TrialState.CANCELLED)
+        running = model.within(TrialState.RUNNING)
+        kind = chance.random()
+        if running and kind < 0.55:
+            yield _result(chance.choice(running), chance.choice([state for state in TrialState if state is not TrialState.RUNNING]))  # fmt: skip
+        elif unfinished and kind < 0.75:  # one that runs, too: its driver may have been killed
+            trial = chance.choice(unfinished)
+            yield attrs.evolve(trial, compute_class=chance.choice(_CLASSES), attempt=trial.attempt + 1)
+        else:
+            yield _trial(len(model.states), chance.randrange(_TREES), chance.choice(_CLASSES))
+
+
+def _forged(chance: random.Random, model: _Model) -> Trial | Result:
+    """Return a record that no search writes in the state that a model is in."""
+    asked = len(model.states)
+    forged: list[Trial | Result] = [
+        _trial(asked + 1 + chance.randrange(3), 0, '4-core'),
+        _trial(-1, 0, '4-core'),
+        Result(asked + chance.randrange(3), chance.choice(list(TrialState)), 1.0),
+        Result(-1, TrialState.DONE, 1.0),
+    ]
+    for trial in model.within(*_FINAL):
+        forged += [trial, _result(trial, chance.choice(list(TrialState)))]
+    for trial in model.within(TrialState.LOST, TrialState.CANCELLED):
+        forged += [_result(trial, chance.choice(list(TrialState))), _again(trial, tree=trial.tree + 1), trial]
+    for trial in model.within(TrialState.RUNNING):
+        forged += [
+            trial,
+            _again(trial, point=(0.75,)),
+            attrs.evolve(_result(trial, TrialState.DONE), attempt=trial.attempt + 1),
+            attrs.evolve(_result(trial, TrialState.LOST), attempt=trial.attempt - 1),
+            Result(trial.id, TrialState.FAILED, 1.0, error=TrialError('exception', 'with a loss')),
+            Result(trial.id, TrialState.RUNNING),
+        ]
+    return chance.choice(forged)
+
+
+def _trial(number: int, tree: int, compute_class: str) -> Trial:
+    return Trial(number, tree, number, (0.5,), {'x': 0.5}, compute_class, started=float(max(number, 0)))
+
+
+def _again(trial: Trial, **changes: Any) -> Trial:
+    return attrs.evolve(trial, attempt=trial.attempt + 1, **changes)
+
+
+def _result(trial: Trial, state: TrialState) -> Result:
+    started = trial.started or 0.0
+    loss = math.sin(trial.id) if state is TrialState.DONE else None
+    error = TrialError('exception', 'raised') if state is TrialState.FAILED else None
+    return Result(
+        trial.id, state, loss, error=error, started=started, finished=started + 1.0, seconds=1.0, attempt=trial.attempt
+    )

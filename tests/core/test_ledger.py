@@ -1,0 +1,100 @@
+"""The ledger: what every trial is doing, and that a storage brings it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from shadho import Search, Shadho, spaces
+from shadho.errors import StorageError
+from shadho.ledger import Ledger
+from shadho.records import Result, Trial, TrialState
+from shadho.storage import Storage, replay
+from shadho.storage.jsonl import JSONLines
+from shadho.storage.memory import Memory
+from shadho.storage.sqlite import SQLite
+from shadho.testing import LedgerSuite
+
+X = {'x': spaces.uniform(0, 1)}
+
+
+class TestLedger(LedgerSuite):
+    pass
+
+
+class TestLedgerOfAStorage(LedgerSuite):
+    """The suite again, with each log written to a file and read from it."""
+
+    @pytest.fixture(autouse=True, params=[SQLite, JSONLines, Memory])
+    def take_storage(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        self.storage: Storage = Memory() if request.param is Memory else request.param(tmp_path / 'log')
+
+    def replayed(self, records: Sequence[Trial | Result]) -> Ledger:
+        with self.storage as storage:
+            for record in records:
+                storage.append(record)
+        for _ in replay(self.storage):
+            pass
+        return super().replayed([record for _, record in self.storage.read()])
+
+
+@pytest.mark.parametrize(
+    ('records', 'reason'),
+    [
+        ([Trial(1, 0, 0, (0.5,), {})], 'record 1 is trial 1, and there is no trial 0 before'),
+        ([Trial(0, 0, 0, (0.5,), {}), Trial(0, 0, 0, (0.25,), {}, attempt=1)], 'record 2 is trial 0, which was another one before'),
+        ([Trial(0, 0, 0, (0.5,), {})] * 2, 'record 2 is attempt 0 at trial 0, after attempt 0'),
+        ([Trial(0, 0, 0, (0.5,), {}, attempt=2), Result(0, TrialState.DONE, 1.0, attempt=1)], 'record 2 is a result of attempt 1 at trial 0, of which attempt 2 runs'),
+        ([Result(0, TrialState.DONE, 1.0)], 'record 1 is a result of trial 0, which was never handed out'),
+        ([Trial(0, 0, 0, (0.5,), {}), Result(0, TrialState.LOST), Result(0, TrialState.DONE, 1.0)], 'record 3 is a result of trial 0, which waits for its next attempt'),
+        ([Trial(0, 0, 0, (0.5,), {}), *[Result(0, TrialState.DONE, 1.0)] * 2], 'record 3 is a result of trial 0, which was finished before'),
+        ([Trial(0, 0, 0, (1.5,), {}), Result(0, TrialState.DONE, 1.0)], 'record 2 is a result of trial 0, which could not be run'),
+    ],
+)  # fmt: skip
+def test_a_log_that_contradicts_itself_says_where_and_why(records: Sequence[Trial | Result], reason: str) -> None:
+    with Memory() as storage:
+        for record in records:
+            storage.append(record)
+        with pytest.raises(StorageError, match=reason):
+            list(replay(storage))
+
+
+def test_lost_attempts_count_across_runs() -> None:
+    ledger = Ledger()
+    for attempt, state in enumerate((TrialState.LOST, TrialState.CANCELLED, TrialState.LOST)):
+        ledger.apply(Trial(0, 0, 0, (0.5,), {}, attempt=attempt))
+        ledger.apply(Result(0, state))
+    assert ledger.lost(0) == 2  # a cancelled attempt is nobody's fault
+    search = Search(X, seed=0)
+    first = Trial(0, 0, 0, (0.5,), {'x': 0.5})
+    search.restore([first, Result(0, TrialState.LOST), attrs.evolve(first, attempt=1)])
+    assert search.ledger.lost(0) == 1
+    assert [waiting.id for waiting in search.ledger.waiting] == [0]
+
+
+def test_a_sampler_that_raises_leaves_a_log_that_can_be_read(tmp_path: Path) -> None:
+    def opt(**options: object) -> Shadho:
+        return Shadho(
+            'broken', lambda params: params['x'], X, 'random', seed=0, backend='inline', max_tasks=5, **options
+        )
+
+    broken = opt()
+
+    class Broken(Exception):
+        pass
+
+    def fail(tree: object) -> None:
+        raise Broken
+
+    broken._new_search = lambda seed: _with(Search(X, 'random', seed=seed, trials_per_tree=3), fail)  # type: ignore[method-assign]
+    with pytest.raises(Broken):
+        broken.run()
+    assert len(opt().run()) == 5
+
+
+def _with(search: Search, exclude: object) -> Search:
+    search.policy.exclude = exclude  # type: ignore[method-assign, assignment]
+    return search
