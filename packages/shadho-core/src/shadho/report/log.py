@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import attrs
 
 from shadho.records import Result, Trial, TrialState
 from shadho.result import SearchResult
-from shadho.storage import consistent
+from shadho.storage import replay
 
 __all__ = ['Attempt', 'read_log']
 
@@ -35,17 +37,14 @@ class Attempt:
 
 def read_log(result: SearchResult) -> tuple[list[Trial], list[Attempt]]:
     """Return the finished trials, as iterating over a result yields them, and all other attempts, in order."""
-    running: dict[int, Trial] = {}
     trials: list[Trial] = []
     attempts: list[Attempt] = []
-    for record in consistent(result.storage):
-        if isinstance(record, Trial):
-            running[record.id] = record
-        elif record.trial in running:
-            if record.state in (TrialState.DONE, TrialState.FAILED):
-                trials.append(_decoded(result, running.pop(record.trial).with_result(record)))
-            else:
-                attempts.append(_attempt(running[record.trial], record))
+    with closing(replay(result.storage)) as log:
+        for _, record, trial in log:
+            if trial.is_finished:
+                trials.append(_decoded(result, trial))
+            elif isinstance(record, Result):
+                attempts.append(_attempt(trial, record))
     return trials, attempts
 
 

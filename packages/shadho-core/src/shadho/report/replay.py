@@ -10,8 +10,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.history import History
+from shadho.ledger import Ledger
 from shadho.report.course import Course, Floats
+from shadho.scheduling import PolicyContext
 from shadho.scheduling.market import Market
 
 __all__ = ['Replay', 'replay']
@@ -44,8 +45,9 @@ class Replay:
 def replay(course: Course) -> Replay:
     """Let a market with the default options learn the trials of a search in the order of their completion."""
     result = course.result
-    history = History()
-    market = Market(result.forest, history, seed=result.seed)
+    ledger = Ledger()
+    history = ledger.history  # a forecast needs no more: in which order trials were begun does not matter
+    market = Market(PolicyContext(result.forest, ledger, result.seed))
     classes = [own for own in course.compute_classes.values() if own.slots]
     names = [own.name for own in classes]
     expected = np.full(len(course), np.nan)
