@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -21,10 +23,11 @@ import pytest
 from shadho import Shadho, spaces
 from shadho.dashboard import Dashboard, serve
 from shadho.errors import ConfigurationError, StorageError
+from shadho.report.payload import payload
 
 
-def search(path: Path, trials: int) -> None:
-    Shadho('live', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=trials, seed=0, backend='inline',
+def search(path: Path, trials: int, name: str = 'live') -> None:
+    Shadho(name, lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=trials, seed=0, backend='inline',
            storage=path, display=False).run()  # fmt: skip
 
 
@@ -34,8 +37,8 @@ def dashboard(tmp_path: Path) -> Iterator[Callable[..., str]]:
     search(tmp_path / 'a.db', 3)
     started = []
 
-    def start(*options: str) -> str:
-        command = [str(Path(sys.executable).parent / 'shadho'), 'dashboard', 'a.db', *options]
+    def start(*options: str, shown: tuple[str, ...] = ('a.db',)) -> str:
+        command = [str(Path(sys.executable).parent / 'shadho'), 'dashboard', *shown, *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
         started.append(process)
         assert process.stdout is not None
@@ -88,6 +91,71 @@ def test_the_page_and_its_data_are_served_and_trials_that_come_are_told_of(dashb
     while trials(address) != '5':
         next(told)
     told.close()
+
+
+def test_a_page_says_which_version_it_shows_so_that_nothing_is_fetched_twice(dashboard: Any) -> None:
+    address = dashboard()
+    told = events(address)
+    assert next(told) == f'data: {data_of(read(address))["version"]}'
+    told.close()
+
+
+def test_a_page_is_of_the_file_as_it_is_when_the_page_is_opened(tmp_path: Path, monkeypatch: Any) -> None:
+    now = 1000.0
+
+    def slow(result: Any) -> Any:
+        nonlocal now
+        now += 10
+        return payload(result)
+
+    monkeypatch.setattr('time.monotonic', lambda: now)
+    monkeypatch.setattr('shadho.dashboard.payload', slow)
+    search(tmp_path / 'a.db', 3)
+    board = Dashboard(str(tmp_path / 'a.db'))
+    search(tmp_path / 'a.db', 7)
+    now += 20
+    assert board.look() == 1  # drawing takes so long that it is not drawn again yet, for whoever watches
+    assert data_of(board.show())['trials']['columns'][0]['values'] == list(range(7))
+
+
+def data_of(text: str) -> Any:
+    """Return what a page shows."""
+    packed = re.search(r'id="data">([^<]*)<', text)
+    assert packed is not None
+    return json.loads(zlib.decompress(base64.b64decode(packed[1])))
+
+
+def test_of_a_folder_there_is_a_list_from_which_searches_are_opened_and_compared(
+    dashboard: Any, tmp_path: Path
+) -> None:
+    search(tmp_path / 'b.db', 4, name='<b>other')
+    (tmp_path / 'c.db').write_text('no search')
+    (tmp_path / 'sub').mkdir()
+    address = dashboard(shown=('.',))
+    listed = read(address)
+    assert [*re.findall(r'>([^<]+)</a>', listed)] == ['live', '&lt;b&gt;other']
+    links = re.findall(r'href="([^"]+)"', listed)
+    assert data_of(read(address + links[1]))['title'] == '<b>other'
+    with get(address + 'data' + links[1]) as answer:
+        assert json.load(answer)['title'] == '<b>other'
+    both = 'compare?' + '&'.join(link.removeprefix('?') for link in links)
+    assert [row[:2] for row in data_of(read(address + both))['table']['rows']] == [['live', 3], ['<b>other', 4]]
+    search(tmp_path / 'd.db', 1, name='later')
+    assert 'later' in read(address)
+    for place in (
+        '?search=/etc/passwd',
+        '?search=c.db',
+        'data',
+        'events?search=none',
+        'compare',
+        'compare?search=../a.db',
+    ):
+        assert refused(address + place) in (404, 409)
+
+
+def test_several_files_are_listed_and_one_is_shown(dashboard: Any, tmp_path: Path) -> None:
+    search(tmp_path / 'b.db', 4, name='other')
+    assert re.findall(r'>([^<]+)</a>', read(dashboard(shown=('b.db', 'a.db')))) == ['other', 'live']
 
 
 def test_nothing_but_reading_is_possible_and_by_no_other_name(dashboard: Any) -> None:

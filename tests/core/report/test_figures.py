@@ -15,12 +15,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from shadho import report, spaces
+from shadho import ComputeClass, report, spaces
+from shadho.backends import Simulated
 from shadho.errors import ConfigurationError
+from shadho.records import TrialState
 from shadho.report import interactive
+from shadho.report.classes import sum_up_classes
 from shadho.report.course import Course
 from shadho.report.parallel import lay_axes
 from shadho.report.parameters import pairs
+from shadho.report.plan import plan_cluster
+from shadho.report.replay import replay
 from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
 from shadho.report.timeline import lay_out
@@ -143,6 +148,125 @@ def test_classes_stand_below_each_other_with_their_share_of_busy_time(search):
     assert plan.classes[0].title == 'a\n1 slot, 100% busy'
 
 
+def in_classes(course, *classes, states=()):
+    """Return a course of these compute classes, with an attempt in the first of them for each state."""
+    import attrs
+
+    from shadho.report.log import Attempt
+    from shadho.result import ClassUse
+
+    course.result.classes = [ClassUse(own) for own in classes]
+    attempts = [Attempt(900 + number, 0, classes[0].name, state, 0.0, 5.0) for number, state in enumerate(states)]
+    return attrs.evolve(course, attempts=attempts)
+
+
+def test_classes_stand_in_the_order_of_their_size_and_are_summed_up(search):
+    course = Course.of(search(lambda params: 1.0, {'x': spaces.uniform(0, 1)}, max_tasks=3))
+    course = in_classes(
+        times(course, [(0, 10), (0, 4), (4, 10)], ['big', 'a', 'a']), ComputeClass('a', 2),
+        ComputeClass('big', 1, resources={'cores': 8}), ComputeClass('gpu', 1, resources={'gpus': 1}), states=[TrialState.LOST],
+    )  # fmt: skip
+    found = sum_up_classes(course)
+    assert [own.name for own in found] == ['gpu', 'big', 'a']
+    assert [(own.slots, own.trials, own.done, own.lost) for own in found] == [(1, 0, 0, 0), (1, 1, 1, 0), (2, 2, 2, 1)]
+    assert [own.seconds for own in found[1:]] == [10.0, 5.0]
+    assert math.isnan(found[0].seconds)
+    assert found[0].request == '1 core, 1 GPU'
+    assert [own.name for own in lay_out(course).classes] == ['big', 'a']
+
+
+def test_slots_that_wait_for_the_search_have_no_price(search, kernels):
+    from shadho.result import ClassUse
+
+    course = Course.of(cluster(search, kernels))
+    known = replay(course)
+    assert all(own.price > 0 for own in sum_up_classes(course, known))
+    course.result.classes = [ClassUse(own, 100.0, 10.0, 99.0) for own in course.compute_classes.values()]
+    assert all(math.isnan(own.price) and not own.is_bottleneck for own in sum_up_classes(course, known))
+
+
+def test_attempts_that_brought_no_result_have_bars_of_their_own(search):
+    course = Course.of(search(lambda params: 1.0, {'x': spaces.uniform(0, 1)}, max_tasks=2))
+    course = in_classes(
+        times(course, [(0, 2), (2, 9)]), ComputeClass('all', 3), states=[TrialState.LOST, TrialState.CANCELLED]
+    )
+    plan = lay_out(course)
+    assert (plan.rows.tolist(), plan.attempts.tolist(), plan.count) == ([0, 0], [1, 2], 3)
+    assert {'lost', 'cancelled'} <= {trace.name for trace in interactive.timeline(course).data}
+    drawn = report.plot_timeline(course)
+    assert {'lost', 'cancelled'} <= {own.get_text() for own in drawn.get_legend().get_texts()}
+
+
+def cluster(search, kernels, **options):
+    """Return a search on two simulated classes, of which one is twice as fast for 'poly' alone."""
+    machines = [ComputeClass('fast', 4, {'cores': 2}), ComputeClass('slow', 8, {'cores': 1})]
+    backend = Simulated(machines, lambda params, own: 100 / own.hardware.cores if 'poly' in params else 80)
+    return search(the_loss, kernels, backend=backend, **{'max_tasks': 200, **options})
+
+
+def test_trees_and_classes_are_a_map_of_seconds_and_of_trials(search, kernels):
+    result = cluster(search, kernels)
+    [seconds], [trials] = (interactive.placement(result, show).data for show in ('seconds', 'trials'))
+    told = {
+        tuple(names): text for names, text in zip(seconds.customdata.reshape(-1, 2).tolist(), np.ravel(seconds.text))
+    }
+    assert told == {('poly', 'fast'): '50', ('poly', 'slow'): '100', ('linear', 'fast'): '80', ('linear', 'slow'): '80'}
+    assert sum(map(int, np.ravel(trials.text))) == 200
+
+
+def test_a_map_has_the_trees_with_the_most_trials(search):
+    space = {f'part{i}': {'exclusive': True, 'a': {}, 'b': {}} for i in range(40)}
+    space['x'] = spaces.uniform(0, 1)
+    result = search(lambda params: params['x'], space, max_tasks=120)
+    [drawn] = interactive.placement(result, 'trials').data
+    assert len(drawn.z) == 30 < len({trial.tree for trial in result})
+
+
+def test_prices_follow_from_the_trials_and_end_as_a_plan_has_them(search, kernels):
+    result = cluster(search, kernels)
+    course = Course.of(result)
+    found = replay(course)
+    assert found.classes == ['slow', 'fast']
+    planned = plan_cluster(result.storage, list(course.compute_classes.values()))
+    assert found.prices[-1] == pytest.approx(planned.prices, rel=0.05)
+    assert (np.diff(found.moments) >= 0).all()
+    assert [own.is_bottleneck for own in sum_up_classes(course, found)] == [False, True]
+    assert [trace.name for trace in interactive.prices(course, found).data] == ['slow', 'fast']
+
+
+def test_trials_are_expected_to_take_what_those_before_them_took(search, kernels):
+    course = Course.of(cluster(search, kernels))
+    expected = replay(course).expected
+    took = np.array([trial.seconds for trial in course.trials])
+    assert np.isnan(expected[course.started < course.finished.min()]).all()
+    late = (np.arange(len(course)) > 100) & ~course.failed
+    assert expected[late] == pytest.approx(took[late], rel=0.25)
+    assert [trace.name for trace in interactive.expected_seconds(course).data] == ['slow', 'fast', 'as expected']
+
+
+@pytest.mark.parametrize('direction', ['minimize', 'maximize'])
+def test_a_distribution_says_which_share_is_at_least_as_good(direction, search, kernels):
+    result = search(the_loss, kernels, max_tasks=60, direction=direction)
+    course = Course.of(result)
+    last = interactive.distribution(course).data[-1]
+    assert last.name == 'all trials'
+    assert last.x[0] == pytest.approx(course.best_so_far()[1][-1])
+    assert last.y[-1] == pytest.approx(course.is_finite.sum() / 60)
+    better = np.sum(course.sign * course.losses[course.is_finite] <= course.sign * last.x[9] + 1e-6)
+    assert last.y[9] == pytest.approx(better / 60)
+
+
+def test_labels_of_trees_tell_the_best_ones_apart_and_nothing_that_all_share(search):
+    space = {f'block{i}': {'exclusive': True, 'conv': {}, 'skip': {}} for i in range(30)}
+    space['same'] = {'exclusive': True, 'only': {'x': spaces.uniform(0, 1)}}
+    course = Course.of(search(lambda params: params['same']['only']['x'], space, max_tasks=80))
+    best = course.best_of_trees()
+    labels = [course.label(tree, 60) for tree in sorted(best, key=lambda tree: best[tree])[:20]]
+    assert len(set(labels)) == 20
+    assert max(map(len, labels)) <= 60
+    assert not any('only' in label or 'block' in label for label in labels)
+
+
 def test_a_surface_is_near_the_loss(search):
     space = {'a': spaces.uniform(0, 1), 'b': spaces.uniform(0, 1)}
     course = Course.of(search(lambda params: 1 + params['a'] if params['b'] < 0.4 else math.inf, space, max_tasks=400))
@@ -165,8 +289,7 @@ def test_a_surface_is_empty_far_from_all_trials(search):
 def test_an_inactive_parameter_stands_at_the_foot_of_its_axis(search, kernels):
     course = Course.of(search(the_loss, kernels, max_tasks=40))
     axes = {axis.name: axis for axis in lay_axes(course)}
-    assert next(iter(axes)) == 'tree'
-    assert list(axes)[-1] == 'loss'
+    assert list(axes)[:2] == ['loss', 'tree']
     linear = np.array(['linear' in trial.params for trial in course.trials])[course.is_finite]
     degree = axes['poly.degree']
     assert (degree.places[linear] == degree.range[0]).all()
@@ -253,7 +376,7 @@ def test_losses_and_domains_near_the_ends_of_a_float_are_drawn(case, search):
         drawn.figure.canvas.draw()
         assert name in drawn.get_xlabel() != name
         plt.close(drawn.figure)
-    assert report.parameter_importance(course).shares.sum() > 0
+    assert 0 <= report.parameter_importance(course).shares.sum() <= 1
     assert report.to_html(course)
 
 
@@ -289,6 +412,15 @@ def test_trees_with_numbers_beyond_any_machine_are_drawn(draw, search):
         drawn.figure.canvas.draw()
     else:
         assert drawn.to_json()
+
+
+def test_both_kinds_of_parallel_coordinates_colour_lines_by_the_loss(search, kernels):
+    result = search(the_loss, kernels, max_tasks=40)
+    losses = sorted((own.loss for own in result if own.loss is not None and math.isfinite(own.loss)), reverse=True)
+    [still] = report.plot_parallel_coordinates(result).collections
+    [other] = interactive.parallel_coordinates(result).data
+    assert still.get_array()[-10:].tolist() == pytest.approx(losses[-10:])  # the worst tenth share a colour
+    assert other.line.color.tolist() == pytest.approx(losses)
 
 
 def test_both_kinds_draw_the_same_slice(search, kernels):

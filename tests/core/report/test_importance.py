@@ -52,8 +52,9 @@ def test_the_function_of_ishigami_has_its_shares_and_an_interaction(search):
     found = parameter_importance(
         search(ishigami, dict.fromkeys('abc', spaces.uniform(-math.pi, math.pi)), max_tasks=1200)
     )
-    assert dict(zip(found.names, found.shares)) == pytest.approx({'a': 0.314, 'b': 0.442, 'c': 0}, abs=0.1)
-    assert found.rest == pytest.approx(0.244, abs=0.12)
+    of_explained = dict(zip(found.names, found.shares / found.explained))
+    assert of_explained == pytest.approx({'a': 0.314, 'b': 0.442, 'c': 0}, abs=0.1)
+    assert found.explained - found.shares.sum() == pytest.approx(0.244, abs=0.12)
     assert found.explained > 0.8
 
 
@@ -116,7 +117,9 @@ def test_one_trial_that_went_wholly_wrong_does_not_explain_the_variance(search):
     def objective(params):
         return 1e6 if params['b'] > 0.99 else 1 + params['a']
 
-    assert shares(search(objective, dict.fromkeys('ab', UNIT), max_tasks=300))['a'] > 0.7
+    found = parameter_importance(search(objective, dict.fromkeys('ab', UNIT), max_tasks=300))
+    assert found.names[0] == 'a'
+    assert found.shares[0] > 0.7 * found.explained > 0.4
 
 
 def test_losses_over_decades_count_by_their_logarithm(search):
@@ -148,3 +151,26 @@ def test_a_forest_of_a_trillion_trees_has_its_decisions_as_parameters(search):
     found = parameter_importance(result)
     assert found.names[0] == 'part7'
     assert found.shares[0] > 0.9
+
+
+def test_pure_noise_is_explained_by_nothing_however_many_trees_there_are(search):
+    noise = np.random.default_rng(0)
+    many = {f'part{i}': {'exclusive': True, 'a': {'x': UNIT}, 'b': {}} for i in range(40)}
+    for space in (many, dict.fromkeys('abc', UNIT)):
+        found = parameter_importance(search(lambda params: noise.normal(), space, max_tasks=150))
+        assert found.shares.sum() < 0.05
+        assert found.explained < 0.05
+
+
+def test_shares_sum_to_what_is_explained_where_noise_is_half_of_the_variance(search):
+    noise = np.random.default_rng(0)
+    space = {f'part{i}': {'exclusive': True, 'a': {}, 'b': {}} for i in range(40)}
+
+    def objective(params):
+        return ('a' in params['part7']) + ('a' in params['part9']) + noise.normal(0, np.sqrt(0.5))
+
+    found = parameter_importance(search(objective, space, max_tasks=400))
+    assert set(found.names[:2]) == {'part7', 'part9'}
+    assert found.explained == pytest.approx(0.5, abs=0.15)
+    assert 0.6 * found.explained < found.shares[:2].sum() < found.shares.sum() <= found.explained + 1e-12
+    assert found.rest >= 0.35

@@ -8,16 +8,20 @@ import html.parser
 import json
 import math
 import re
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from plotly.offline import get_plotlyjs
 
 from shadho import Shadho, load_result, spaces
 from shadho.cli import cli
+from shadho.errors import ConfigurationError
 from shadho.report import payload as payload_module
 from shadho.report import to_html
+from shadho.report.comparison import best_so_far, compare, distributions
 from shadho.report.document import page
 from shadho.report.payload import payload
 
@@ -46,6 +50,11 @@ class Elements(html.parser.HTMLParser):
     def handle_data(self, data):
         if self.in_script:
             self.scripts[-1] += data
+
+
+def inflated(text):
+    """Return what stands deflated in a page."""
+    return zlib.decompress(base64.b64decode(text)).decode()
 
 
 @pytest.fixture
@@ -138,6 +147,38 @@ def unpacked(value, data):
     return [next(known) if is_known else None for is_known in unpacked(value['known'], data)]
 
 
+def test_every_result_is_a_column_of_numbers_or_texts(search):
+    def objective(params):
+        told = {'loss': params['x'], 'f1': 1 - params['x'], 'epochs': {'train': 3}, 'note': 'fine', 'seconds': 7}
+        return told if params['x'] < 0.9 else {**told, 'note': 'last', 'extra': math.inf}
+
+    data = payload(search(objective, {'x': spaces.uniform(0, 1)}, max_tasks=30))
+    columns = {own['name']: own for own in data['trials']['columns']}
+    assert [name for name in columns if name not in ('x', 'error')][7:] == [
+        'f1', 'epochs.train', 'note', 'results.seconds', 'extra'
+    ]  # fmt: skip
+    assert [columns[name]['kind'] for name in ('f1', 'note', 'extra')] == ['number', 'text', 'number']
+    f1, loss = (unpacked(columns[name]['values'], data) for name in ('f1', 'loss'))
+    assert f1 == pytest.approx([1 - own for own in loss], abs=1e-5)
+    assert set(unpacked(columns['extra']['values'], data)) == {None, 'inf'}
+
+
+def test_results_that_have_no_column_are_told_of_a_trial(search, monkeypatch):
+    monkeypatch.setattr(payload_module, '_RESULTS', 1)
+    data = payload(search(lambda params: {'loss': 1.0, 'a': 2, 'b': 3}, {'x': spaces.uniform(0, 1)}, max_tasks=2))
+    assert [own['name'] for own in data['trials']['columns']][-2:] == ['a', 'error']
+    assert data['trials']['results'] == ['b=3', 'b=3']
+
+
+def test_a_page_says_how_many_trees_it_does_not_list(search):
+    space = {f'part{i}': {'exclusive': True, 'a': {}, 'b': {}} for i in range(40)}
+    data = payload(search(lambda params: 1.0, space, max_tasks=80))
+    assert len(data['trees']['shown']) == 20
+    tried = dict(data['facts'])['trees tried'].partition(' ')[0]
+    assert data['trees']['more'] == int(tried) - 20
+    assert data['figures']['classes']['thinned'].endswith('the 30 with the most trials are drawn.')
+
+
 def test_a_page_says_which_trials_its_figures_leave_out(recorded, monkeypatch):
     assert {own['thinned'] for own in payload(recorded)['figures'].values()} == {''}
     monkeypatch.setitem(payload_module._THINNED, 'history', (29, 'best'))
@@ -161,14 +202,19 @@ def test_a_page_has_all_in_one_file_and_refers_to_nothing(recorded):
     assert not {'link', 'iframe', 'object', 'base', 'img'} & set(found.tags)
     assert not {'src', 'srcset'} & set(found.attributes)
     assert len(found.scripts) == 3
-    assert json.loads(found.scripts[0])['title'] == 'small'
-    assert found.scripts[1] == get_plotlyjs()
+    assert json.loads(inflated(found.scripts[0]))['title'] == 'small'
+    assert inflated(found.scripts[1]) == get_plotlyjs()
+
+
+def test_a_page_takes_half_of_what_is_in_it(recorded):
+    assert len(to_html(recorded)) < 0.5 * len(get_plotlyjs())
 
 
 def test_the_policy_of_a_page_lets_its_own_scripts_run_and_no_others(recorded):
     text = to_html(recorded)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
-    _, *scripts = Elements(text).scripts
+    _, plotly, own = Elements(text).scripts
+    scripts = inflated(plotly), own
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     assert policy.startswith("default-src 'none'; script-src " + ' '.join(f"'sha256-{own}'" for own in hashes) + ' ')
     assert 'http' not in policy
@@ -181,10 +227,10 @@ def test_no_text_of_a_search_can_leave_its_place_in_the_page(hostile, recorded):
     found, expected = Elements(text), Elements(tame)
     assert found.tags == expected.tags
     assert found.scripts[1:] == expected.scripts[1:]
-    data = json.loads(found.scripts[0])
+    data = json.loads(inflated(found.scripts[0]))
     assert data['title'] == EVIL
     assert data['failures']['shown'][0]['message'] == f'ValueError: {EVIL}'
-    assert '<' not in found.scripts[0]
+    assert re.fullmatch(r'[A-Za-z0-9+/=]*', found.scripts[0])
     head, _, rest = text.partition(found.scripts[0])
     assert 'onerror=alert' not in head + rest
 
@@ -214,7 +260,7 @@ def test_a_search_with_little_to_show_has_a_page_too(objective, options, note):
     space = {'x': spaces.uniform(0, 1), 'y': spaces.uniform(0, 1)}
     result = Shadho('little', objective, space, backend='inline', storage=None, display=False, **options).run()
     data = payload(result)
-    assert json.loads(Elements(page(data)).scripts[0]) == json.loads(json.dumps(data))
+    assert json.loads(inflated(Elements(page(data)).scripts[0])) == json.loads(json.dumps(data))
     assert all(own['choices'] or own['note'] for own in data['figures'].values())
     assert note is None or data['figures']['history']['note'] == note
 
@@ -245,6 +291,48 @@ def test_the_command_writes_pictures(recorded):
     names = ['history', 'trees', 'importance', 'slice', 'parallel', 'timeline']  # one number has no contour
     assert json.loads(done.output) == {'pictures': [f'small-{name}.png' for name in names]}
     assert all(Path(f'small-{name}.png').read_bytes()[:4] == b'\x89PNG' for name in names)
+
+
+def test_the_command_compares_several_searches_on_one_page(recorded):
+    other = {'storage': 'other.db', 'method': 'sobol', 'max_tasks': 10}
+    Shadho('other', lambda params: 0.5, {'x': spaces.uniform(0, 1)}, backend='inline', display=False, **other).run()
+    done = report('small.db', 'other.db')
+    assert (done.exit_code, done.output) == (0, 'comparison.html\n')
+    found = Elements(Path('comparison.html').read_text(encoding='utf-8'))
+    data = json.loads(inflated(found.scripts[0]))
+    assert data['title'] == 'small, other'
+    table = [dict(zip(data['table']['titles'], row)) for row in data['table']['rows']]
+    assert [(row['search'], row['trials'], row['method']) for row in table] == [
+        ('small', 30, 'random'),
+        ('other', 10, 'sobol'),
+    ]
+    assert table[0]['failed'] == sum(trial.loss is None for trial in recorded)
+    assert report('small.db', 'other.db', '--png').exit_code == 1
+    assert report('small.db', 'other.db', '--output', 'other.db').exit_code == 1
+
+
+def test_the_lines_of_a_comparison_end_at_the_best_loss_of_each(recorded, search):
+    others = search(lambda params: 3 * params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=5)
+    over_time, over_trials = (best_so_far(compare([recorded, others]), over).data for over in ('time', 'trials'))
+    for line, result in [*zip(over_time, [recorded, others]), *zip(over_trials, [recorded, others])]:
+        assert line.y[-1] == pytest.approx(result.best.loss)
+        assert (np.diff(line.y) <= 0).all()
+    assert [line.x[-1] for line in over_trials] == [30, 5]
+    drawn = distributions(compare([recorded, others])).data
+    assert drawn[0].y[-1] == pytest.approx(sum(math.isfinite(own) for own in recorded.index.losses) / 30)
+
+
+def test_searches_of_two_directions_are_not_compared(search):
+    results = [search(lambda params: 1.0, {'x': spaces.uniform(0, 1)}, max_tasks=2, direction=own) for own in ('minimize', 'maximize')]  # fmt: skip
+    with pytest.raises(ConfigurationError, match='some are minimised and some maximised'):
+        to_html(*results)
+
+
+def test_searches_of_one_name_are_told_apart_by_their_files():
+    for path in ('one.db', 'two.db'):
+        Shadho('same', lambda params: 1.0, {'x': [1, 2]}, backend='inline', display=False, storage=path).run()
+    found = compare([load_result(path) for path in ('one.db', 'two.db')])
+    assert [own.name for own in found] == ['same (one.db)', 'same (two.db)']
 
 
 def test_a_report_is_never_written_over_the_search(recorded):

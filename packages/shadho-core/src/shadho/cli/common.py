@@ -13,7 +13,7 @@ from shadho.errors import ShadhoError
 from shadho.streams import is_terminal
 from shadho_worker import write_json
 
-__all__ = ['as_json', 'echo_json', 'print_table', 'reporting_errors', 'storage', 'suggests']
+__all__ = ['as_json', 'echo_json', 'print_table', 'reporting_errors', 'storage', 'storages', 'suggests']
 
 _Function = TypeVar('_Function', bound=Callable[..., Any])
 
@@ -33,6 +33,11 @@ def reporting_errors() -> Iterator[None]:
 def storage(function: _Function) -> _Function:
     """Give a command the argument STORAGE: the file of a search."""
     return click.argument('storage', type=_StorageFile())(function)
+
+
+def storages(function: _Function) -> _Function:
+    """Give a command one or more of the argument STORAGE, as `storages`."""
+    return click.argument('storages', metavar='STORAGE...', type=_StorageFile(), nargs=-1, required=True)(function)
 
 
 def as_json(function: _Function) -> _Function:

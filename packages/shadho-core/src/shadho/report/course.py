@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -9,7 +10,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.records import Trial, TrialState
+from shadho.cluster import Cluster
+from shadho.forest import Path
+from shadho.forest.tree import show_path
+from shadho.records import ComputeClass, Trial, TrialState
+from shadho.report.log import Attempt, read_log
 from shadho.report.parameters import MOST_DECADES, Parameter, read_parameters
 from shadho.result import SearchResult
 from shadho.words import counted, format_loss, shorten
@@ -21,6 +26,9 @@ __all__ = ['COLOURS', 'FAINT', 'GRID', 'INK', 'OTHER', 'Course', 'Group', 'unit_
 COLOURS = ('#0072b2', '#e69f00', '#ee6677', '#66ccee', '#225522', '#ddcc77', '#332288', '#cc79a7', '#228833')
 OTHER = '#bbbbbb'
 INK, FAINT, GRID = '#333333', '#777777', '#e6e6e6'
+
+_MOST_TOLD_APART = 20
+"""The best trees, which labels tell apart where there is no room for all that differs."""
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -55,6 +63,8 @@ class Course:
     failed : array of bool, shape (trials,)
     unit : float
         Of the losses: 1, unless most are so large or so small that no picture can show them.
+    attempts : list of Attempt
+        Those that brought no result.
     """
 
     result: SearchResult
@@ -67,13 +77,14 @@ class Course:
     losses: Floats
     failed: Mask
     unit: float = 1.0
+    attempts: list[Attempt] = attrs.Factory(list)
 
     @classmethod
     def of(cls, result: SearchResult | Course) -> Course:
         """Read the trials of a search once; what has been read comes back as it is."""
         if isinstance(result, Course):
             return result
-        trials = list(result)
+        trials, attempts = read_log(result)
         losses, unit = _in_range(np.array([np.nan if trial.loss is None else trial.loss for trial in trials], float))
         return cls(
             result,
@@ -86,6 +97,7 @@ class Course:
             losses,
             np.array([trial.state is TrialState.FAILED for trial in trials], bool),
             unit,
+            attempts,
         )
 
     def __len__(self) -> int:
@@ -146,6 +158,19 @@ class Course:
         """All parameters that a trial had, in the order of the space."""
         return read_parameters(self.result.forest, self.trials)
 
+    @cached_property
+    def compute_classes(self) -> dict[str, ComputeClass]:
+        """The compute classes of the latest run, as they were last, the largest first."""
+        uses = self.result.classes
+        known = [use.compute_class for use in uses] or Cluster.of(self.result.storage.metadata()).classes
+        return {own.name: own for own in sorted(known, key=lambda own: (*_size(own), own.name))}
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Names of the compute classes, the largest first; those of earlier runs come last."""
+        seen = {str(name) for name in self.classes} | {own.compute_class for own in self.attempts}
+        return [*self.compute_classes, *sorted(seen - set(self.compute_classes))]
+
     def best_so_far(self) -> tuple[Mask, Floats]:
         """Return which trials have a finite loss, and the best loss up to each of them."""
         better = np.maximum if self.sign < 0 else np.minimum
@@ -190,9 +215,37 @@ class Course:
             best[tree] = min(loss, best.get(tree, np.inf))
         return best
 
+    @cached_property
+    def _differing(self) -> list[Path]:
+        """The decisions on which the trees of the trials differ, in the order of the space."""
+        found = [self.result.forest.tree(tree).decisions for tree in set(self.trees)]
+        paths = dict.fromkeys(path for decisions in found for path in decisions)
+        return [path for path in paths if len({decisions.get(path) for decisions in found}) > 1]
+
+    @cached_property
+    def _telling(self) -> list[Path]:
+        """Few decisions that tell the best trees apart, as all of them are too many to read: chosen one by one."""
+        best = self.best_of_trees()
+        trees = sorted(best, key=lambda tree: best[tree])[:_MOST_TOLD_APART]
+        found = [self.result.forest.tree(tree).decisions for tree in trees]
+        groups: list[tuple[str | None, ...]] = [()] * len(found)
+        chosen: list[Path] = []
+
+        def refined(path: Path) -> list[tuple[str | None, ...]]:
+            return [(*group, decisions.get(path)) for group, decisions in zip(groups, found)]
+
+        while len(set(groups)) < len(found):
+            path = max(self._differing, key=lambda path: len(set(refined(path))))
+            groups = refined(path)
+            chosen.append(path)
+        return [path for path in self._differing if path in chosen]
+
     def label(self, tree: int, limit: int = 36) -> str:
-        """Return what distinguishes a tree, in at most so many characters."""
-        label = self.result.forest.tree(tree).label
+        """Return what distinguishes a tree from the others that were tried, in at most so many characters."""
+        own = self.result.forest.tree(tree)
+        label = _told(own.decisions, self._differing) or own.label
+        if len(label) > limit:
+            label = _told(own.decisions, self._telling, brief=True) or label
         if label.startswith('_'):  # matplotlib takes such labels for its own, and shows none
             label = ' ' + label
         return shorten(label, limit)
@@ -204,6 +257,27 @@ class Course:
         if result.best is None:
             return f'{result.exp_key}: {trials}, none done'
         return f'{result.exp_key}: {trials}, best {result.loss_name} {format_loss(result.best.loss)}'
+
+
+def _told(decisions: dict[Path, str], paths: list[Path], brief: bool = False) -> str:
+    """Write some decisions of a tree for people; in brief, without what the names of all have in common."""
+    names = {path: show_path(path) if path else '' for path in paths}
+    common = _common_beginning(list(names.values())) if brief and len(names) > 1 else ''
+    known = ((names[path].removeprefix(common), decisions[path]) for path in paths if path in decisions)
+    return (' ' if brief else ', ').join(f'{name}={decision}' if name else decision for name, decision in known)
+
+
+def _common_beginning(names: list[str]) -> str:
+    """Return what all names begin with, without the digits at its end, which are part of a number."""
+    pairs = zip(min(names), max(names))
+    return ''.join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)).rstrip('0123456789')
+
+
+def _size(compute_class: ComputeClass) -> tuple[float, ...]:
+    """Return a key by which the largest class comes first: slots times what a trial asks for, GPUs before all else."""
+    asked = compute_class.resources
+    amounts = (asked.get('gpus', 0), asked.get('cores', 1), asked.get('memory', 0))
+    return tuple(-compute_class.slots * float(amount) for amount in amounts)
 
 
 def _in_range(losses: Floats) -> tuple[Floats, float]:

@@ -25,15 +25,15 @@ _PICTURES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def write_page(result: SearchResult | Course, path: Path) -> Path:
-    """Write the page of a search, and return where.
+def write_page(path: Path, result: SearchResult | Course, *others: SearchResult) -> Path:
+    """Write the page of a search, or of several to compare, and return where.
 
     Raises
     ------
     ConfigurationError
         When plotly is missing, or the file cannot be written.
     """
-    text = to_html(result)
+    text = to_html(result, *others)
     try:
         path.write_text(text, encoding='utf-8')
     except OSError as error:

@@ -7,6 +7,9 @@ which the mean over all other parameters, the marginal, follows exactly.
 A hierarchical space is a mixture of cubes, one for each tree of the search. There, the variance is
 that between trees, which belongs to the decisions that make them, and that within them, which
 belongs to their parameters: V = Var[E(f | tree)] + E[Var(f | tree)], all trees seen counting the same.
+
+All of that is about the forest's predictions, of which noise has its part. So shares are multiplied by how much of the
+variance of the loss the forest explains out of sample: they sum to that at most, and to nothing where all is noise.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from shadho.errors import ConfigurationError
 from shadho.forest import Path
 from shadho.forest.tree import show_path
 from shadho.report.course import Course
+from shadho.report.layout import evenly
 from shadho.report.parameters import root_name
 from shadho.result import SearchResult
 
@@ -35,10 +39,22 @@ _FEWEST = 10
 _INACTIVE = -1.0
 """The value of what a tree does not have: a coordinate apart from the unit interval, a code of its own."""
 
-_MOST_TREES = 50
-"""Trees of a search that are looked at, evenly chosen; the others are alike."""
+_MOST_TREES = 500
+"""Trees of a search that are looked at, evenly chosen: with fewer, chance makes decisions look as if they mattered."""
 
-_FOREST = {'n_estimators': 64, 'max_leaf_nodes': 256, 'min_samples_leaf': 2, 'random_state': 0}
+_MOST_WITHIN = 50
+"""Of these, trees within which the variance is taken apart; the others are alike."""
+
+_MOST_TRIALS = 10_000
+"""Trials that the forest knows of, evenly chosen: with 50,000 it takes three times as long, and explains as much."""
+
+_FOREST = {'n_estimators': 64, 'max_leaf_nodes': 256, 'random_state': 0}
+_LEAVES = (2, 8, 24)
+"""Trials in a leaf at least: few where losses are exact, many where they are noisy, whichever predicts best out of sample."""
+
+_EXACT = 0.9
+"""The share of the variance from which no other is tried."""
+
 _SAMPLES = 2000
 """Trials that each regression tree learns from at most, so that ten thousand take seconds."""
 
@@ -53,14 +69,16 @@ class Importance:
         Parameters, and the decisions that make the trees ('tree', for one that chooses between
         whole spaces, if no parameter has that name); the most important first.
     shares : array, shape (names,)
-        Of the variance, from 0 to 1.
+        Of the variance of the loss, from 0 to 1; they sum to `explained` at most.
     spread : array, shape (names,)
         Standard deviation of the shares over the trees of the random forest.
     explained : float
-        How well the forest predicts the trials that it has not learned from: 1 is exactly, 0 not at
-        all. Where it is low, the shares mean little.
+        The share of the variance that the forest explains in trials that it has not learned from, from 0 to 1. The
+        rest is noise, or what only more trials will tell.
     log : bool
         Whether it is the logarithm of the loss that was explained.
+    loss_name : str
+        What the loss is called.
     """
 
     names: list[str]
@@ -68,16 +86,17 @@ class Importance:
     spread: Floats
     explained: float
     log: bool
+    loss_name: str = 'loss'
 
     @property
     def measure(self) -> str:
         """What the shares are of, for an axis."""
-        loss = 'log of the loss' if self.log else 'loss'
-        return f'share of the variance of the {loss}\n(the model explains {max(0.0, self.explained):.0%} of it)'
+        loss = f'log of the {self.loss_name}' if self.log else self.loss_name
+        return f'share of the variance of the {loss}\n(all together explain {self.explained:.0%} of it)'
 
     @property
     def rest(self) -> float:
-        """The share that no parameter explains by itself, which is that of interactions."""
+        """The share that no parameter explains by itself: that of interactions, and of noise."""
         return max(0.0, 1.0 - float(self.shares.sum()))
 
 
@@ -101,8 +120,11 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
     rows = course.has_number
     if rows.sum() < _FEWEST:
         raise ConfigurationError(
-            f'importance needs {_FEWEST} trials with a finite loss; {course.result.exp_key!r} has {rows.sum()}'
+            f'importance needs {_FEWEST} trials with a finite {course.result.loss_name}; {course.result.exp_key!r} has {rows.sum()}'
         )
+    if rows.sum() > _MOST_TRIALS:
+        rows = np.zeros(len(course), bool)
+        rows[evenly(np.flatnonzero(course.has_number), _MOST_TRIALS)] = True
     trees, first = np.unique(course.trees[rows], return_index=True)
     decisions, codes = _decisions([course.result.forest.tree(tree).decisions for tree in trees])
     inputs = np.column_stack(
@@ -117,16 +139,19 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
     count = len(course.parameters)
     chosen = np.unique(np.linspace(0, len(trees) - 1, min(len(trees), _MOST_TREES)).astype(int))
     settings = [_Setting.of(inputs[first[place]], count) for place in chosen]
-    parts = np.array([_shares(tree.tree_, settings, codes[chosen], count) for tree in model.estimators_])
+    some = len(chosen) < course.result.forest.count
+    parts = np.array([_shares(tree.tree_, settings, codes[chosen], count, some) for tree in model.estimators_])
+    explained = min(max(float(model.oob_score_), 0.0), 1.0) if np.ptp(losses) > 0 else 0.0
     shares = parts.mean(axis=0)
+    scale = explained / max(1.0, float(shares.sum()))
     order = np.argsort(-shares, kind='stable')
     names = [own.name for own in course.parameters] + [
         show_path(path) if path else root_name(course.result.forest) for path in decisions
     ]
-    explained = float(model.oob_score_) if np.ptp(losses) > 0 else 0.0
     return Importance(
-        [names[place] for place in order], shares[order], parts.std(axis=0)[order], explained, course.is_log
-    )
+        [names[place] for place in order], scale * shares[order], scale * parts.std(axis=0)[order], explained, course.is_log,
+        course.result.loss_name,
+    )  # fmt: skip
 
 
 def _cap(losses: Floats) -> Floats:
@@ -163,7 +188,16 @@ def _fit(inputs: Floats, losses: Floats) -> Any:
             'importance needs scikit-learn, which is not installed: pip install scikit-learn'
         ) from error
     samples = min(len(losses), _SAMPLES)
-    return RandomForestRegressor(**_FOREST, max_samples=samples, oob_score=True).fit(inputs, losses)
+    best = None
+    for least in _LEAVES:
+        model = RandomForestRegressor(**_FOREST, min_samples_leaf=least, max_samples=samples, oob_score=True)
+        model.fit(inputs, losses)
+        if best is not None and model.oob_score_ <= best.oob_score_:
+            break
+        best = model
+        if model.oob_score_ > _EXACT:
+            break
+    return best
 
 
 @attrs.frozen(eq=False)
@@ -178,24 +212,40 @@ class _Setting:
         return cls(row, (row == _INACTIVE) | (np.arange(len(row)) >= parameters))
 
 
-def _shares(tree: Any, settings: Sequence[_Setting], codes: Floats, parameters: int) -> Floats:
-    """Return the share of every parameter and decision in the variance that one regression tree predicts."""
+def _shares(tree: Any, settings: Sequence[_Setting], codes: Floats, parameters: int, some: bool) -> Floats:
+    """Return the share of every parameter and decision in the variance that one regression tree predicts.
+
+    `some` says that there are more trees in the search than `settings`.
+    """
     lower, upper, values = _boxes(tree)
-    means, variances = np.empty(len(settings)), np.empty(len(settings))
-    within = np.zeros((len(settings), parameters))
-    for row, setting in enumerate(settings):
-        fixed = setting.values[setting.fixed]
-        own = ((lower[:, setting.fixed] < fixed) & (fixed <= upper[:, setting.fixed])).all(axis=1)
-        varied = np.flatnonzero(~setting.fixed)
-        means[row], variances[row], within[row, varied] = _marginals(
+    means = np.array([_mean(lower, upper, values, setting) for setting in settings])
+    looked_into = np.unique(np.linspace(0, len(settings) - 1, min(len(settings), _MOST_WITHIN)).astype(int))
+    variances, within = np.empty(len(looked_into)), np.zeros((len(looked_into), parameters))
+    for row, place in enumerate(looked_into):
+        own, varied = _inside(lower, upper, settings[place])
+        _, variances[row], within[row, varied] = _marginals(
             lower[np.ix_(own, varied)], upper[np.ix_(own, varied)], values[own]
         )
     total = means.var() + variances.mean()
     if total <= 1e-12 * max(1.0, float(np.abs(values).max()) ** 2):
         return np.zeros(parameters + codes.shape[1])
-    between = [_variance_of_groups(means, column) for column in codes.T]
+    between = [_variance_of_groups(means, column, some) for column in codes.T]
     shares: Floats = np.concatenate([within.mean(axis=0), between]) / total
     return shares
+
+
+def _inside(lower: Floats, upper: Floats, setting: _Setting) -> tuple[Any, Any]:
+    """Return which boxes reach into one tree of the search, and which of its dimensions vary."""
+    fixed = setting.values[setting.fixed]
+    own = ((lower[:, setting.fixed] < fixed) & (fixed <= upper[:, setting.fixed])).all(axis=1)
+    return own, np.flatnonzero(~setting.fixed)
+
+
+def _mean(lower: Floats, upper: Floats, values: Floats, setting: _Setting) -> float:
+    """Return the mean of what is predicted in one tree of the search."""
+    own, varied = _inside(lower, upper, setting)
+    widths = (upper[np.ix_(own, varied)].clip(0.0, 1.0) - lower[np.ix_(own, varied)].clip(0.0, 1.0)).clip(0.0)
+    return float(widths.prod(axis=1) @ values[own])
 
 
 def _boxes(tree: Any) -> tuple[Floats, Floats, Floats]:
@@ -241,10 +291,17 @@ def _marginals(lower: Floats, upper: Floats, values: Floats) -> tuple[float, flo
     return mean, variance, marginals
 
 
-def _variance_of_groups(means: Floats, codes: Floats) -> float:
-    """Return the variance of the means of trees that decided alike, among those where there was something to decide."""
+def _variance_of_groups(means: Floats, codes: Floats, some: bool) -> float:
+    """Return the variance of the means of trees that decided alike, among those where there was something to decide.
+
+    Where these are only some of the trees, less what chance alone would make of it (one-way analysis of variance).
+    """
     active = codes != _INACTIVE
     own = means[active]
     _, groups, counts = np.unique(codes[active], return_inverse=True, return_counts=True)
     of_groups = np.bincount(groups.ravel(), weights=own) / counts
-    return float(counts @ (of_groups - own.mean()) ** 2) / len(means)
+    between = float(counts @ (of_groups - own.mean()) ** 2)
+    if some and len(own) > len(counts):
+        within = float(((own - own.mean()) ** 2).sum()) - between
+        between = max(0.0, between - (len(counts) - 1) * within / (len(own) - len(counts)))
+    return between / len(means)

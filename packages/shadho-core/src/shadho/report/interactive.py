@@ -13,13 +13,25 @@ import numpy.typing as npt
 
 from shadho.report.course import COLOURS, INK, Course, Floats, Group, Mask, unit_of_time
 from shadho.report.importance import Importance, parameter_importance
-from shadho.report.layout import BLUES, PAPER, axis_of_loss, axis_of_parameter, compact, figure, points, text
+from shadho.report.layout import (
+    BLUES,
+    PAPER,
+    axis_of_loss,
+    axis_of_parameter,
+    compact,
+    evenly,
+    figure,
+    loss_on,
+    points,
+    text,
+)
 from shadho.report.parallel import lay_axes
 from shadho.report.parameters import Parameter
+from shadho.report.placement import expected_seconds, placement, prices
 from shadho.report.selection import choose_pair, choose_parameter
 from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
-from shadho.report.timeline import Timeline, lay_out
+from shadho.report.timeline import ATTEMPTS, Timeline, lay_out
 from shadho.report.trees import TreeResult, sum_up_trees
 from shadho.result import SearchResult
 from shadho.words import format_loss, shorten
@@ -27,7 +39,16 @@ from shadho.words import format_loss, shorten
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ['contour', 'history', 'importance', 'parallel_coordinates', 'slice', 'timeline', 'trees']
+__all__ = [
+    'contour', 'distribution', 'expected_seconds', 'history', 'importance', 'parallel_coordinates', 'placement', 'prices', 'slice',
+    'timeline', 'trees',
+]  # fmt: skip
+
+MOST_OUTLINED = 2000
+"""Bars of a colour that have an outline: more are too short for one."""
+
+MOST_STEPS = 400
+"""Steps of one distribution function at most: more cannot be told apart on a screen."""
 
 Integers = npt.NDArray[np.intp]
 
@@ -56,7 +77,13 @@ def history(result: SearchResult | Course, over: Literal['time', 'trials'] = 'ti
         across, end, name = course.finished / seconds, elapsed / seconds, f'{unit} of search'
     else:
         across, end, name = np.arange(1.0, len(course) + 1), float(len(course)), 'finished trials'
-    fig = figure(course.title(), {'title': {'text': name}, 'rangemode': 'tozero'}, axis_of_loss(course), 460)
+    fig = figure(
+        course.title(),
+        {'title': {'text': name}, 'rangemode': 'tozero'},
+        axis_of_loss(course),
+        460,
+        meta=loss_on(course, 'yaxis'),
+    )
     _add_trials(fig, course, across)
     _add_best(fig, course, across, end)
     _add_rim(fig, course, across)
@@ -77,10 +104,49 @@ def trees(result: SearchResult | Course, limit: int = 20) -> Figure:
     ticks = {'tickvals': list(range(len(found))), 'ticktext': [text(shorten(own.label, 28)) for own in found]}
     loss = {**axis_of_loss(course), 'showgrid': True}
     fig = figure(course.title(), loss, {**ticks, 'autorange': 'reversed', 'showgrid': False}, 120 + 34 * len(found))
-    fig.update_layout(showlegend=False)
+    fig.update_layout(showlegend=False, meta=loss_on(course, 'xaxis'))
     for place, own in enumerate(found):
         _add_tree(fig, place, own, sum(len(other.losses) for other in found))
     return fig
+
+
+def distribution(result: SearchResult | Course) -> Figure:
+    """Draw which share of the trials has a loss at least as good as each, for all trials and for each tree.
+
+    That is the empirical distribution function of the loss. Trials that failed count as worse than any.
+
+    Parameters
+    ----------
+    result : SearchResult
+    """
+    course = Course.of(result)
+    fig = figure(course.title(), axis_of_loss(course), _axis_of_share('trials'), meta=loss_on(course, 'xaxis'))
+    groups = list(course.groups())
+    for group in groups if len(groups) > 1 else []:
+        rows = np.isin(course.trees, np.unique(course.trees[group.rows]))
+        _add_steps(fig, course, group.rows, int(rows.sum()), group.label, group.colour, 1.5)
+    _add_steps(fig, course, course.is_finite, len(course), 'all trials', INK, 2.5)
+    return fig
+
+
+def _axis_of_share(what: str) -> dict[str, Any]:
+    return {'title': {'text': f'share of {what}'}, 'tickformat': '.0%', 'range': [0, 1.02]}
+
+
+def _add_steps(fig: Figure, course: Course, rows: Mask, count: int, label: str, colour: str, width: float) -> None:
+    """Draw an empirical distribution function, of `count` trials; of very many, some of its steps."""
+    from plotly import graph_objects as go
+
+    losses = np.sort(course.sign * course.losses[rows])
+    if not len(losses):
+        return
+    places = evenly(np.arange(len(losses)), MOST_STEPS)
+    line = go.Scatter(
+        x=compact(course.sign * losses[places]), y=compact((places + 1) / count), mode='lines', name=text(label),
+        line={'color': colour, 'width': width, 'shape': 'hv'},
+        hovertemplate=f'%{{y:.1%}} have {text(course.result.loss_name)} %{{x:.6g}} or better<extra>{text(label)}</extra>',
+    )  # fmt: skip
+    fig.add_trace(line)
 
 
 def importance(result: SearchResult | Course, limit: int = 15, known: Importance | None = None) -> Figure:
@@ -141,7 +207,7 @@ def slice(result: SearchResult | Course, parameter: str | None = None) -> Figure
     """
     course = Course.of(result)
     own = choose_parameter(course, parameter)
-    fig = figure(course.title(), axis_of_parameter(own), axis_of_loss(course))
+    fig = figure(course.title(), axis_of_parameter(own), axis_of_loss(course), meta=loss_on(course, 'yaxis'))
     across = own.drawn
     if own.labels:  # trials of one category side by side
         across = across + np.random.default_rng(0).uniform(-0.25, 0.25, len(across))
@@ -210,12 +276,11 @@ def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | N
         {},
         {},
         460,
-        margin={'l': 110 if len(axes) and axes[0].name == 'tree' else 50, 'r': 50, 't': 96, 'b': 24},
-        meta={'width': 110 * len(axes)},
+        margin={'l': 60, 'r': 60, 't': 96, 'b': 24},
     )
     if not axes:
         return fig
-    loss = axes[-1].places
+    loss = axes[0].places
     order = np.searchsorted(
         np.flatnonzero(course.is_finite), _thin(course, course.is_finite, MOST_LINES, MOST_LINES // 3)
     )
@@ -252,7 +317,11 @@ def timeline(result: SearchResult | Course) -> Figure:
     )  # fmt: skip
     shown = _thin_bars(course)
     for group in course.all_groups():
-        _add_bars(fig, group, group.rows & shown, plan, course, seconds)
+        _add_bars(fig, text(group.label), group.colour, plan.bars(course, group.rows & shown, seconds))
+    for state, colour in ATTEMPTS.items():
+        bars = plan.attempt_bars(course, state, seconds)
+        if len(bars):
+            _add_bars(fig, str(state), colour, bars[evenly(np.arange(len(bars)), MOST_POINTS)])
     _add_bar_hover(fig, np.flatnonzero(shown), plan, course, seconds)
     for own in plan.classes[1:]:
         fig.add_hline(own.first - 0.5, line={'color': INK, 'width': 1})
@@ -303,7 +372,7 @@ def _add_rim(fig: Figure, course: Course, across: Floats) -> None:
         ('failed', course.failed, 'x-thin'),
         (f'infinite {course.result.loss_name}', course.is_infinite, 'triangle-up-open'),
     ):
-        rows = _evenly(np.flatnonzero(mask & ~np.isnan(across)), MOST_POINTS)
+        rows = evenly(np.flatnonzero(mask & ~np.isnan(across)), MOST_POINTS)
         if not len(rows):
             continue
         marks = go.Scatter(
@@ -338,17 +407,17 @@ def _class_axis(plan: Timeline) -> dict[str, Any]:
     return {'tickvals': middles, 'ticktext': names, 'range': [max(plan.count, 1) - 0.5, -0.5], 'showgrid': False}
 
 
-def _add_bars(fig: Figure, group: Group, rows: Mask, plan: Timeline, course: Course, seconds: float) -> None:
+def _add_bars(fig: Figure, label: str, colour: str, corners: Floats) -> None:
     """Draw all bars of a colour as one outline with gaps, however many there are."""
     from plotly import graph_objects as go
 
-    corners = plan.bars(course, rows, seconds)
     gaps = np.full((len(corners), 1, 2), np.nan)
     outline = np.concatenate([corners, corners[:, :1], gaps], axis=1).reshape(-1, 2)
+    few = len(corners) <= MOST_OUTLINED
     bars = go.Scatter(
         x=compact(outline[:, 0]), y=compact(outline[:, 1]),
-        mode='lines' if len(course) <= 2000 else 'none', fill='toself', fillcolor=group.colour, name=text(group.label), hoverinfo='skip',
-        line={'color': PAPER, 'width': 0.8 if len(course) <= 2000 else 0},
+        mode='lines' if few else 'none', fill='toself', fillcolor=colour, name=label, hoverinfo='skip',
+        line={'color': PAPER, 'width': 0.8 if few else 0},
     )  # fmt: skip
     fig.add_trace(bars)
 
@@ -395,7 +464,7 @@ def _thin(course: Course, rows: Mask, most: int, best: int) -> Integers:
         return found
     order = found[np.argsort(course.sign * course.losses[found], kind='stable')]
     best = max(best, 1)
-    return np.concatenate([_evenly(order[best:], most - best), order[:best]])
+    return np.concatenate([evenly(order[best:], most - best), order[:best]])
 
 
 def _quotas(sizes: list[int], most: int) -> list[int]:
@@ -412,11 +481,7 @@ def _thin_bars(course: Course) -> Mask:
     order = np.argsort(course.started - course.finished, kind='stable')
     half = MOST_POINTS // 2
     best = _thin(course, course.is_finite, 1, 1)
-    return _mask(course, np.concatenate([order[:half], _evenly(order[half:], half), best]))
-
-
-def _evenly(rows: Integers, most: int) -> Integers:
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+    return _mask(course, np.concatenate([order[:half], evenly(order[half:], half), best]))
 
 
 def _mask(course: Course, rows: Integers) -> Mask:

@@ -15,7 +15,19 @@ from shadho.report.parameters import Parameter
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ['BLUES', 'DARK', 'PAPER', 'axis_of_loss', 'axis_of_parameter', 'compact', 'figure', 'points', 'text']
+__all__ = [
+    'BLUES',
+    'DARK',
+    'PAPER',
+    'axis_of_loss',
+    'axis_of_parameter',
+    'compact',
+    'evenly',
+    'figure',
+    'loss_on',
+    'points',
+    'text',
+]
 
 PAPER = '#ffffff'
 
@@ -120,11 +132,22 @@ def compact(values: npt.ArrayLike) -> npt.NDArray[Any]:
     return array.astype(np.float32) if fits else array
 
 
+def evenly(rows: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
+    """Return at most so many of some rows, evenly chosen."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+
+
 def axis_of_loss(course: Course) -> dict[str, Any]:
     """Return the axis of the loss."""
     scale = _log_scale(course.decades) if course.is_log else {'type': 'linear'}
     ends = {} if course.is_finite.any() else {'showticklabels': False}
     return {'title': {'text': text(course.loss_name)}, **scale, **ends}
+
+
+def loss_on(course: Course, axis: str) -> dict[str, Any]:
+    """Return a note for the page: which axis has the loss, and whether a logarithmic one would show all of it."""
+    losses = course.losses[course.is_finite]
+    return {'axis': axis, 'positive': bool(len(losses) and losses.min() > 0)}
 
 
 def axis_of_parameter(own: Parameter) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Axis:
 
 
 def lay_axes(course: Course, names: Sequence[str] | None = None) -> list[Axis]:
-    """Return the axes, the tree first, where there are several, and the loss last; none without a finite loss.
+    """Return the axes, the loss first, then the tree, where there are several; none without a finite loss.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def lay_axes(course: Course, names: Sequence[str] | None = None) -> list[Axis]:
     else:
         own = [find_parameter(course.parameters, name) for name in names]
     trees = [_tree_axis(course)] if len(course.best_of_trees()) > 1 else []
-    return [*trees, *(_axis(each, each.active[rows], each.places[rows]) for each in own), _loss_axis(course)]
+    return [_loss_axis(course), *trees, *(_axis(each, each.active[rows], each.places[rows]) for each in own)]
 
 
 def _axis(own: Parameter, active: Mask, places: Floats) -> Axis:

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import itertools
-import json
+import marshal
 import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 
 from shadho.errors import ConfigurationError
-from shadho.records import Trial
 from shadho.report import interactive
-from shadho.report.course import Course
+from shadho.report.classes import sum_up_classes
+from shadho.report.course import COLOURS, Course
 from shadho.report.failures import group_failures
 from shadho.report.importance import Importance, parameter_importance
-from shadho.report.layout import DARK
+from shadho.report.layout import BLUES, DARK
 from shadho.report.parallel import MOST_AXES
 from shadho.report.parameters import Parameter
+from shadho.report.placement import MOST_TREES
+from shadho.report.replay import Replay, replay
+from shadho.report.results import read_results
 from shadho.report.selection import by_importance, ordered_pairs
 from shadho.report.trees import sum_up_trees
-from shadho.result import SearchResult
+from shadho.result import SearchResult, describe_bound
 from shadho.words import format_loss, format_params, format_seconds, shorten
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ['payload']
+__all__ = ['payload', 'plain', 'without_title']
 
-_SLICES, _PAIRS, _COLUMNS, _TREES, _FAILURES = 30, 40, 40, 50, 50
-"""How many parameters have a slice, pairs a contour, parameters a column, trees and failures a row."""
+_SLICES, _PAIRS, _COLUMNS, _RESULTS, _TREES, _FAILURES = 30, 40, 40, 20, 20, 50
+"""How many parameters have a slice, pairs a contour, parameters and results a column, trees and failures a row."""
 
 _TRACEBACKS = 200
 """Trials that keep their tracebacks; of ten thousand alike, one is read."""
@@ -60,26 +64,42 @@ def payload(result: SearchResult | Course) -> dict[str, Any]:
         dark page.
     """
     course = Course.of(result)
+    known, note = _importance(course)
+    market = replay(course)
     arrays = _Arrays()
     return {
         'title': course.result.exp_key,
+        'loss': course.result.loss_name,
+        'sign': course.sign,
         'facts': _facts(course),
         'best': _best(course),
-        'figures': arrays.plain(_figures(course)),
+        'figures': arrays.plain(_figures(course, known, note, market)),
         'trees': arrays.plain(_trees(course)),
+        'classes': arrays.plain([attrs.asdict(own) for own in sum_up_classes(course, market)]),
+        'bound': ' '.join(describe_bound(course.result.classes)),
+        'scatter': _scatter(course, known),
         'failures': _failures(course),
         'trials': arrays.plain(_trials(course)),
         'arrays': arrays.items,
         'dark': DARK,
+        'colours': COLOURS,
+        'blues': BLUES,
     }
+
+
+def plain(value: Any) -> Any:
+    """Return data for JSON in which nothing is shared."""
+    own = _Arrays(shares=False)
+    return own.plain(value)
 
 
 class _Arrays:
     """Writes data for JSON, and every long array once only."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: bool = True) -> None:
+        self._shares = shares
         self.items: list[Any] = []
-        self._places: dict[str, int] = {}
+        self._places: dict[bytes, int] = {}
 
     def plain(self, value: Any) -> Any:
         if isinstance(value, (np.generic, np.ndarray)):
@@ -97,12 +117,14 @@ class _Arrays:
             return self._share(items) if long else items
         return value
 
-    def _share(self, value: Any) -> dict[str, int]:
-        text = json.dumps(value)
-        if text not in self._places:
-            self._places[text] = len(self.items)
+    def _share(self, value: Any) -> Any:
+        if not self._shares:
+            return value
+        key = marshal.dumps(value, 2)  # a tenth of the time of JSON; this version writes equal values alike
+        if key not in self._places:
+            self._places[key] = len(self.items)
             self.items.append(value)
-        return {'$': self._places[text]}
+        return {'$': self._places[key]}
 
 
 def _facts(course: Course) -> list[tuple[str, str]]:
@@ -135,49 +157,72 @@ def _best(course: Course) -> dict[str, Any] | None:
     }
 
 
-def _figures(course: Course) -> dict[str, Any]:
-    known, note = _importance(course)
+def _figures(course: Course, known: Importance | None, note: str, market: Replay) -> dict[str, Any]:
     slices = by_importance(course, known)[:_SLICES]
     pairs = list(itertools.islice(ordered_pairs(course, known), _PAIRS))
     axes = {own.name for own in slices[:MOST_AXES]}
     names = [own.name for own in course.parameters if own.name in axes]
     any_trial = [''] if len(course) else []
     any_loss = [''] if course.is_finite.any() else []
-    none = 'No trial has a finite loss.'
+    any_price = [''] if len(market.prices) and len(market.classes) > 1 else []
+    any_expected = [''] if np.isfinite(market.expected).any() else []
+    none = f'No trial has a finite {course.result.loss_name}.'
     draw = interactive
     figures = {
         'history': _choices(
-            any_trial and ['time', 'trials'], lambda over: draw.history(course, over), 'No trial is finished.'
+            any_trial and ['time', 'trials'],
+            lambda over: draw.history(course, over),
+            'No trial is finished.',
+            'over {}',
         ),
         'trees': _choices(any_loss, lambda _: draw.trees(course), none),
+        'distribution': _choices(any_loss, lambda _: draw.distribution(course), none),
         'importance': _choices([''] if known else [], lambda _: draw.importance(course, known=known), note),
         'slice': _choices([own.name for own in slices], lambda name: draw.slice(course, name), 'No parameter varies.'),
         'contour': _choices(
             [(one.name, other.name) for one, other in pairs],
             lambda pair: draw.contour(course, *pair),
-            'No two numeric parameters vary together in five trials with a finite loss.',
+            f'No two numeric parameters vary together in five trials with a finite {course.result.loss_name}.',
         ),
         'parallel': _choices(any_loss, lambda _: draw.parallel_coordinates(course, names), none),
+        'classes': _choices(
+            any_trial and ['seconds', 'trials'], lambda show: draw.placement(course, show), 'No trial is finished.'
+        ),
+        'prices': _choices(any_price, lambda _: draw.prices(course, market), 'There is only one compute class.'),
+        'expected': _choices(
+            any_expected,
+            lambda _: draw.expected_seconds(course, market),
+            'No trial started after another was finished.',
+        ),
         'timeline': _choices(any_trial, lambda _: draw.timeline(course), 'No trial is finished.'),
     }
-    return {name: {**found, 'thinned': _thinned(name, len(course))} for name, found in figures.items()}
+    return {name: {**found, 'thinned': _thinned(course, name)} for name, found in figures.items()}
+
+
+def _scatter(course: Course, known: Importance | None) -> dict[str, str]:
+    """Return which columns of the table are drawn over each other at first: two parameters, or one and the loss."""
+    few = course.parameters[:_COLUMNS]
+    pair = next(ordered_pairs(course, known), by_importance(course, known)[:1])
+    columns = [_name_of(course, own.name) for own in pair if any(own is each for each in few)]
+    return dict(zip(('x', 'y'), [*columns, course.result.loss_name, 'seconds']))
 
 
 _THINNED = {
     'history': (interactive.MOST_POINTS, 'best'), 'slice': (interactive.MOST_POINTS, 'best'), 'contour': (interactive.MOST_LINES, 'best'),
-    'parallel': (interactive.MOST_LINES, 'best'), 'timeline': (interactive.MOST_POINTS, 'longest'),
+    'parallel': (interactive.MOST_LINES, 'best'), 'timeline': (interactive.MOST_POINTS, 'longest'), 'expected': (interactive.MOST_POINTS, ''),
 }  # fmt: skip
 """How many trials a figure draws at most, and which of them all the same."""
 
 
-def _thinned(name: str, count: int) -> str:
-    """Say which trials a figure does not draw; nothing where it draws all."""
+def _thinned(course: Course, name: str) -> str:
+    """Say which trials, or trees, a figure does not draw; nothing where it draws all."""
+    count, trees = len(course), len(set(course.trees))
+    if name == 'classes' and trees > MOST_TREES:
+        return f'Of {trees:,} trees, the {MOST_TREES} with the most trials are drawn.'
     most, kept = _THINNED.get(name, (count, ''))
-    return (
-        f'Of more than {most:,} trials, the {kept} and some others are drawn; the table has all.'
-        if count > most
-        else ''
-    )
+    if count <= most:
+        return ''
+    return f'Of more than {most:,} trials, {f"the {kept} and some others" if kept else "some"} are drawn; the table has all.'
 
 
 def _importance(course: Course) -> tuple[Importance | None, str]:
@@ -188,25 +233,27 @@ def _importance(course: Course) -> tuple[Importance | None, str]:
         return None, f'{error}.'
 
 
-def _choices(options: Iterable[Any], draw: Callable[[Any], Figure], note: str) -> dict[str, Any]:
+def _choices(options: Iterable[Any], draw: Callable[[Any], Figure], note: str, label: str = '{}') -> dict[str, Any]:
     """Return one figure for each option, named after it; a note where there is none."""
-    found = [
-        {'name': ' and '.join(own) if isinstance(own, tuple) else own, 'figure': _bare(draw(own))} for own in options
-    ]
+    found = []
+    for own in options:
+        name = ' and '.join(own) if isinstance(own, tuple) else own
+        found.append({'name': name, 'label': label.replace('{}', name), 'figure': without_title(draw(own))})
     return {'choices': found, 'note': '' if found else note}
 
 
-def _bare(figure: Figure) -> dict[str, Any]:
+def without_title(figure: Figure) -> dict[str, Any]:
     """Return a figure without its title, which the page has already."""
     figure.update_layout(title=None, margin_t=max(24, figure.layout.margin.t - 40))
     found: dict[str, Any] = figure.to_dict()
     return found
 
 
-def _trees(course: Course) -> list[dict[str, Any]]:
+def _trees(course: Course) -> dict[str, Any]:
     fields = ('label', 'colour', 'trials', 'failed', 'best', 'median', 'seconds')
     rows = [{field: getattr(own, field) for field in fields} for own in sum_up_trees(course, _TREES)]
-    return [{**row, 'best': row['best'] * course.unit, 'median': row['median'] * course.unit} for row in rows]
+    shown = [{**row, 'best': row['best'] * course.unit, 'median': row['median'] * course.unit} for row in rows]
+    return {'shown': shown, 'more': len(set(course.trees)) - len(shown)}
 
 
 def _failures(course: Course) -> dict[str, Any]:
@@ -231,25 +278,38 @@ def _trials(course: Course) -> dict[str, Any]:
     columns = [
         _column('trial', 'number', course.ids.tolist()),
         _column('state', 'text', [str(trial.state) for trial in trials]),
-        _column(course.result.loss_name, 'number', [_loss(trial) for trial in trials]),
+        _column(course.result.loss_name, 'number', [_number(trial.loss) for trial in trials]),
         _column('tree', 'text', [labels[tree] for tree in course.trees]),
         _column('class', 'text', [shorten(trial.compute_class, 60) for trial in trials]),
         _column('seconds', 'number', [_rounded(trial.seconds) for trial in trials]),
         _column('started', 'number', [_rounded(trial.started) for trial in trials]),
     ]
-    taken = {column['name'] for column in columns} | {'error'}
     for own in course.parameters[:_COLUMNS]:
         values = _labels(own) if own.labels else [_rounded(value) for value in own.values.tolist()]
-        name = f'params.{own.name}' if own.name in taken else own.name
-        columns.append(_column(name, 'text' if own.labels else 'number', values))
+        columns.append(_column(_name_of(course, own.name), 'text' if own.labels else 'number', values))
+    taken = {*(column['name'] for column in columns), 'error'}
+    results, others = read_results(trials, course.result.loss_key, _RESULTS)
+    columns += [_result_column(f'results.{key}' if key in taken else key, told) for key, told in results.items()]
     columns.append(_column('error', 'text', ['' if trial.error is None else shorten(trial.error.message, 300) for trial in trials]))  # fmt: skip
     failed = [trial for trial in trials if trial.error is not None][:_TRACEBACKS]
     return {
         'columns': columns,
-        'results': _packed([_results(trial) for trial in trials]),
+        'results': _packed(others),
         'hosts': _packed([trial.host for trial in trials]),
         'tracebacks': {str(trial.id): trial.error.traceback[-10_000:] for trial in failed if trial.error is not None},
     }
+
+
+def _name_of(course: Course, name: str) -> str:
+    """Return the title of a parameter's column, which no other column has."""
+    taken = {'trial', 'state', course.result.loss_name, 'tree', 'class', 'seconds', 'started', 'error'}
+    return f'params.{name}' if name in taken else name
+
+
+def _result_column(name: str, values: list[Any]) -> dict[str, Any]:
+    if all(value is None or not isinstance(value, str) for value in values):
+        return _column(name, 'number', [_number(value) for value in values])
+    return _column(name, 'text', [None if value is None else str(value) for value in values])
 
 
 def _column(name: str, kind: str, values: list[Any]) -> dict[str, Any]:
@@ -280,20 +340,16 @@ def _labels(own: Parameter) -> list[str | None]:
     return [labels[place] for place in np.where(own.active, own.values, -1).astype(int).tolist()]
 
 
-def _loss(trial: Trial) -> float | str | None:
+def _number(value: float | None) -> float | str | None:
     """Return a number; an infinite one as text, as JSON has none."""
-    if trial.loss is None or math.isfinite(trial.loss):
-        return _rounded(trial.loss)
-    return 'inf' if trial.loss > 0 else '-inf'
+    try:
+        number = None if value is None else float(value)
+    except OverflowError:
+        return str(value)
+    if number is None or math.isfinite(number):
+        return _rounded(number)
+    return None if math.isnan(number) else 'inf' if number > 0 else '-inf'
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f'{value:.6g}')
-
-
-def _results(trial: Trial) -> str:
-    """Say what an objective returned, unless that is the loss alone, which has a column."""
-    if len(trial.results) == 1 and type(trial.results.get('loss')) is float and trial.results['loss'] == trial.loss:
-        return ''
-    told = ', '.join(f'{name}={value}' for name, value in format_params(trial.results)) if trial.results else ''
-    return shorten(told, 500)

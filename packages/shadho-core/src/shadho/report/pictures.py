@@ -16,7 +16,7 @@ from shadho.report.parallel import lay_axes
 from shadho.report.selection import choose_pair, choose_parameter
 from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
-from shadho.report.timeline import lay_out
+from shadho.report.timeline import ATTEMPTS, lay_out
 from shadho.report.trees import sum_up_trees
 from shadho.result import SearchResult
 from shadho.words import shorten
@@ -216,11 +216,11 @@ def plot_parallel_coordinates(result: SearchResult, names: Sequence[str] | None 
         name.set_parse_math(False)
     if not axes:
         return ax
-    order = np.argsort(-course.sign * axes[-1].places, kind='stable')  # the best are drawn last
+    order = np.argsort(-course.sign * axes[0].places, kind='stable')  # the best are drawn last
     heights = np.column_stack([axis.heights(axis.places[order]) for axis in axes])
     lines = [np.column_stack([np.arange(len(axes)), own]) for own in heights]
     bundle = LineCollection(lines, cmap=_colours(course), linewidths=0.8, alpha=0.7)
-    places = axes[-1].places[order]
+    places = axes[0].places[order]
     bundle.set_array(np.minimum(course.sign * places, np.quantile(course.sign * places, 0.9)) * course.sign)
     ax.add_collection(bundle)
     for place, axis in enumerate(axes):
@@ -257,6 +257,11 @@ def plot_timeline(result: SearchResult, ax: Axes | None = None) -> Axes:
         ax.add_collection(
             PolyCollection(bars, facecolors=group.colour, edgecolors='white', linewidths=0.4 if len(course) <= 2000 else 0)
         )  # fmt: skip
+    found = {one.state for one in course.attempts}
+    others = [(str(state), colour, state) for state, colour in ATTEMPTS.items() if state in found]
+    for _, colour, state in others:
+        bars = list(plan.attempt_bars(course, state, seconds))
+        ax.add_collection(PolyCollection(bars, facecolors=colour, edgecolors='white', linewidths=0.4))
     for own in plan.classes[1:]:
         ax.axhline(own.first - 0.5, color=FAINT, linewidth=0.8)
     style(ax, course.title(), f'{unit} of search', '', 'x')
@@ -265,7 +270,10 @@ def plot_timeline(result: SearchResult, ax: Axes | None = None) -> Axes:
     for label in ax.get_yticklabels():
         label.set_parse_math(False)
     legend = ax.legend(
-        handles=[Patch(color=group.colour, label=group.label) for group in kinds], loc='upper left',
+        handles=[
+            Patch(color=colour, label=label)
+            for label, colour in [*((own.label, own.colour) for own in kinds), *(own[:2] for own in others)]
+        ], loc='upper left',
         bbox_to_anchor=(1.01, 1), frameon=False, labelcolor=INK, borderaxespad=0,
     )  # fmt: skip
     for text in legend.get_texts():

@@ -56,7 +56,7 @@ def choose_pair(course: Course, x: str | None, y: str | None) -> tuple[Parameter
     found = _fitting(course, named)
     if found is None or (len(named) == 2 and x == y):
         raise ConfigurationError(
-            'two numeric parameters that vary together in at least five trials with a finite loss are needed; '
+            f'two numeric parameters that vary together in at least five trials with a finite {course.result.loss_name} are needed; '
             + (f'{" and ".join(own.name for own in named)} are not such' if named else 'the search has none')
         )
     one, other = found

@@ -8,13 +8,17 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.report.course import Course, Floats, Mask
+from shadho.records import TrialState
+from shadho.report.course import FAINT, GRID, Course, Floats, Mask
 from shadho.words import counted, shorten
 
-__all__ = ['ClassRows', 'Timeline', 'lay_out']
+__all__ = ['ATTEMPTS', 'ClassRows', 'Timeline', 'lay_out']
 
 _HALF = 0.42
 """Half the height of a bar, in rows."""
+
+ATTEMPTS = {TrialState.LOST: FAINT, TrialState.CANCELLED: GRID}
+"""Colours of attempts that brought no result."""
 
 
 @attrs.frozen
@@ -59,11 +63,14 @@ class Timeline:
     ----------
     rows : array of int, shape (trials,)
         0 is the uppermost. A storage does not say which slot had a trial: they are filled from the first.
+    attempts : array of int, shape (attempts,)
+        Rows of the attempts that brought no result.
     classes : list of ClassRows
-        In the order of their rows.
+        In the order of their rows, the largest class first.
     """
 
     rows: npt.NDArray[np.int64]
+    attempts: npt.NDArray[np.int64]
     classes: list[ClassRows]
 
     @property
@@ -73,27 +80,44 @@ class Timeline:
 
     def bars(self, course: Course, which: Mask, seconds: float = 1.0) -> Floats:
         """Return the corners of the bars of some trials: shape (trials, 4, 2), in units of so many seconds."""
-        start, end = course.started[which] / seconds, course.finished[which] / seconds
-        low, high = self.rows[which] - _HALF, self.rows[which] + _HALF
-        return np.stack([np.column_stack([start, end, end, start]), np.column_stack([low, low, high, high])], axis=-1)
+        return _corners(course.started[which] / seconds, course.finished[which] / seconds, self.rows[which])
+
+    def attempt_bars(self, course: Course, state: TrialState, seconds: float = 1.0) -> Floats:
+        """Return the corners of the bars of the attempts that ended in some state, as `bars` does."""
+        which = [place for place, own in enumerate(course.attempts) if own.state is state]
+        started = np.array([course.attempts[place].started for place in which])
+        finished = np.array([course.attempts[place].finished for place in which])
+        return _corners(started / seconds, finished / seconds, self.attempts[which])
 
 
 def lay_out(course: Course) -> Timeline:
-    """Give each trial a row on which nothing else ran at its time."""
-    rows = np.zeros(len(course), int)
+    """Give each trial, and each attempt without a result, a row on which nothing else ran at its time."""
+    count = len(course)
+    started = np.concatenate([course.started, [own.started for own in course.attempts]])
+    finished = np.concatenate([course.finished, [own.finished for own in course.attempts]])
+    names = np.concatenate([course.classes, np.array([own.compute_class for own in course.attempts], object)])
+    rows = np.zeros(len(names), int)
     classes: list[ClassRows] = []
     uses = {use.compute_class.name: use for use in course.result.classes}
     first = 0
-    for name in sorted(set(course.classes)):
-        own = np.flatnonzero(course.classes == name)
-        places, count = _fill(course.started[own], course.finished[own])
+    for name in course.class_names:
+        own = np.flatnonzero(names == name)
+        if not len(own):
+            continue
+        places, height = _fill(started[own], finished[own])
         rows[own] = first + places
         use = uses.get(name)
-        slots = count if use is None else use.compute_class.slots
-        busy = _busy_share(course, own, slots) if use is None else use.utilisation
-        classes.append(ClassRows(str(name), first, count, slots, busy))
-        first += count
-    return Timeline(rows, classes)
+        compute_class = course.compute_classes.get(name)
+        slots = height if compute_class is None else compute_class.slots
+        busy = _busy_share(course, own[own < count], slots) if use is None else use.utilisation
+        classes.append(ClassRows(str(name), first, height, slots, busy))
+        first += height
+    return Timeline(rows[:count], rows[count:], classes)
+
+
+def _corners(start: Floats, end: Floats, rows: npt.NDArray[np.int64]) -> Floats:
+    low, high = rows - _HALF, rows + _HALF
+    return np.stack([np.column_stack([start, end, end, start]), np.column_stack([low, low, high, high])], axis=-1)
 
 
 def _fill(started: Floats, finished: Floats) -> tuple[npt.NDArray[np.int64], int]:
@@ -114,6 +138,6 @@ def _fill(started: Floats, finished: Floats) -> tuple[npt.NDArray[np.int64], int
 
 
 def _busy_share(course: Course, own: npt.NDArray[np.int64], slots: int) -> float:
-    end = max(course.result.elapsed, float(course.finished.max()))
+    end = max(course.result.elapsed, float(course.finished.max(initial=0.0)))
     busy = sum(course.trials[row].seconds or 0.0 for row in own)
     return min(1.0, busy / (slots * end)) if slots and end > 0 else 0.0

@@ -3,8 +3,8 @@
 // On a dashboard: new data is fetched whenever the server says that there is some.
 
 const live = document.querySelector('#live');
-const source = new EventSource('events');
-let shown = null;
+const source = new EventSource(`events${location.search}`);
+let shown = null; // the version that the page shows
 let newest = null;
 let fetching = false;
 
@@ -19,9 +19,11 @@ async function refresh() {
   if (fetching) return;
   fetching = true;
   try {
+    await ready;
+    shown ??= current.version; // that which came with the page
     while (shown !== newest) {
       const version = newest;
-      const answer = await fetch('data');
+      const answer = await fetch(`data${location.search}`);
       if (!answer.ok) return;
       render(await answer.json());
       shown = version;

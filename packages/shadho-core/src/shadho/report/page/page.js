@@ -11,10 +11,13 @@ function render(data) {
   data.trials.hosts = unpacked(data.trials.hosts, data);
   current = data;
   texts = [];
+  if (data.version) document.body.dataset.version = data.version;
   document.title = `${data.title} · SHADHO`;
   document.querySelector('#title').textContent = data.title;
+  for (const node of document.querySelectorAll('.loss')) node.textContent = data.loss;
   renderFacts(data);
-  renderTrees(shared(data.trees, data));
+  renderTrees(data.trees);
+  renderClasses(shared(data.classes, data), data.bound);
   renderFailures(data.failures);
   for (const id of Object.keys(data.figures)) {
     reserve(id, data);
@@ -22,6 +25,8 @@ function render(data) {
     tellThinned(id, data.figures[id].thinned);
     if (seen.has(id)) drawNow(id);
   }
+  offerAxes(data, () => drawNow('scatter'));
+  if (seen.has('scatter')) drawNow('scatter');
   drawTable(data);
 }
 
@@ -52,7 +57,9 @@ function tellThinned(id, text) {
 }
 
 function drawNow(id) {
-  draw(id, current, (trial) => openTrial(trial, current));
+  const open = (trial) => openTrial(trial, current);
+  if (id === 'scatter') drawScatter(current, open);
+  else draw(id, current, open);
 }
 
 function renderFacts({ facts, best }) {
@@ -76,20 +83,31 @@ function renderFacts({ facts, best }) {
   node.replaceChildren('Best: ', link, list);
 }
 
-function renderTrees(trees) {
-  const table = document.querySelector('#trees table');
-  const titles = ['tree', 'trials', 'failed', 'best', 'median', 'mean seconds'];
-  const head = element('tr');
-  titles.forEach((title, place) => head.append(element('th', title, place ? 'number' : '')));
-  table.replaceChildren(head, ...trees.map((tree) => {
-    const line = element('tr');
+function renderTrees({ shown, more }) {
+  fillTable('#trees table', ['tree', 'trials', 'failed', 'best', 'median', 'mean seconds'], shown.map((tree) => {
     const name = element('td');
     const swatch = element('span', '', 'swatch');
-    swatch.style.background = resolve(tree.colour, current);
+    swatch.style.background = colour(tree.colour, current);
+    name.title = tree.label;
     name.append(swatch, tree.label);
-    const numbers = [tree.trials, tree.failed, tree.best, tree.median, tree.seconds];
-    line.append(name, ...numbers.map((value) => element('td', value === null ? '-' : String(Number(value.toPrecision(6))), 'number')));
-    return line;
+    return [name, tree.trials, tree.failed, tree.best, tree.median, tree.seconds];
+  }));
+  const note = document.querySelector('#trees .more');
+  note.hidden = !more;
+  note.textContent = `… and ${more.toLocaleString('en')} more tree${more === 1 ? '' : 's'}, with no better trial`;
+}
+
+function renderClasses(classes, bound) {
+  const note = document.querySelector('#classes .bound');
+  note.hidden = !bound;
+  note.textContent = bound;
+  const titles = ['compute class', 'slots', 'each asks for', 'trials', 'done', 'failed', 'lost', 'mean seconds', 'busy', 'price'];
+  const percent = (share, digits) => (share === null ? '-' : `${(100 * share).toFixed(digits)}%`);
+  fillTable('#classes table', titles, classes.map((own) => {
+    const name = element('td', own.name);
+    if (own.is_bottleneck) name.append(element('span', 'bottleneck', 'mark'));
+    const price = own.price === null ? '-' : `+${percent(own.price, own.price < 0.1 ? 1 : 0)}`;
+    return [name, own.slots, own.request || '-', own.trials, own.done, own.failed, own.lost, own.seconds, percent(own.utilisation, 0), price];
   }));
 }
 
@@ -114,6 +132,19 @@ function renderFailures({ shown, more }) {
   if (!shown.length) list.append(element('p', 'No trial failed.', 'note'));
 }
 
+function redraw() {
+  renderTrees(current.trees);
+  for (const id of seen) drawNow(id);
+}
+
+/** Draw all figures before they are printed: in light colours, as wide as paper, also those that were never in sight. */
+function printing(isOn) {
+  isPrinting = isOn;
+  document.documentElement.classList.toggle('printing', isOn);
+  if (isOn) for (const id of [...Object.keys(current.figures), 'scatter']) seen.add(id);
+  redraw();
+}
+
 function listen() {
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -122,12 +153,16 @@ function listen() {
       drawNow(target.id);
     }
   }, { rootMargin: '400px' });
-  for (const id of Object.keys(current.figures)) watcher.observe(document.getElementById(id));
-  dark.addEventListener('change', () => render(current));
+  for (const id of [...Object.keys(current.figures), 'scatter']) watcher.observe(document.getElementById(id));
+  dark.addEventListener('change', redraw);
+  window.addEventListener('beforeprint', () => printing(true));
+  window.addEventListener('afterprint', () => printing(false));
   document.querySelector('#trials input').oninput = (event) => { view.text = event.target.value; view.page = 0; drawTable(current); };
   document.querySelector('#trials .previous').onclick = () => { view.page -= 1; drawTable(current); };
   document.querySelector('#trials .next').onclick = () => { view.page += 1; drawTable(current); };
 }
 
-render(JSON.parse(document.querySelector('#data').textContent));
-listen();
+const ready = unpack().then((data) => {
+  render(data);
+  listen();
+}, tellTrouble);

@@ -1,0 +1,91 @@
+"""What the market would have said at each moment of a recorded search: its prices, and the seconds that it expected.
+
+Neither is written into the log. Both follow from the trials that were finished by then, so that a search with
+another policy has them too; the classes are taken to be as they were last.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from shadho.ledger import Ledger
+from shadho.report.course import Course, Floats
+from shadho.scheduling import PolicyContext
+from shadho.scheduling.market import Market
+
+__all__ = ['Replay', 'replay']
+
+_LOOKS = 48
+"""Moments that are looked at: half of them early, when much is learned from each trial; each costs some milliseconds."""
+
+
+@attrs.frozen(eq=False)
+class Replay:
+    """Prices over time, and expected seconds of each trial.
+
+    Attributes
+    ----------
+    moments : array, shape (moments,)
+        Seconds of active search.
+    classes : list of str
+    prices : array, shape (moments, classes)
+        By which share the search becomes faster with one more slot.
+    expected : array, shape (trials,)
+        Seconds of each trial, by what was known at the latest moment before its start; nan for the first ones.
+    """
+
+    moments: Floats
+    classes: list[str]
+    prices: Floats
+    expected: Floats
+
+
+def replay(course: Course) -> Replay:
+    """Let a market with the default options learn the trials of a search in the order of their completion."""
+    result = course.result
+    ledger = Ledger()
+    history = ledger.history  # a forecast needs no more: in which order trials were begun does not matter
+    market = Market(PolicyContext(result.forest, ledger, result.seed))
+    classes = [own for own in course.compute_classes.values() if own.slots]
+    names = [own.name for own in classes]
+    expected = np.full(len(course), np.nan)
+    moments: list[float] = []
+    prices: list[Floats] = []
+    looks = _looks(len(course)) if classes else []
+    latest = np.maximum.accumulate(course.finished)
+    for learned, count, following in zip([0, *looks], looks, [*looks[1:], None]):
+        for trial in course.trials[learned:count]:
+            loss = np.nan if trial.loss is None else course.sign * trial.loss
+            history.ask(trial.tree)
+            history.append(trial, loss)
+            market.tell(trial, loss)
+        now = float(latest[count - 1])
+        moments.append(now)
+        prices.append(np.array(market.forecast(classes, now).prices))
+        end = np.inf if following is None else latest[following - 1]
+        rows = np.flatnonzero((course.started >= now) & (course.started < end))
+        if len(rows):
+            expected[rows] = _expect(course, market, rows)
+    return Replay(np.array(moments), names, np.array(prices).reshape(len(moments), len(names)), expected)
+
+
+def _looks(count: int) -> list[int]:
+    """Return numbers of trials after which to look."""
+    if not count:
+        return []
+    steps = np.concatenate([np.geomspace(1, count, _LOOKS // 2), np.linspace(1, count, _LOOKS // 2)])
+    return [int(step) for step in np.unique(np.round(steps))]
+
+
+def _expect(course: Course, market: Market, rows: npt.NDArray[np.intp]) -> Floats:
+    """Return how long some trials are expected to take."""
+    trees, classes = list(dict.fromkeys(course.trees[rows])), list(dict.fromkeys(map(str, course.classes[rows])))
+    seconds = market.runtime.predict(trees, classes)
+    places = {tree: place for place, tree in enumerate(trees)}
+    columns = {name: place for place, name in enumerate(classes)}
+    expected: Floats = seconds[
+        [places[tree] for tree in course.trees[rows]], [columns[name] for name in course.classes[rows]]
+    ]
+    return expected
