@@ -204,6 +204,7 @@ class Shadho:
             'exp_key': self.exp_key,
             'objective': objective_name(self.objective),
             'method': search.sampler.name,
+            'policy': search.policy.name,
             'grid_points': search.grid_points,
             'direction': search.direction,
             'loss_key': search.loss_key,
