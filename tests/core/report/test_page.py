@@ -302,11 +302,11 @@ def test_the_command_compares_several_searches_on_one_page(recorded):
     data = json.loads(inflated(found.scripts[0]))
     assert data['title'] == 'small, other'
     table = [dict(zip(data['table']['titles'], row)) for row in data['table']['rows']]
-    assert [(row['search'], row['trials'], row['method']) for row in table] == [
-        ('small', 30, 'random'),
-        ('other', 10, 'sobol'),
+    assert [(row['search'], row['trials'], row['method'], row['policy']) for row in table] == [
+        ('small', '30', 'random', 'market'),
+        ('other', '10', 'sobol', 'market'),
     ]
-    assert table[0]['failed'] == sum(trial.loss is None for trial in recorded)
+    assert table[0]['failed'] == str(sum(trial.loss is None for trial in recorded))
     assert report('small.db', 'other.db', '--png').exit_code == 1
     assert report('small.db', 'other.db', '--output', 'other.db').exit_code == 1
 

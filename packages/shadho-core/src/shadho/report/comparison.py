@@ -58,8 +58,8 @@ class Compared:
         slots = sum(own.slots for own in Cluster.of(known).classes)
         return {
             'search': self.name,
-            'trials': len(self.losses),
-            'failed': int(np.isnan(self.losses).sum()),
+            'trials': f'{len(self.losses):,}',
+            'failed': f'{np.isnan(self.losses).sum():,}',
             f'best {self.result.loss_name}': format_loss(None if best is None else best.loss),
             'search time': format_seconds(self.result.elapsed),
             'slots': slots or '-',

@@ -453,7 +453,10 @@ def _colorbar(course: Course, low: float, high: float) -> dict[str, Any]:
         'ticktext': told,
         'thickness': 12,
         'outlinewidth': 0,
-        'title': {'text': text(course.loss_name)},
+        'title': {
+            'text': text(course.loss_name),
+            'side': 'right',
+        },  # along the bar: above it, a name takes a phone's width
     }
 
 
