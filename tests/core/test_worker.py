@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 import shadho_worker
-from shadho.records import Result, from_json, revive, to_json
+from shadho.jsontags import from_json, revive, to_json
+from shadho.records import Result
 
 
 @pytest.mark.parametrize(

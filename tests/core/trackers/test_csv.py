@@ -14,7 +14,7 @@ import pytest
 
 from shadho import spaces
 from shadho.errors import ConfigurationError
-from shadho.records import from_json
+from shadho.jsontags import from_json
 from shadho.trackers import CSVLogger
 from shadho.trackers.csv import FIXED
 

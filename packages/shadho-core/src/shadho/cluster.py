@@ -11,7 +11,8 @@ import attrs
 
 from shadho.backends import Backend
 from shadho.errors import ConfigurationError, StorageError
-from shadho.records import ComputeClass, Hardware, Worker, revive
+from shadho.jsontags import revive
+from shadho.records import ComputeClass, Hardware, Worker
 from shadho.result import ClassUse
 from shadho.storage import Storage
 from shadho_worker import jsonable

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-import numbers
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +13,13 @@ from shadho.execution.command import parameters_text
 from shadho.forest import Forest
 from shadho.forest.tree import show_path
 from shadho.plugins import Registry, install_command
-from shadho.records import as_integer, as_list
 from shadho.storage import Storage
 from shadho.storage.base import check_durability
 
 __all__ = [
-    'check_count',
-    'check_direction',
-    'check_flag',
     'check_key',
-    'check_loss_key',
     'check_objective',
     'check_parameters',
-    'check_options',
-    'check_path',
-    'check_plugins',
-    'check_seconds',
-    'check_whole',
     'find_backend',
     'find_earlier',
     'find_storage',
@@ -109,93 +96,6 @@ def objective_name(objective: Any) -> str:
     if isinstance(objective, str):
         return objective
     return getattr(objective, '__qualname__', None) or type(objective).__qualname__
-
-
-def check_seconds(name: str, value: float | None) -> float | None:
-    """Return a limit in seconds; None when there is none."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not value > 0:
-        raise ConfigurationError(f'{name} must be a number of seconds greater than 0, or None; got {value!r}')
-    try:
-        seconds = float(value)
-    except OverflowError:
-        return None
-    return None if math.isinf(seconds) else seconds
-
-
-def check_whole(name: str, value: Any, least: int, otherwise: str = '') -> int:
-    """Return a whole number; `otherwise` is what else might have been given, for the error."""
-    number = as_integer(value)
-    if number is None or number < least:
-        raise ConfigurationError(
-            f'{name} must be an integer of {least} or more{otherwise}; got {value!r} ({type(value).__name__})'
-        )
-    return number
-
-
-def check_count(name: str, value: int | None, least: int) -> int | None:
-    """Return a whole number, or None."""
-    return None if value is None else check_whole(name, value, least, ', or None')
-
-
-def check_direction(direction: str) -> str:
-    """Return a valid direction."""
-    if not isinstance(direction, str) or direction not in ('minimize', 'maximize'):
-        raise ConfigurationError(f"direction must be 'minimize' or 'maximize'; got {direction!r}")
-    return direction
-
-
-def check_loss_key(loss_key: str) -> str:
-    """Return a key of an objective's dict."""
-    if not isinstance(loss_key, str) or not loss_key:
-        raise ConfigurationError(
-            f"loss_key must be the key of the loss in what the objective returns, such as 'loss'; got {loss_key!r}"
-        )
-    return loss_key
-
-
-def check_flag(name: str, value: Any, *others: Any) -> Any:
-    """Return True, False, or one of the other values that are allowed."""
-    if not isinstance(value, bool) and not any(value is other for other in others):
-        known = ', '.join(['True', *map(repr, others)])
-        raise ConfigurationError(f'{name} must be {known} or False; got {value!r} ({type(value).__name__})')
-    return value
-
-
-def check_options(argument: str, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return options by name; none when they are left out."""
-    if options is None:
-        return {}
-    if not isinstance(options, Mapping):
-        example = "{'scramble': False}" if argument == 'options' else "{'fairness': 1.0}"
-        raise ConfigurationError(
-            f'{argument} must be a dict of options by name, such as {example}; got {options!r} '
-            f'({type(options).__name__})'
-        )
-    return options
-
-
-def check_path(method: str, path: Any) -> str:
-    """Return the path of a file as text."""
-    name = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(
-            f"{method}(): a path is needed, such as 'data.npz'; got {path!r} ({type(path).__name__})"
-        )
-    return name
-
-
-def check_plugins(plugins: Any) -> list[Any]:
-    """Return the plugins that a user gave beside the installed ones."""
-    own = as_list(plugins)
-    if own is None:
-        name = getattr(plugins, '__name__', type(plugins).__name__)
-        raise ConfigurationError(
-            f'plugins must be a list of modules or objects with hooks; got {plugins!r} ({name}). A single one needs '
-            'brackets too, as in plugins=[MyObserver()]; installed plugins are found by themselves'
-        )
-    return own
 
 
 def find_backend(registry: Registry, name: Any, job: Job) -> Backend:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import enum
 import heapq
-import json
 import math
 import numbers
-import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-import shadho_worker
+from shadho.checks import as_integer, check_resource
 from shadho.errors import ConfigurationError
+from shadho.jsontags import readable
 from shadho.words import counted, format_loss, format_params, html_table
 
 __all__ = [
@@ -29,15 +27,8 @@ __all__ = [
     'TrialError',
     'TrialState',
     'Worker',
-    'as_integer',
-    'as_list',
     'as_log',
-    'check_resource',
     'copy_containers',
-    'from_json',
-    'readable',
-    'revive',
-    'to_json',
 ]
 
 DEFAULT_CLASS = 'default'
@@ -45,8 +36,6 @@ DEFAULT_CLASS = 'default'
 LATEST = 1e15
 """Seconds beyond which no time of a search is a time."""
 
-_TYPO = 0.81
-"""The likeness, as difflib measures it, from which a name is a typo: 'core' and 'gpu' are; 'score', of 0.8, is none."""
 
 _MOST_GPUS = 2**16
 """Of one worker: beyond any, and few enough to be listed."""
@@ -134,46 +123,6 @@ class Hardware:
         models = list(dict.fromkeys(self.gpus))
         parts += [f'{self.gpus.count(model)} x {model}' for model in models]
         return ', '.join(parts)
-
-
-def as_integer(value: Any) -> int | None:
-    """Return a whole number, one of NumPy's too, as an int; None when it is no such number."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def as_list(value: Any) -> list[Any] | None:
-    """Return what stands in a sequence, a set or any other iterator; None for texts, mappings, classes, and all else."""
-    if isinstance(value, (str, bytes, Mapping, type)):
-        return None
-    try:
-        items = iter(value)  # which some have that cannot be, such as arrays without a dimension
-    except TypeError:
-        return None
-    return list(items)
-
-
-def check_resource(where: str, name: Any, known: Iterable[str]) -> None:
-    """Refuse a name that is nearly one of a resource; any other may be a feature.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is such a typo.
-    """
-    names = list(known)
-    if not isinstance(name, str) or name in names:
-        return
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=_TYPO)
-    if close:
-        raise ConfigurationError(
-            f'{where}: unknown resource {name!r}; did you mean {close[0]!r}? A feature of workers needs a name that is '
-            'further from those of resources'
-        )
 
 
 def _name(value: str) -> str:
@@ -501,102 +450,3 @@ def copy_containers(value: Any) -> Any:
         return kind([copy_containers(item) for item in value])
     is_array = kind.__module__.partition('.')[0] in ('numpy', 'pandas') and getattr(value, 'ndim', 0) != 0
     return copy.copy(value) if is_array or isinstance(value, (dict, list, bytearray)) else value
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
-_decode = json.JSONDecoder().decode
-
-
-def to_json(value: Any) -> str:
-    """Write any value as JSON text; what JSON lacks is tagged (see `shadho_worker.jsonable`)."""
-    return _encode(shadho_worker.jsonable(value))
-
-
-def from_json(text: str) -> Any:
-    """Read what `to_json` wrote; objects that left only their repr come back as that text."""
-    value = _decode(text)
-    return revive(value) if '$' in text else value  # most texts hold no tag, and there may be millions of them
-
-
-def survives_json(value: Any) -> bool:
-    """Whether a value comes back from JSON as it was, types included."""
-    try:
-        back = from_json(to_json(value))
-        return type(back) is type(value) and bool(back == value)
-    except Exception:  # arrays and other objects that compare in their own ways
-        return False
-
-
-def revive(value: Any) -> Any:
-    """Turn the tagged dicts of `shadho_worker.jsonable` back into what they stood for.
-
-    Examples
-    --------
-    >>> revive({'shape': {'$tuple': [2, 3]}})
-    {'shape': (2, 3)}
-    """
-    if isinstance(value, list):
-        return [revive(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1:
-        tag, content = next(iter(value.items()))
-        if tag in _REVIVE:
-            return _REVIVE[tag](content)
-    return {key: revive(item) for key, item in value.items()}
-
-
-def readable(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return results as `revive` does; what cannot be read leaves a note, and the loss beside it is kept."""
-    try:
-        return dict(revive(results))
-    except Exception:  # a script may have written anything
-        return {name: _revived_or_note(value) for name, value in results.items()}
-
-
-def _revived_or_note(value: Any) -> Any:
-    try:
-        return revive(value)
-    except Exception as error:
-        return f'(cannot be read: {type(error).__name__}: {error!s:.200})'
-
-
-_LONGEST_ITEM = 2**20
-"""Bytes of an item of an array that are taken on trust; longer texts are measured."""
-
-
-def _array(content: Mapping[str, Any]) -> Any:
-    import numpy as np
-
-    shape, data = content['shape'], revive(content['data'])
-    array: Any
-    if content['dtype'] == 'object':
-        array = np.empty(len(data), object)
-        for place, item in enumerate(data):  # one by one, as items may be lists
-            array[place] = item
-    else:
-        dtype = np.dtype(content['dtype'])
-        if dtype.kind not in 'biufcUSMm':
-            raise ValueError(f'an array of {dtype} is never written')
-        if dtype.itemsize > _LONGEST_ITEM:  # which whoever wrote it may have made up, to take all memory
-            dtype = np.dtype(dtype.kind)
-        array = np.array(data, dtype=dtype)
-    if 'mask' in content:
-        return np.ma.array(array.reshape(shape), mask=np.reshape(content['mask'], shape))
-    return array.reshape(shape)
-
-
-def _complex(content: Sequence[Any]) -> complex:
-    real, imaginary = (float(revive(part)) for part in content)
-    return complex(real, imaginary)
-
-
-_REVIVE: Mapping[str, Callable[[Any], Any]] = {
-    '$tuple': lambda content: tuple(revive(content)),
-    '$float': float,
-    '$array': _array,
-    '$complex': _complex,
-    '$bytes': bytes.fromhex,
-    '$dict': lambda content: {revive(key): revive(item) for key, item in content},
-    '$repr': str,
-}

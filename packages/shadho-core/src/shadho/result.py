@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from shadho.checks import check_whole
 from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.history import History
-from shadho.options import check_whole
 from shadho.recommend import recommended
 from shadho.records import ComputeClass, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan

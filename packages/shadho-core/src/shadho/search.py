@@ -19,24 +19,14 @@ import numpy as np
 
 import shadho_worker
 from shadho import plugins
+from shadho.checks import as_integer, check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.errors import ConfigurationError, LedgerError, ShadhoError, SpaceError
 from shadho.forest import Forest, Tree, Visited
 from shadho.goal import Goal
 from shadho.ledger import Ledger
-from shadho.options import check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.plugins import Registry
 from shadho.recommend import MOST_LEADERS, recommended
-from shadho.records import (
-    DEFAULT_CLASS,
-    LATEST,
-    ComputeClass,
-    Result,
-    Trial,
-    TrialError,
-    TrialState,
-    as_integer,
-    as_log,
-)
+from shadho.records import DEFAULT_CLASS, LATEST, ComputeClass, Result, Trial, TrialError, TrialState, as_log
 from shadho.samplers import Sampler, Suggestion
 from shadho.samplers.grid import combination
 from shadho.scheduling import Policy, PolicyContext

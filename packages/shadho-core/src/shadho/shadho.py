@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from shadho.backends import Backend, Job
 from shadho.background import BackgroundRun
+from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds
 from shadho.driver import Driver
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.classes import DeclaredClass, check_resources
@@ -18,14 +19,9 @@ from shadho.execution.objective import LOADING, Command, Function, Objective, ch
 from shadho.forest import Forest
 from shadho.interrupts import Interrupts
 from shadho.options import (
-    check_count,
-    check_flag,
     check_key,
     check_objective,
     check_parameters,
-    check_path,
-    check_plugins,
-    check_seconds,
     find_backend,
     find_earlier,
     find_storage,

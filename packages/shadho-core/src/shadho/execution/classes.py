@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
+from shadho.checks import as_integer, as_list, check_resource
 from shadho.errors import ConfigurationError
-from shadho.records import ComputeClass, Hardware, as_integer, as_list, check_resource
+from shadho.records import ComputeClass, Hardware
 
 __all__ = ['DeclaredClass', 'check_classes', 'check_resources', 'class_name', 'form_classes', 'slots']
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from shadho.errors import SpaceError, nearest
 from shadho.forest.tree import ABSENT, Computed, Drawn, Fixed, Group, Leaf, Part, Path, Tree, show_path
-from shadho.records import survives_json
+from shadho.jsontags import survives_json
 from shadho.spaces.domains import Choice, Domain
 from shadho.spaces.picture import picture
 from shadho.spaces.spec import as_node, refusing_endless_nesting

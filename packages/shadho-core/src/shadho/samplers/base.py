@@ -11,9 +11,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from shadho.checks import as_integer
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest, Tree
-from shadho.records import as_integer
 
 __all__ = ['CountingSampler', 'Sampler', 'Suggestion', 'whole_number']
 

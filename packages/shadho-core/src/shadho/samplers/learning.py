@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from shadho.checks import as_integer
 from shadho.errors import ConfigurationError
 from shadho.forest import Dimension, Forest, Path, Tree, snap
-from shadho.records import as_integer
 from shadho.samplers.base import Sampler, Suggestion
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from typing_extensions import Self
 
 from shadho import plugins
 from shadho.backends import Backend, Job
+from shadho.checks import check_count, check_plugins
 from shadho.errors import ConfigurationError, StorageError, brief, nearest
-from shadho.options import check_count, check_plugins, find_storage
+from shadho.options import find_storage
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import Trial, TrialError
 from shadho.result import SearchResult

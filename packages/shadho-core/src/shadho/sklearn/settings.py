@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 from shadho.errors import ConfigurationError, SpaceError, nearest
 from shadho.forest import Forest
-from shadho.records import survives_json
+from shadho.jsontags import survives_json
 from shadho.spaces.domains import Choice
 from shadho.spaces.spec import as_node
 from shadho.spaces.structure import Constant, Dependent, Repeat, Scope, Sequence

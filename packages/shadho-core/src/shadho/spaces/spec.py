@@ -16,7 +16,7 @@ from typing import Any
 
 import shadho_worker
 from shadho.errors import SpaceError, brief, nearest
-from shadho.records import revive
+from shadho.jsontags import revive
 from shadho.spaces.domains import GRIDS, Choice, Distribution, Domain, IntegerRange
 from shadho.spaces.structure import FLAGS, Constant, Dependent, Repeat, Scope, Sequence
 

@@ -17,8 +17,9 @@ from typing_extensions import Self
 
 import shadho_worker
 from shadho.errors import ConfigurationError, LedgerError, StorageError
+from shadho.jsontags import from_json, readable, to_json
 from shadho.ledger import Ledger
-from shadho.records import LATEST, Result, Trial, TrialError, TrialState, from_json, readable, to_json
+from shadho.records import LATEST, Result, Trial, TrialError, TrialState
 from shadho.storage.index import LogIndex, index_records
 from shadho.storage.lock import WriterLock
 

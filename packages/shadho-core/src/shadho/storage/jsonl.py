@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shadho.errors import StorageError
-from shadho.records import Trial, revive
+from shadho.jsontags import revive
+from shadho.records import Trial
 from shadho.storage.base import FileStorage, Metadata, Record, all_of, result_row, row_result, row_trial, trial_row
 from shadho.storage.lock import WriterLock, unwritable
 from shadho_worker import jsonable

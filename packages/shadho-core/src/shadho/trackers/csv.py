@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from shadho.errors import ConfigurationError
-from shadho.records import Trial, to_json
+from shadho.jsontags import to_json
+from shadho.records import Trial
 from shadho.result import SearchInfo, SearchResult
 from shadho.trackers.base import Tracker, hyperparameters, values_of
 from shadho.words import column

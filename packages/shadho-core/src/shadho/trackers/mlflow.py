@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from shadho.errors import ConfigurationError
-from shadho.records import Trial, TrialState, to_json
+from shadho.jsontags import to_json
+from shadho.records import Trial, TrialState
 from shadho.result import SearchInfo, SearchResult
 from shadho.trackers.base import Tracker, distinct, hyperparameters, values_of
 from shadho.words import column

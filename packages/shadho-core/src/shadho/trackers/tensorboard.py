@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shadho.errors import ConfigurationError
-from shadho.records import Trial, to_json
+from shadho.jsontags import to_json
+from shadho.records import Trial
 from shadho.result import SearchInfo, SearchResult
 from shadho.spaces.domains import Choice, Domain
 from shadho.trackers.base import Tracker, distinct, hyperparameters, values_of
