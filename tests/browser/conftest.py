@@ -46,8 +46,9 @@ def show(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on('pageerror', lambda error: troubles.append(str(error)))
         page.on('dialog', lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
         page.on('request', lambda request: None if _is_local(request.url, address) else troubles.append(request.url))
-        page.goto(address)
         pages.append(page)
+        page.goto(address)
+        page.wait_for_selector('body[data-ready]')
         return page
 
     yield open_page

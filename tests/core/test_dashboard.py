@@ -139,7 +139,7 @@ def test_of_a_folder_there_is_a_list_from_which_searches_are_opened_and_compared
     with get(address + 'data' + links[1]) as answer:
         assert json.load(answer)['title'] == '<b>other'
     both = 'compare?' + '&'.join(link.removeprefix('?') for link in links)
-    assert [row[:2] for row in data_of(read(address + both))['table']['rows']] == [['live', 3], ['<b>other', 4]]
+    assert [row[:2] for row in data_of(read(address + both))['table']['rows']] == [['live', '3'], ['<b>other', '4']]
     search(tmp_path / 'd.db', 1, name='later')
     assert 'later' in read(address)
     for place in (

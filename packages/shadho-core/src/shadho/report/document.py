@@ -105,6 +105,7 @@ def _document(template: str, scripts: Sequence[str], data: Mapping[str, Any], po
     script = '\n'.join(map(_file, scripts))
     parts = {
         'policy': _policy(get_plotlyjs(), script) + policy,
+        'title': html.escape(str(data['title'])),
         'style': _file('page.css'),
         'plotly': _packed_plotly(),
         'script': script,

@@ -32,12 +32,10 @@ function printing(isOn) {
 
 unpack().then((data) => {
   current = data;
-  document.title = `${data.title} · SHADHO`;
-  document.querySelector('#title').textContent = data.title;
   for (const node of document.querySelectorAll('.loss')) node.textContent = data.loss;
   for (const id of seen) offer(id, data, drawNow);
   redraw();
   dark.addEventListener('change', redraw);
   window.addEventListener('beforeprint', () => printing(true));
   window.addEventListener('afterprint', () => printing(false));
-}, tellTrouble);
+}).catch(tellTrouble).finally(markReady);

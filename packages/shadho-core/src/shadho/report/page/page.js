@@ -12,8 +12,6 @@ function render(data) {
   current = data;
   texts = [];
   if (data.version) document.body.dataset.version = data.version;
-  document.title = `${data.title} · SHADHO`;
-  document.querySelector('#title').textContent = data.title;
   for (const node of document.querySelectorAll('.loss')) node.textContent = data.loss;
   renderFacts(data);
   renderTrees(data.trees);
@@ -165,4 +163,4 @@ function listen() {
 const ready = unpack().then((data) => {
   render(data);
   listen();
-}, tellTrouble);
+}).catch(tellTrouble).finally(markReady);

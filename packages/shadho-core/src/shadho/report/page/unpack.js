@@ -23,3 +23,8 @@ function tellTrouble(error) {
   note.textContent = `This page cannot be shown, as by a browser of before 2023: ${error.message}`;
   document.querySelector('main').replaceChildren(note);
 }
+
+/** Let others know that the page shows what it has; figures are drawn as they come into sight. */
+function markReady() {
+  document.body.dataset.ready = '';
+}
