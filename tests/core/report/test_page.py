@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html.parser
 import html
+import html.parser
 import json
 import math
 import re
