@@ -46,12 +46,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the files that start engines: side by side, the many short ones of the core fill the end."""
+    """Let files that start engines, and mostly wait for them, take turns with those that compute, of which there are more."""
     if not config.getoption('--soak'):
         left_out = [item for item in items if item.get_closest_marker('soak')]
         items[:] = [item for item in items if not item.get_closest_marker('soak')]
         config.hook.pytest_deselected(items=left_out)
-    items.sort(key=lambda item: item.path.is_relative_to(ROOT / 'tests' / 'core'))
+    turns: dict[Path, int] = {}
+    taken: Counter[bool] = Counter()
+    for path in dict.fromkeys(item.path for item in items):
+        computes = path.is_relative_to(ROOT / 'tests' / 'core')
+        turns[path] = taken[computes]
+        taken[computes] += 1
+    items.sort(key=lambda item: turns[item.path])
 
 
 class CPUSeconds:
