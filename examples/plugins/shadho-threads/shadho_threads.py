@@ -27,7 +27,7 @@ class Threads(Backend):
     def __init__(self, workers=None):
         self._workers = workers or os.cpu_count() or 1
         self._pool = None
-        self._futures: dict[int, Future] = {}
+        self._futures: dict[tuple[int, int], Future] = {}  # by trial and attempt
         self._results: queue.SimpleQueue = queue.SimpleQueue()
 
     @classmethod
@@ -54,10 +54,10 @@ class Threads(Backend):
         return self._classes
 
     def submit(self, trial):
-        self._futures[trial.id] = self._pool.submit(self._evaluate, trial, self._results)
+        self._futures[trial.id, trial.attempt] = self._pool.submit(self._evaluate, trial, self._results)
 
     def cancel(self, trial):
-        self._futures.pop(trial.id).cancel()
+        self._futures.pop((trial.id, trial.attempt)).cancel()
 
     def poll(self, timeout):
         results = []
@@ -69,7 +69,7 @@ class Threads(Backend):
         except queue.Empty:
             pass
         # What is not in `_futures` any more was cancelled while it ran.
-        return [result for result in results if self._futures.pop(result.trial, None) is not None]
+        return [result for result in results if self._futures.pop((result.trial, result.attempt), None) is not None]
 
     def _evaluate(self, trial, results):
         started = self.now()

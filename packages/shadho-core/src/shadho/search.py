@@ -122,16 +122,14 @@ class Search:
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
         given: dict[str, Any] = {'seed': self.seed, 'repeats': self.repeats if self.repeats != 1 else None}
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
-        _check_class('method', sampler_class, Sampler, seed=self.seed)
         options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
-        self.sampler: Sampler = _make('method', sampler_class, self.forest, given, options)
+        self.sampler: Sampler = _make('method', Sampler, sampler_class, self.forest, given, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
-        _check_class('policy', policy_class, Policy)
         context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
-        self.policy: Policy = _make('policy', policy_class, context, {}, chosen)
+        self.policy: Policy = _make('policy', Policy, policy_class, context, {}, chosen)
         self.plan([ComputeClass()], 0.0)
 
     @property
@@ -573,10 +571,8 @@ def _check_seconds(seconds: float) -> float:
     return float(seconds)
 
 
-def _check_class(argument: str, given: Any, base: type[Any], **given_too: Any) -> None:
-    """Refuse what makes no sampler or policy out of one thing and what else is given by name."""
-    if _can_make(given, base, given_too):
-        return
+def _makes_none(argument: str, given: Any, base: type[Any]) -> ConfigurationError:
+    """Return the error for what makes no sampler or policy."""
     kind = base.__name__
     if isinstance(given, base):
         cause = 'an object, but each search makes its own; pass the class, without parentheses'
@@ -584,14 +580,15 @@ def _check_class(argument: str, given: Any, base: type[Any], **given_too: Any) -
         cause = f'a class that is no {kind}, or lacks methods of one; derive it from {kind}, and give it a name'
     else:
         cause = f'{type(given).__name__}; leave {argument} out for the default'
-    raise ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
+    return ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
 
 
-def _can_make(given: Any, base: type[Any], given_too: Mapping[str, Any]) -> bool:
+def _can_make(given: Any, base: type[Any], names: Iterable[str]) -> bool:
+    """Whether a class, or a function, may make one of one thing and a seed, if that is among the names."""
     if isinstance(given, type):
         return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
     try:
-        inspect.signature(given).bind_partial(None, **given_too)
+        inspect.signature(given).bind_partial(None, **{name: 0 for name in names if name == 'seed'})
     except (TypeError, ValueError):
         return False
     return True
@@ -606,8 +603,12 @@ def _trial_number(trial: Any) -> int:
     return number
 
 
-def _make(argument: str, cls: Any, part: Any, given: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+def _make(
+    argument: str, base: type[Any], cls: Any, part: Any, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
     """Make a sampler or a policy with those of the `given` options that it knows, and all of the user's."""
+    if not _can_make(cls, base, given):
+        raise _makes_none(argument, cls, base)
     known = inspect.signature(cls).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     own = [name for name in list(known)[1:] if name not in given]
@@ -617,4 +618,12 @@ def _make(argument: str, cls: Any, part: Any, given: Mapping[str, Any], options:
             f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
         )
     chosen = {name: value for name, value in given.items() if value is not None and (name in known or name == 'seed')}
-    return cls(part, **chosen, **options)
+    try:
+        made = cls(part, **chosen, **options)
+    except TypeError as error:
+        if isinstance(cls, type):
+            raise
+        raise _makes_none(argument, cls, base) from error
+    if not isinstance(made, base):
+        raise _makes_none(argument, cls, base)
+    return made
