@@ -58,6 +58,7 @@ def search(objective: Any = abs, **options: Any) -> Shadho:
         ('method', len, 'method must be a name or a Sampler class; got <built-in function len>'),
         ('method', lambda params: 0.0, 'method must be a name or a Sampler class; got <function'),
         ('policy', None, 'policy must be a name or a Policy class; got None .*leave policy out for the default'),
+        ('policy', len, 'policy must be a name or a Policy class; got <built-in function len>'),
         ('policy', 5, r'policy must be a name or a Policy class; got 5 \(int'),
         ('policy', Random, 'a class that is no Policy'),
         ('backend', None, r"backend must be 'auto', the name of a backend or a Backend, .*got None \(NoneType\)"),

@@ -96,7 +96,7 @@ class Importance:
 
     @property
     def rest(self) -> float:
-        """The share that no parameter explains by itself: that of interactions, and of noise."""
+        """The share of interactions and of noise, which no parameter explains by itself."""
         return max(0.0, 1.0 - float(self.shares.sum()))
 
 
