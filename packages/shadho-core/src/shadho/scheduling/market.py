@@ -203,24 +203,22 @@ class Market(Policy):
         self._credits[column, place] -= 1.0
 
     def begin(self, trial: Trial) -> None:
-        self._count(trial, 1)
-
-    def take_back(self, trial: Trial) -> None:
-        self._count(trial, -1)
-
-    def _count(self, trial: Trial, change: int) -> None:
-        """Keep count of the trials that run: (classes, trees)."""
         place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
         if place is not None and column is not None:
-            self._outstanding[column, place] = max(self._outstanding[column, place] + change, 0)
+            self._outstanding[column, place] += 1
+
+    def take_back(self, trial: Trial) -> None:
+        place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
+        if place is not None and column is not None:
+            self._outstanding[column, place] = max(self._outstanding[column, place] - 1, 0)
 
     def tell(self, trial: Trial, loss: float) -> None:
         self.runtime.tell(trial)
         self._active.add(trial.tree)  # one of an earlier run may not be active yet
         self._results += 1
-        self._count(trial, -1)
         place, column = self._places.get(trial.tree), self._columns.get(trial.compute_class)
         if place is not None and column is not None:
+            self._outstanding[column, place] = max(self._outstanding[column, place] - 1, 0)
             if trial.error is not None and trial.error.kind in UNFIT:
                 self._failures[column, place] += 1
                 self._has_failures = True
