@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import html
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 
 from shadho.interrupts import Interrupts
@@ -20,6 +22,10 @@ log = logging.getLogger('shadho')
 
 _PATIENCE = 30.0
 """Seconds that an interpreter that ends waits for its searches: chosen, more than the end of any backend takes."""
+
+
+_SLICE = 0.5
+"""Seconds of waiting at a time: a signal that comes just before a thread begins to wait is handled when it wakes."""
 
 
 class BackgroundRun:
@@ -77,10 +83,12 @@ class BackgroundRun:
         Exception
             What ended the search, if it was an error: what `Shadho.run` raises.
         """
-        if not self._over.wait(timeout):
-            raise TimeoutError(
-                f'the search {self.exp_key!r} still runs after {timeout:g} s; wait() again, or stop() it'
-            )
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._over.wait(max(0.0, min(until - time.monotonic(), _SLICE))):
+            if time.monotonic() >= until:
+                raise TimeoutError(
+                    f'the search {self.exp_key!r} still runs after {timeout:g} s; wait() again, or stop() it'
+                )
         if self._error is not None:
             raise self._error
         assert self._result is not None
