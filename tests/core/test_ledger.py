@@ -75,7 +75,7 @@ def test_lost_attempts_count_across_runs() -> None:
     assert [waiting.id for waiting in search.ledger.waiting] == [0]
 
 
-def test_a_sampler_that_raises_leaves_a_log_that_can_be_read(tmp_path: Path) -> None:
+def test_a_policy_that_raises_leaves_a_log_that_can_be_read(tmp_path: Path) -> None:
     def opt(**options: object) -> Shadho:
         return Shadho(
             'broken', lambda params: params['x'], X, 'random', seed=0, backend='inline', max_tasks=5, **options

@@ -22,10 +22,10 @@ from shadho.records import TrialState
 from shadho.report import interactive
 from shadho.report.classes import sum_up_classes
 from shadho.report.course import Course
+from shadho.report.forecasts import forecasts
 from shadho.report.parallel import lay_axes
 from shadho.report.parameters import pairs
 from shadho.report.plan import plan_cluster
-from shadho.report.replay import replay
 from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
 from shadho.report.timeline import lay_out
@@ -179,7 +179,7 @@ def test_slots_that_wait_for_the_search_have_no_price(search, kernels):
     from shadho.result import ClassUse
 
     course = Course.of(cluster(search, kernels))
-    known = replay(course)
+    known = forecasts(course)
     assert all(own.price > 0 for own in sum_up_classes(course, known))
     course.result.classes = [ClassUse(own, 100.0, 10.0, 99.0) for own in course.compute_classes.values()]
     assert all(math.isnan(own.price) and not own.is_bottleneck for own in sum_up_classes(course, known))
@@ -225,7 +225,7 @@ def test_a_map_has_the_trees_with_the_most_trials(search):
 def test_prices_follow_from_the_trials_and_end_as_a_plan_has_them(search, kernels):
     result = cluster(search, kernels)
     course = Course.of(result)
-    found = replay(course)
+    found = forecasts(course)
     assert found.classes == ['slow', 'fast']
     planned = plan_cluster(result.storage, list(course.compute_classes.values()))
     assert found.prices[-1] == pytest.approx(planned.prices, rel=0.05)
@@ -236,7 +236,7 @@ def test_prices_follow_from_the_trials_and_end_as_a_plan_has_them(search, kernel
 
 def test_trials_are_expected_to_take_what_those_before_them_took(search, kernels):
     course = Course.of(cluster(search, kernels))
-    expected = replay(course).expected
+    expected = forecasts(course).expected
     took = np.array([trial.seconds for trial in course.trials])
     assert np.isnan(expected[course.started < course.finished.min()]).all()
     late = (np.arange(len(course)) > 100) & ~course.failed

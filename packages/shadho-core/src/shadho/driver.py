@@ -177,11 +177,12 @@ class Driver:
         self._end(straggler)
         return self.search.begin_again(straggler, name, self.now())
 
-    def _poll(self) -> Sequence[Result]:
+    def _poll(self) -> Iterator[Result]:
+        """Yield the results that the ledger awaits when their turn comes: two may be of one attempt."""
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
         self._measure()
-        return [self._on_own_clock(result) for result in results if self.ledger.awaits(result)]
+        return (self._on_own_clock(result) for result in results if self.ledger.awaits(result))
 
     def _on_own_clock(self, result: Result) -> Result:
         if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.config.max_retries:

@@ -1,4 +1,4 @@
-"""Goal: what a search optimises. No other room knows the direction of a loss."""
+"""Goal: what a search optimises. The only place that turns the sign of a loss."""
 
 from __future__ import annotations
 

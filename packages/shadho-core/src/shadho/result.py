@@ -18,6 +18,7 @@ import numpy as np
 from shadho.checks import check_whole
 from shadho.errors import StorageError
 from shadho.forest import Forest
+from shadho.goal import Goal
 from shadho.history import History
 from shadho.recommend import recommended
 from shadho.records import ComputeClass, Trial, TrialError, TrialState
@@ -241,6 +242,11 @@ class SearchResult:
         self._count = len(history)
 
     @property
+    def goal(self) -> Goal:
+        """What is optimised: the key of the loss, and its direction."""
+        return Goal(self.loss_key, self.direction)
+
+    @property
     def loss_name(self) -> str:
         """The name of the value that is optimised, which is its key; 'score' where a 'loss' is maximised."""
         return name_of_loss(self.loss_key, self.direction)
@@ -265,7 +271,7 @@ class SearchResult:
         """
         if check_whole('n', n, 0) <= len(self._leaders):
             return self.leaders[:n]
-        sign = -1 if self.direction == 'maximize' else 1
+        sign = self.goal.sign
         done = (trial for trial in self if trial.state is TrialState.DONE)
         return heapq.nsmallest(n, done, key=lambda trial: math.inf if trial.loss is None else sign * trial.loss)
 
@@ -287,7 +293,7 @@ class SearchResult:
         return self._count
 
     def __iter__(self) -> Iterator[Trial]:
-        return map(self._decoded, finished_trials(self.storage))
+        return map(self.decoded, finished_trials(self.storage))
 
     @cached_property
     def index(self) -> LogIndex:
@@ -296,12 +302,12 @@ class SearchResult:
 
     def trials(self, rows: Sequence[int]) -> list[Trial]:
         """Return those finished trials that stand in some rows of `index`; no others are read."""
-        return [self._decoded(trial) for trial in read_finished(self.storage, self.index, rows)]
+        return [self.decoded(trial) for trial in read_finished(self.storage, self.index, rows)]
 
-    def _decoded(self, trial: Trial) -> Trial:
+    def decoded(self, trial: Trial) -> Trial:
+        """Return a trial of the log with its parameters as objects, of which the log may have texts only."""
         if self.forest.keeps_values or trial.params is None:
             return trial
-        # The storage has only their repr.
         return attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
 
     def __repr__(self) -> str:
@@ -387,7 +393,7 @@ class SearchResult:
             best = float(done.min()) if len(done) else np.inf
             rows.append((best, self.forest.tree(index).label, len(losses), len(done), self.history.seconds(index)))
         rows.sort(key=lambda row: row[0])
-        sign = -1 if self.direction == 'maximize' else 1
+        sign = self.goal.sign
         title = shorten(f'best {self.loss_name}', 24)
         shown = [format_loss(sign * row[0] if np.isfinite(row[0]) else None) for row in rows[:limit]]
         room = max(10, *map(len, [title, *shown]))

@@ -120,16 +120,18 @@ class Search:
         self.grid_points = check_count('grid_points', grid_points, 1)
         quota = check_count('trials_per_tree', trials_per_tree, 1)
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
-        given: dict[str, Any] = {'seed': self.seed, 'repeats': self.repeats if self.repeats != 1 else None}
+        offered = {'repeats': self.repeats if self.repeats != 1 else None}
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
         options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
-        self.sampler: Sampler = _make('method', Sampler, sampler_class, self.forest, given, options)
+        self.sampler: Sampler = _make(
+            'method', Sampler, sampler_class, self.forest, {'seed': self.seed}, offered, options
+        )
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
-        self.policy: Policy = _make('policy', Policy, policy_class, context, {}, chosen)
+        self.policy: Policy = _make('policy', Policy, policy_class, context, {}, {}, chosen)
         self.plan([ComputeClass()], 0.0)
 
     @property
@@ -583,12 +585,12 @@ def _makes_none(argument: str, given: Any, base: type[Any]) -> ConfigurationErro
     return ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
 
 
-def _can_make(given: Any, base: type[Any], names: Iterable[str]) -> bool:
-    """Whether a class, or a function, may make one of one thing and a seed, if that is among the names."""
+def _can_make(given: Any, base: type[Any], needed: Mapping[str, Any]) -> bool:
+    """Whether a class, or a function, may make one of one thing and what else is needed, by name."""
     if isinstance(given, type):
         return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
     try:
-        inspect.signature(given).bind_partial(None, **{name: 0 for name in names if name == 'seed'})
+        inspect.signature(given).bind_partial(None, **needed)
     except (TypeError, ValueError):
         return False
     return True
@@ -604,22 +606,24 @@ def _trial_number(trial: Any) -> int:
 
 
 def _make(
-    argument: str, base: type[Any], cls: Any, part: Any, given: Mapping[str, Any], options: Mapping[str, Any]
-) -> Any:
-    """Make a sampler or a policy with those of the `given` options that it knows, and all of the user's."""
-    if not _can_make(cls, base, given):
+    argument: str, base: type[Any], cls: Any, part: Any, needed: Mapping[str, Any], offered: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Any:  # fmt: skip
+    """Make a sampler or a policy of what it needs, what it knows of what is offered (None: nothing), and the user's options."""
+    if not _can_make(cls, base, needed):
         raise _makes_none(argument, cls, base)
     known = inspect.signature(cls).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    own = [name for name in list(known)[1:] if name not in given]
-    unused = [name for name in options if not (name in own or any_name) or name == 'seed' or name in given]
+    ours = {'seed', *needed, *offered}
+    own = [name for name in list(known)[1:] if name not in ours]
+    unused = [name for name in options if name in ours or not (name in own or any_name)]
     if unused:
         raise ConfigurationError(
             f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
         )
-    chosen = {name: value for name, value in given.items() if value is not None and (name in known or name == 'seed')}
     try:
-        made = cls(part, **chosen, **options)
+        taken = {name: value for name, value in offered.items() if name in known and value is not None}
+        made = cls(part, **needed, **taken, **options)
     except TypeError as error:
         if isinstance(cls, type):
             raise

@@ -7,7 +7,7 @@ import numpy as np
 
 from shadho.records import ComputeClass, TrialState
 from shadho.report.course import Course
-from shadho.report.replay import Replay
+from shadho.report.forecasts import Forecasts
 from shadho.report.timeline import lay_out
 from shadho.result import format_request, is_driver_bound
 
@@ -53,13 +53,13 @@ class ClassResult:
     is_bottleneck: bool
 
 
-def sum_up_classes(course: Course, known: Replay | None = None) -> list[ClassResult]:
+def sum_up_classes(course: Course, known: Forecasts | None = None) -> list[ClassResult]:
     """Return what is known of each class, the largest first (see `Course.class_names`).
 
     Parameters
     ----------
     course : Course
-    known : Replay, optional
+    known : Forecasts, optional
         What the market's prices are taken from.
     """
     has_prices = known is not None and len(known.prices) and not is_driver_bound(course.result.classes)

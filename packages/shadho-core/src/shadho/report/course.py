@@ -106,7 +106,7 @@ class Course:
     @property
     def sign(self) -> int:
         """1 when the loss is minimised, -1 when it is maximised."""
-        return -1 if self.result.direction == 'maximize' else 1
+        return self.result.goal.sign
 
     @cached_property
     def is_finite(self) -> Mask:

@@ -42,17 +42,10 @@ def read_log(result: SearchResult) -> tuple[list[Trial], list[Attempt]]:
     with closing(replay(result.storage)) as log:
         for _, record, trial in log:
             if trial.is_finished:
-                trials.append(_decoded(result, trial))
+                trials.append(result.decoded(trial))
             elif isinstance(record, Result):
                 attempts.append(_attempt(trial, record))
     return trials, attempts
-
-
-def _decoded(result: SearchResult, trial: Trial) -> Trial:
-    """Return a trial with its parameters as objects, where the log has their texts only."""
-    if result.forest.keeps_values or trial.params is None:
-        return trial
-    return attrs.evolve(trial, params=result.forest.tree(trial.tree).decode(trial.point))
 
 
 def _attempt(trial: Trial, came: Result) -> Attempt:

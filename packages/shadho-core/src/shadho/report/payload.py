@@ -16,12 +16,12 @@ from shadho.report import interactive
 from shadho.report.classes import sum_up_classes
 from shadho.report.course import COLOURS, Course
 from shadho.report.failures import group_failures
+from shadho.report.forecasts import Forecasts, forecasts
 from shadho.report.importance import Importance, parameter_importance
 from shadho.report.layout import BLUES, DARK
 from shadho.report.parallel import MOST_AXES
 from shadho.report.parameters import Parameter
 from shadho.report.placement import MOST_TREES
-from shadho.report.replay import Replay, replay
 from shadho.report.results import read_results
 from shadho.report.selection import by_importance, ordered_pairs
 from shadho.report.trees import sum_up_trees
@@ -65,7 +65,7 @@ def payload(result: SearchResult | Course) -> dict[str, Any]:
     """
     course = Course.of(result)
     known, note = _importance(course)
-    market = replay(course)
+    market = forecasts(course)
     arrays = _Arrays()
     return {
         'title': course.result.exp_key,
@@ -157,7 +157,7 @@ def _best(course: Course) -> dict[str, Any] | None:
     }
 
 
-def _figures(course: Course, known: Importance | None, note: str, market: Replay) -> dict[str, Any]:
+def _figures(course: Course, known: Importance | None, note: str, market: Forecasts) -> dict[str, Any]:
     slices = by_importance(course, known)[:_SLICES]
     pairs = list(itertools.islice(ordered_pairs(course, known), _PAIRS))
     axes = {own.name for own in slices[:MOST_AXES]}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from shadho.report.course import COLOURS, FAINT, OTHER, Course, Floats, unit_of_time
+from shadho.report.forecasts import Forecasts, forecasts
 from shadho.report.layout import BLUES, PAPER, compact, evenly, figure, points, text
-from shadho.report.replay import Replay, replay
 from shadho.result import SearchResult
 from shadho.words import shorten
 
@@ -80,7 +80,7 @@ def _cells(course: Course) -> tuple[list[int], Floats, Floats]:
     return [numbers[place] for place in chosen], counts, sums / np.maximum(counts, 1.0)
 
 
-def prices(result: SearchResult | Course, known: Replay | None = None) -> Figure:
+def prices(result: SearchResult | Course, known: Forecasts | None = None) -> Figure:
     """Draw by which share one more slot of each compute class would have sped the search up, over its time.
 
     That is what the policy 'market' goes by; it follows from the trials that were finished by then, whatever the policy was.
@@ -88,13 +88,13 @@ def prices(result: SearchResult | Course, known: Replay | None = None) -> Figure
     Parameters
     ----------
     result : SearchResult
-    known : Replay, optional
-        What `shadho.report.replay.replay` returned, if it is at hand.
+    known : Forecasts, optional
+        Made anew without.
     """
     from plotly import graph_objects as go
 
     course = Course.of(result)
-    known = known or replay(course)
+    known = known or forecasts(course)
     unit, seconds = unit_of_time(max(course.result.elapsed, course.finished.max(initial=0.0)))
     fig = figure(
         course.title(), {'title': {'text': f'{unit} of search'}, 'rangemode': 'tozero'},
@@ -112,7 +112,7 @@ def prices(result: SearchResult | Course, known: Replay | None = None) -> Figure
     return fig
 
 
-def expected_seconds(result: SearchResult | Course, known: Replay | None = None) -> Figure:
+def expected_seconds(result: SearchResult | Course, known: Forecasts | None = None) -> Figure:
     """Draw how long trials took, over how long they were expected to take at their start.
 
     Of more than 4,000 trials, some are drawn, evenly chosen.
@@ -120,13 +120,13 @@ def expected_seconds(result: SearchResult | Course, known: Replay | None = None)
     Parameters
     ----------
     result : SearchResult
-    known : Replay, optional
-        What `shadho.report.replay.replay` returned, if it is at hand.
+    known : Forecasts, optional
+        Made anew without.
     """
     from plotly import graph_objects as go
 
     course = Course.of(result)
-    expected = (known or replay(course)).expected
+    expected = (known or forecasts(course)).expected
     took = np.array([np.nan if trial.seconds is None else trial.seconds for trial in course.trials])
     fits = np.isfinite(expected) & (expected > 0) & (took > 0) & ~course.failed
     rows = evenly(np.flatnonzero(fits), _MOST_POINTS)

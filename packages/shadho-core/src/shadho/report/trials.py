@@ -9,7 +9,6 @@ import attrs
 import numpy as np
 
 from shadho.errors import ConfigurationError
-from shadho.goal import Goal
 from shadho.records import Trial, TrialState
 from shadho.result import SearchResult
 from shadho.words import format_loss, format_params, format_seconds, printable, shorten
@@ -86,7 +85,7 @@ def _wanted(result: SearchResult, wanted: Selection) -> list[int]:
         rows = [row for row in rows if index.trees[row] in trees]
     if wanted.better_than is not None:
         losses = index.minimised(result.direction)
-        bound = Goal(direction=result.direction).minimised(wanted.better_than)
+        bound = result.goal.minimised(wanted.better_than)
         rows = [row for row in rows if losses[row] < bound]
     return rows
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shadho.goal import Goal
 from shadho.history import History
 from shadho.records import LATEST, Result, Trial
 
@@ -118,7 +119,7 @@ class LogIndex:
 
     def minimised(self, direction: str) -> Floats:
         """Return losses in the direction that is minimised."""
-        return np.array(self.losses) * (-1.0 if direction == 'maximize' else 1.0)
+        return Goal(direction=direction).sign * np.array(self.losses)
 
     def leaders(self, count: int, direction: str) -> list[int]:
         """Return rows of the best trials that are done, at most so many; the earliest of equals first."""

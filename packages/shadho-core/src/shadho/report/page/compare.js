@@ -24,18 +24,11 @@ function redraw() {
   for (const id of seen) drawNow(id);
 }
 
-function printing(isOn) {
-  isPrinting = isOn;
-  document.documentElement.classList.toggle('printing', isOn);
-  redraw();
-}
-
 unpack().then((data) => {
   current = data;
   for (const node of document.querySelectorAll('.loss')) node.textContent = data.loss;
   for (const id of seen) offer(id, data, drawNow);
   redraw();
   dark.addEventListener('change', redraw);
-  window.addEventListener('beforeprint', () => printing(true));
-  window.addEventListener('afterprint', () => printing(false));
+  followPrinting(() => {}, redraw);
 }).catch(tellTrouble).finally(markReady);

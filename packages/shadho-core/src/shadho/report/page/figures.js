@@ -15,6 +15,18 @@ let isLog = null; // whether the loss has logarithmic axes; null as each figure 
 let firstAxis = 1; // of the parallel coordinates: the first one is the loss and stays
 let isPrinting = false;
 
+/** Redraw in light colours, as wide as paper, before the figures are printed, and as they were afterwards. */
+function followPrinting(prepare, redraw) {
+  const printing = (isOn) => {
+    isPrinting = isOn;
+    document.documentElement.classList.toggle('printing', isOn);
+    if (isOn) prepare();
+    redraw();
+  };
+  window.addEventListener('beforeprint', () => printing(true));
+  window.addEventListener('afterprint', () => printing(false));
+}
+
 const isDark = () => dark.matches && !isPrinting;
 
 /** Copy a figure: with its shared arrays put in, and in the colours of the page. */

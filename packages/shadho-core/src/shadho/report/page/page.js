@@ -135,14 +135,6 @@ function redraw() {
   for (const id of seen) drawNow(id);
 }
 
-/** Draw all figures before they are printed: in light colours, as wide as paper, also those that were never in sight. */
-function printing(isOn) {
-  isPrinting = isOn;
-  document.documentElement.classList.toggle('printing', isOn);
-  if (isOn) for (const id of [...Object.keys(current.figures), 'scatter']) seen.add(id);
-  redraw();
-}
-
 function listen() {
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -153,8 +145,8 @@ function listen() {
   }, { rootMargin: '400px' });
   for (const id of [...Object.keys(current.figures), 'scatter']) watcher.observe(document.getElementById(id));
   dark.addEventListener('change', redraw);
-  window.addEventListener('beforeprint', () => printing(true));
-  window.addEventListener('afterprint', () => printing(false));
+  // Also those that were never in sight.
+  followPrinting(() => { for (const id of [...Object.keys(current.figures), 'scatter']) seen.add(id); }, redraw);
   document.querySelector('#trials input').oninput = (event) => { view.text = event.target.value; view.page = 0; drawTable(current); };
   document.querySelector('#trials .previous').onclick = () => { view.page -= 1; drawTable(current); };
   document.querySelector('#trials .next').onclick = () => { view.page += 1; drawTable(current); };

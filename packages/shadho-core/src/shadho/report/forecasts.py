@@ -1,4 +1,4 @@
-"""What the market would have said at each moment of a recorded search: its prices, and the seconds that it expected.
+"""What the market would have forecast at each moment of a recorded search: prices, and the seconds of trials.
 
 Neither is written into the log. Both follow from the trials that were finished by then, so that a search with
 another policy has them too; the classes are taken to be as they were last.
@@ -11,18 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.ledger import Ledger
+from shadho.records import Result, Trial
 from shadho.report.course import Course, Floats
 from shadho.scheduling import PolicyContext
 from shadho.scheduling.market import Market
 
-__all__ = ['Replay', 'replay']
+__all__ = ['Forecasts', 'forecasts']
 
 _LOOKS = 48
 """Moments that are looked at: half of them early, when much is learned from each trial; each costs some milliseconds."""
 
 
 @attrs.frozen(eq=False)
-class Replay:
+class Forecasts:
     """Prices over time, and expected seconds of each trial.
 
     Attributes
@@ -42,11 +43,10 @@ class Replay:
     expected: Floats
 
 
-def replay(course: Course) -> Replay:
+def forecasts(course: Course) -> Forecasts:
     """Let a market with the default options learn the trials of a search in the order of their completion."""
     result = course.result
-    ledger = Ledger()
-    history = ledger.history  # a forecast needs no more: in which order trials were begun does not matter
+    ledger = Ledger(result.goal)
     market = Market(PolicyContext(result.forest, ledger, result.seed))
     classes = [own for own in course.compute_classes.values() if own.slots]
     names = [own.name for own in classes]
@@ -57,10 +57,19 @@ def replay(course: Course) -> Replay:
     latest = np.maximum.accumulate(course.finished)
     for learned, count, following in zip([0, *looks], looks, [*looks[1:], None]):
         for trial in course.trials[learned:count]:
-            loss = np.nan if trial.loss is None else course.sign * trial.loss
-            history.ask(trial.tree)
-            history.append(trial, loss)
-            market.tell(trial, loss)
+            # One after the other, numbered so: in which order trials were begun does not matter to a forecast.
+            asked = Trial(
+                ledger.history.asked,
+                trial.tree,
+                trial.sample,
+                trial.point,
+                None,
+                trial.compute_class,
+                started=trial.started,
+            )
+            ledger.apply(asked)
+            came = Result(asked.id, trial.state, trial.loss, {}, trial.error, seconds=trial.seconds or 0.0)
+            market.tell(ledger.apply(came), ledger.goal.minimised(trial.loss))
         now = float(latest[count - 1])
         moments.append(now)
         prices.append(np.array(market.forecast(classes, now).prices))
@@ -68,7 +77,7 @@ def replay(course: Course) -> Replay:
         rows = np.flatnonzero((course.started >= now) & (course.started < end))
         if len(rows):
             expected[rows] = _expect(course, market, rows)
-    return Replay(np.array(moments), names, np.array(prices).reshape(len(moments), len(names)), expected)
+    return Forecasts(np.array(moments), names, np.array(prices).reshape(len(moments), len(names)), expected)
 
 
 def _looks(count: int) -> list[int]:
