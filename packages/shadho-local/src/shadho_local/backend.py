@@ -73,6 +73,7 @@ class Local(Backend):
     def open(self, job: Job) -> None:
         objective = pickle_objective(job.objective)
         self._job = job
+        self._attempts = {}
         self._discovered = self._form_classes(job)
         if not any(own.slots for own in self._discovered):
             raise BackendError(
