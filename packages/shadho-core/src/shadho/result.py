@@ -243,7 +243,7 @@ class SearchResult:
 
     @property
     def goal(self) -> Goal:
-        """What is optimised: the key of the loss, and its direction."""
+        """The key and the direction of the loss."""
         return Goal(self.loss_key, self.direction)
 
     @property
