@@ -152,11 +152,11 @@ def in_classes(course, *classes, states=()):
     """Return a course of these compute classes, with an attempt in the first of them for each state."""
     import attrs
 
-    from shadho.report.log import Attempt
+    from shadho.report.log import EndedAttempt
     from shadho.result import ClassUse
 
     course.result.classes = [ClassUse(own) for own in classes]
-    attempts = [Attempt(900 + number, 0, classes[0].name, state, 0.0, 5.0) for number, state in enumerate(states)]
+    attempts = [EndedAttempt(900 + number, 0, classes[0].name, state, 0.0, 5.0) for number, state in enumerate(states)]
     return attrs.evolve(course, attempts=attempts)
 
 

@@ -12,12 +12,12 @@ import attrs
 from shadho.backends import Backend
 from shadho.errors import ConfigurationError, StorageError
 from shadho.jsontags import revive
-from shadho.records import ComputeClass, Hardware, Worker
+from shadho.records import ComputeClass, Hardware, Worker, to_plain
 from shadho.result import ClassUse
 from shadho.storage import Storage
 from shadho_worker import jsonable
 
-__all__ = ['Cluster', 'ClusterNotes', 'plain']
+__all__ = ['Cluster', 'ClusterNotes']
 
 _LATEST = 1e11
 """Seconds since the epoch: the year 5138."""
@@ -54,7 +54,7 @@ class ClusterNotes:
         """Note the classes, and which second of the search it is: a reader cannot ask the backend's clock."""
         self._next_look = now + _EVERY
         self._write(
-            classes=[plain(own) for own in classes],
+            classes=[to_plain(own) for own in classes],
             clock={'began': self._began, 'time': time.time(), 'seconds': now},
             **self._look(),
         )
@@ -73,7 +73,7 @@ class ClusterNotes:
     def _look(self) -> dict[str, Any]:
         workers = self._backend.workers()
         # What changes with every trial is kept apart from what is long and rarely changes.
-        facts = [plain(own) for own in workers]
+        facts = [to_plain(own) for own in workers]
         return {
             'workers': [{key: value for key, value in own.items() if key != 'running'} for own in facts],
             'running': jsonable({own.name: list(own.running) for own in workers if own.running}),
@@ -143,17 +143,6 @@ class Cluster:
     def seconds(self) -> float:
         """Return the second of active search that it is now, if the search that noted this runs."""
         return self._seconds + max(0.0, time.time() - self._time)
-
-
-def plain(record: ComputeClass | Worker) -> dict[str, Any]:
-    """Write a record as plain data, for JSON."""
-    data: dict[str, Any] = jsonable(attrs.asdict(record, value_serializer=_serialize))
-    return data
-
-
-def _serialize(_: Any, field: Any, value: Any) -> Any:
-    """Make a list of a field that is a tuple; what is within features keeps its type."""
-    return list(value) if field is not None and isinstance(value, tuple) else value
 
 
 def _worker(facts: Mapping[str, Any]) -> Worker:

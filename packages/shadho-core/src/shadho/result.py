@@ -489,15 +489,15 @@ def finished_trials(storage: Storage) -> Iterator[Trial]:
     """Yield finished trials from a log, in the order of completion; also while it is written."""
     with closing(replay(storage)) as log:
         for _, _, trial in log:
-            if trial.is_finished:
+            if trial is not None and trial.is_finished:
                 yield trial
 
 
 def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> list[Trial]:
     """Return the finished trials of some rows of a storage's index."""
-    places = [(index.trials[row], index.results[row]) for row in rows]
-    found = storage.at([position for pair in places for position in pair])
-    return [found[asked].with_result(found[came]) for asked, came in places]  # type: ignore[union-attr,arg-type]
+    trials = [(index.numbers[row], index.trials[row], index.results[row]) for row in rows]
+    found = storage.at([place for number, begun, ended in trials for place in (*index.places(number, begun), ended)])
+    return [index.begun(number, begun, found).with_result(found[ended]) for number, begun, ended in trials]  # type: ignore[arg-type]
 
 
 def reason_of(error: TrialError) -> tuple[str, str]:

@@ -351,13 +351,11 @@ class Shadho:
         """Run; `begin` gets the search before its first trial."""
         try:
             with usable_streams(), interrupts, self._storage as storage:
-                search, elapsed = resume(
-                    storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume
-                )
+                search = resume(storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume)
                 begin(search)
                 with self._backend as backend:
                     backend.open(self._job())
-                    result = Driver(self, search, storage, backend, elapsed, interrupts).run()
+                    result = Driver(self, search, storage, backend, interrupts).run()
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
             interrupts.exit_when_terminated()
             return result
