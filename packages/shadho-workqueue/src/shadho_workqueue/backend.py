@@ -93,7 +93,7 @@ class _Group:
 class _Task:
     """An attempt at a trial: in the engine with a group, or waiting without; `seen` to run at some time first.
 
-    The engine knows it by its `number`: what it still says of an attempt that was cancelled is not of the next one.
+    The engine knows it by its `number`: what it still says of an attempt that was stopped is not of the next one.
     """
 
     trial: Trial
@@ -445,7 +445,7 @@ class WorkQueue(Backend):
 
     # --- trials ------------------------------------------------------------------------------
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         self._tasks[trial.id] = own = _Task(trial, next(self._numbers), self.now())
         self._attempts[own.number] = trial.id
         try:
@@ -523,7 +523,7 @@ class WorkQueue(Backend):
         }
         self._engine.send(do='submit', attempt=own.number, group=group.key, asked=task)
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         self._ended_early = [result for result in self._ended_early if result.trial != trial.id]
         own = self._tasks.get(trial.id)
         if own is None:

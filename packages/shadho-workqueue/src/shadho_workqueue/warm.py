@@ -186,7 +186,7 @@ class Server:
     def look(self, ready: set[int]) -> None:
         for slot in self.slots:
             if slot.link is not None and slot.link.fileno() in ready:
-                self.cancel(slot)  # nothing is sent while a trial runs: the connection has ended
+                self.stop(slot)  # nothing is sent while a trial runs: the connection has ended
             for ended in slot.sandbox.news(ready):
                 self.answer(slot, {**ended.outcome, 'trial': ended.trial, 'worker': self.name})
         for link in [link for link in self.asking if link.fileno() in ready]:
@@ -244,7 +244,7 @@ class Server:
             file.write(pickled)
             file.flush()
         slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
-        slot.sandbox.submit(request['trial'], params, request['timeout'])
+        slot.sandbox.start(request['trial'], params, request['timeout'])
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
 
     def slot_for(self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None) -> _Slot:
@@ -288,15 +288,15 @@ class Server:
             (folder / OUTCOME).write_text(json.dumps(outcome), encoding='ascii')
             link.sendall(b'\n')
         except OSError:
-            pass  # the task was cancelled
+            pass  # the task was cancelled by the engine
         finally:
             link.close()
 
-    def cancel(self, slot: _Slot) -> None:
+    def stop(self, slot: _Slot) -> None:
         assert slot.link is not None
         slot.link.close()
         slot.link = None
-        slot.sandbox.cancel(slot.trial)
+        slot.sandbox.stop(slot.trial)
 
     def end(self, number: int, frame: object = None) -> None:
         """Let the engine's worker end, by a signal."""
