@@ -12,7 +12,7 @@ import pytest
 import shadho
 
 LAYERS = [
-    'errors', 'words', 'checks', 'jsontags', 'interrupts', 'streams', 'records', 'goal', 'history', 'ledger', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'execution',
+    'errors', 'words', 'checks', 'jsontags', 'interrupts', 'streams', 'records', 'goal', 'history', 'ledger', 'spaces', 'forest', 'samplers', 'scheduling', 'storage', 'hardware', 'execution',
     'backends', 'plugins', 'options', 'recommend', 'search', 'result', 'trackers', 'live', 'resume', 'cluster', 'background', 'driver', 'shadho', 'sklearn', 'report', 'dashboard', 'cli', 'workers', 'install', 'testing',
 ]  # fmt: skip
 HOME = Path(shadho.__file__).parent
@@ -66,7 +66,14 @@ def test_the_local_backend_uses_public_rooms_only() -> None:
     text = '\n'.join(path.read_text() for path in Path(shadho_local.__file__).parent.rglob('*.py'))
     modules = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module}
     rooms = {name for name in modules if name.startswith('shadho.')}
-    assert {name.split('.')[1] for name in rooms} <= {'backends', 'checks', 'errors', 'execution', 'records'}
+    assert {name.split('.')[1] for name in rooms} <= {
+        'backends',
+        'checks',
+        'errors',
+        'execution',
+        'hardware',
+        'records',
+    }
 
 
 def modules_after(statement: str) -> set[str]:
@@ -98,4 +105,4 @@ def test_importing_shadho_loads_nothing_heavy() -> None:
 
 def test_importing_a_search_loads_no_backend_and_no_storage() -> None:
     rooms = {name.split('.')[1] for name in modules_after('import shadho.search') if name.startswith('shadho.')}
-    assert rooms & {'backends', 'storage', 'execution', 'driver', 'report'} == set()
+    assert rooms & {'backends', 'storage', 'hardware', 'execution', 'driver', 'report'} == set()

@@ -14,8 +14,8 @@ import pytest
 from shadho import ComputeClass, Shadho, Trial, TrialState, hookimpl, spaces
 from shadho.backends import Job, Simulated
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.classes import DeclaredClass
 from shadho.execution.objective import Function
+from shadho.hardware.classes import DeclaredClass
 from shadho.records import Result
 from shadho.storage.memory import Memory
 from shadho.testing import BackendSuite

@@ -14,9 +14,9 @@ from shadho.background import BackgroundRun
 from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds
 from shadho.driver import Driver
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
+from shadho.hardware.classes import DeclaredClass, check_resources
 from shadho.interrupts import Interrupts
 from shadho.options import (
     check_key,

@@ -12,10 +12,10 @@ from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.checks import as_integer
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.classes import check_classes, form_classes
-from shadho.execution.hardware import probe
 from shadho.execution.sandbox import pickle_objective
 from shadho.execution.station import Station
+from shadho.hardware.classes import check_classes, form_classes
+from shadho.hardware.machine import probe
 from shadho.records import Result
 
 __all__ = ['Local']

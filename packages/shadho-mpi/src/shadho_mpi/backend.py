@@ -15,9 +15,9 @@ import attrs
 from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.errors import BackendError
-from shadho.execution.classes import form_classes, slots
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import pickle_objective, pickle_params
+from shadho.hardware.classes import form_classes, slots
 from shadho.records import Hardware, Result, TrialState, Worker
 from shadho_mpi.launcher import check, launched_ranks, load
 from shadho_mpi.serve import LONGEST, SHORTEST, Rank, from_text, leave, pack, serve, unpack, without_files

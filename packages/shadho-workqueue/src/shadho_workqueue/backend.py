@@ -27,11 +27,11 @@ from shadho.backends import Backend, Job
 from shadho.checks import as_integer
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution import command, reaper
-from shadho.execution.classes import form_classes, slots
 from shadho.execution.command import OUTPUT_LIMIT, is_outcome, parameters_text
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
 from shadho.execution.sessions import Reaper
+from shadho.hardware.classes import form_classes, slots
 from shadho.records import Hardware, Result, TrialError, TrialState, Worker
 from shadho.words import printable
 from shadho_workqueue import files

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from shadho.errors import BackendError
 from shadho.execution.command import describe_exit
-from shadho.execution.hardware import usable_cpus
+from shadho.hardware.machine import usable_cpus
 from shadho_workqueue.installation import HELP, find_program
 from shadho_workqueue.meeting import keep_private
 from shadho_workqueue.pool import Jobs, Setup

@@ -27,8 +27,8 @@ import click
 import shadho_worker
 from shadho.errors import BackendError
 from shadho.execution.command import Outcome, own_inputs, run_command
-from shadho.execution.hardware import gpu_environment, visible_gpus
 from shadho.execution.sandbox import FILES, Pickled, Sandbox, pickle_objective
+from shadho.hardware.machine import gpu_environment, visible_gpus
 from shadho_workqueue.engine_worker import EngineWorker
 from shadho_workqueue.files import place_inputs, ready_outputs
 from shadho_workqueue.reach import Driver

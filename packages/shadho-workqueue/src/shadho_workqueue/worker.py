@@ -20,10 +20,10 @@ import attrs
 import click
 
 from shadho.errors import BackendError
-from shadho.execution.hardware import probe
 from shadho.execution.limits import allow_open_files
 from shadho.execution.reaper import MARK
 from shadho.execution.sessions import Reaper
+from shadho.hardware.machine import probe
 from shadho.records import Hardware
 from shadho.words import counted, printable
 from shadho_workqueue.engine_worker import EngineWorker

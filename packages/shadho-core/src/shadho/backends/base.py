@@ -13,8 +13,8 @@ import attrs
 from typing_extensions import Self
 
 from shadho.errors import BackendError
-from shadho.execution.classes import DeclaredClass
 from shadho.execution.objective import Command, Objective
+from shadho.hardware.classes import DeclaredClass
 from shadho.records import ComputeClass, Result, Trial, Worker
 
 __all__ = ['Backend', 'Job']

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from shadho.backends.base import Backend, Job
 from shadho.errors import ConfigurationError
-from shadho.execution.hardware import probe
+from shadho.hardware.machine import probe
 from shadho.records import ComputeClass, Result, Trial
 
 __all__ = ['Inline']

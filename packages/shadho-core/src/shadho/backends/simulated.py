@@ -17,7 +17,7 @@ import attrs
 from shadho.backends.base import Backend, Job
 from shadho.checks import as_integer, as_list
 from shadho.errors import BackendError, ConfigurationError, nearest
-from shadho.execution.classes import check_classes, form_classes, slots
+from shadho.hardware.classes import check_classes, form_classes, slots
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 
 __all__ = ['Simulated']

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from shadho.execution import sandbox
-from shadho.execution.hardware import gpu_environment, usable_cpus, visible_gpus
 from shadho.execution.limits import allow_open_files, explaining
 from shadho.execution.sandbox import FILES, Ended, Sandbox
 from shadho.execution.sessions import Reaper
+from shadho.hardware.machine import gpu_environment, usable_cpus, visible_gpus
 from shadho.records import ComputeClass
 
 __all__ = ['Station']
