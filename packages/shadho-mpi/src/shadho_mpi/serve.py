@@ -23,11 +23,11 @@ import attrs
 
 import shadho_worker
 from shadho.errors import ShadhoError
-from shadho.execution.command import Outcome
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import Pickled, pickle_objective
 from shadho.execution.station import Station
 from shadho_mpi.share import Facts, divide, facts
+from shadho_worker.outcomes import Outcome
 
 __all__ = ['LONGEST', 'SHORTEST', 'Rank', 'as_text', 'from_text', 'leave', 'pack', 'serve', 'unpack', 'without_files']
 

@@ -26,20 +26,15 @@ import click
 
 import shadho_worker
 from shadho.errors import BackendError
-from shadho.execution.command import Outcome, own_inputs, run_command
 from shadho.execution.sandbox import FILES, Pickled, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
+from shadho_worker.files import ready_outputs
+from shadho_worker.outcomes import Outcome
+from shadho_worker.task import COMMAND, OUTCOME, REQUEST, run_task
 from shadho_workqueue.engine_worker import EngineWorker
-from shadho_workqueue.files import place_inputs, ready_outputs
 from shadho_workqueue.reach import Driver
 
-__all__ = ['FILES_OF_SLOT', 'OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
-
-REQUEST = '.shadho.json'
-"""Name of the file that says what a task is to do."""
-
-OUTCOME = '.shadho-outcome.json'
-"""Name of the file that a trial's outcome is left in, for the shell to print."""
+__all__ = ['FILES_OF_SLOT', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
 
 VARIABLE = 'SHADHO_WORKER'
 """In the environment of a worker's tasks: port and token of the process beside it."""
@@ -73,7 +68,7 @@ def shell_command(mark: str) -> str:
     # The engine's worker makes the shell the leader of a group, unless the shell was faster to start. Without that
     # group, it would kill nobody and wait for this shell for ever, deaf to all else.
     lead = 'lead=; kill -0 -$$ 2>&- || lead=$(command -v setsid)'
-    run = f"if [ ${VARIABLE} ]; then exec $lead bash -c '{connect}'; else exec $lead python3 .shadho/task.py; fi"
+    run = f"if [ ${VARIABLE} ]; then exec $lead bash -c '{connect}'; else exec $lead {COMMAND}; fi"
     return f'export {mark}; {lead}; {run}'
 
 
@@ -89,11 +84,7 @@ class FolderCommand:
     def evaluate(self, params: tuple[str, str], trial: int) -> Outcome:
         """Run the command once, in the folder of its task."""
         folder, text = params
-        (Path(folder) / shadho_worker.PARAMETERS_FILE).write_text(text, encoding='ascii')
-        place_inputs(folder, self.inputs)
-        own_inputs(folder)  # the engine links them to its worker's cache
-        outcome = run_command(self.command, folder, self.loss_key)
-        return {**outcome, 'archives': ready_outputs(folder, self.outputs)}
+        return run_task(folder, text, self.command, self.loss_key, self.inputs, self.outputs)
 
 
 @attrs.define(eq=False)

@@ -37,11 +37,12 @@ import cloudpickle
 import shadho_worker
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.child import BROKEN, NO_MEMORY
-from shadho.execution.command import Outcome, describe_exit, is_outcome, tail
 from shadho.execution.filters import written_filters
 from shadho.execution.limits import explaining
-from shadho.execution.reaper import MARK
 from shadho.execution.sessions import kill_session
+from shadho_worker.command import describe_exit, tail
+from shadho_worker.outcomes import Outcome, is_outcome
+from shadho_worker.reaper import MARK
 
 __all__ = ['FILES', 'Ended', 'Pickled', 'Sandbox', 'pickle_objective', 'pickle_params', 'poll']
 
