@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import subprocess
 import sys
+import zipfile
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +43,18 @@ def test_each_module_is_python_3_9(source: Path) -> None:
     ast.parse(source.read_text(), feature_version=(3, 9))
 
 
-def test_the_archive_is_the_same_bytes_each_time(tmp_path: Path) -> None:
-    code = 'import sys; from shadho_worker.package import archive; sys.stdout.buffer.write(archive())'
-    again = subprocess.run([sys.executable, '-c', code], capture_output=True, check=True).stdout
-    assert archive() == again
+@pytest.mark.parametrize(('magic', 'kind'), [(MAGIC_NUMBER, '.pyc'), (b'\0\0\r\n', '.py')])
+def test_this_python_takes_the_compiled_modules_and_another_one_the_sources(
+    tmp_path: Path, magic: bytes, kind: str
+) -> None:
+    path = tmp_path / 'worker.zip'
+    with zipfile.ZipFile(io.BytesIO(archive())) as whole, zipfile.ZipFile(path, 'w') as file:
+        for name in whole.namelist():
+            content = whole.read(name)
+            file.writestr(name, magic + content[4:] if name.endswith('.pyc') else content)
+    code = f'import sys; sys.path.insert(0, {str(path)!r}); import shadho_worker.task as task; print(task.__file__)'
+    printed = subprocess.run([*ALONE, code], capture_output=True, text=True, check=True).stdout
+    assert printed == f'{path}/shadho_worker/task{kind}\n'
 
 
 def test_a_script_finds_what_it_imports_beside_it(tmp_path: Path) -> None:
