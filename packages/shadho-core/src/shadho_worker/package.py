@@ -27,7 +27,8 @@ def place_package(folder: str | os.PathLike[str]) -> None:
     place.mkdir()
     source = Path(__file__).parent
     for name in _FOR_SCRIPTS:
-        (place / f'{name}.py').write_bytes(__loader__.get_data(str(source / f'{name}.py')))  # from an archive, too
+        content = __loader__.get_data(str(source / f'{name}.py'))  # type: ignore[name-defined]  # from an archive, too
+        (place / f'{name}.py').write_bytes(content)
 
 
 def archive() -> bytes:
