@@ -55,7 +55,7 @@ def evaluate(number, params):
     global station
     if station is None:
         station = Station(pickle_objective(Function(lambda params: params['x'])), [ComputeClass('one', 1)])
-    station.submit(number, 'one', params, None)
+    station.start(number, 'one', params, None)
     return station.poll(None)[0].outcome
 
 count = int(sys.argv[1])

@@ -18,7 +18,7 @@ import pytest
 
 from shadho import ComputeClass, SearchResult, Shadho, Trial, TrialState, spaces
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.hardware import usable_cpus
+from shadho.hardware.machine import usable_cpus
 from shadho.live.lines import PlainDisplay
 from shadho.records import Result
 from shadho.storage.sqlite import SQLite

@@ -41,10 +41,10 @@ class Serial(Backend):
     def discover(self) -> Sequence[ComputeClass]:
         return [ComputeClass('serial', 1, {'cores': 4}, {'cores': 1})]
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         self._waiting.append(trial)
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         self._waiting.remove(trial)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:

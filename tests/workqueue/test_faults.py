@@ -331,7 +331,7 @@ class Breeding:
         (own,) = backend.discover()
         self.trial = Trial(0, 0, 0, (), {}, own.name, own.resources, started=backend.now())
         self.backend = backend
-        backend.submit(self.trial)
+        backend.start(self.trial)
         wait(lambda: self.polled() == [] and (folder / 'pid').exists(), 'the start of the trial')
         self.child = int((folder / 'pid').read_text())
 
@@ -391,7 +391,7 @@ def test_cancelling_a_trial_ends_all_that_it_has_started(
     with staffed({'cores': 1}) as backend:
         breeding = Breeding(backend, breed(tmp_path), tmp_path, wait_until, timeout=None)
         assert breeding.is_alive
-        backend.cancel(breeding.trial)
+        backend.stop(breeding.trial)
         wait_until(lambda: breeding.polled() == [] and not breeding.is_alive, 'the end of the child')
 
 
@@ -462,7 +462,7 @@ def test_trials_that_wait_for_a_worker_that_leaves_come_back_as_not_begun(
     with staffed({'cores': 1}) as backend:
         breeding = Breeding(backend, breeding_function(tmp_path), tmp_path, wait_until, timeout=None)
         for number in (1, 2):  # the engine has the first of them, the backend the second
-            backend.submit(attrs.evolve(breeding.trial, id=number))
+            backend.start(attrs.evolve(breeding.trial, id=number))
         assert breeding.polled() == []
         crew.hands[0].kill()
         results: dict[int, TrialState] = {}

@@ -54,9 +54,9 @@ class Staffed(Simulated):
         self.handed: dict[int, Any] = {}
         super().open(job)
 
-    def submit(self, trial: Any) -> None:
+    def start(self, trial: Any) -> None:
         self.handed[trial.id] = trial
-        super().submit(trial)
+        super().start(trial)
 
     def poll(self, timeout: float | None) -> Any:
         results = super().poll(timeout)

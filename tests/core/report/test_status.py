@@ -45,9 +45,9 @@ class Staffed(Inline):
         running = [trial.id for trial in self._waiting]
         return [Worker('w1', 'node1', 'idle', Hardware(16), 3), Worker('w2', 'node2', 'inline', Hardware(4), 1, running)]
 
-    def submit(self, trial):
+    def start(self, trial):
         if trial.compute_class == 'inline':
-            super().submit(trial)
+            super().start(trial)
 
     def now(self):
         return time.monotonic() + self.jumped

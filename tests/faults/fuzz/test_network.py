@@ -29,9 +29,10 @@ from shadho.errors import ShadhoError
 from shadho.records import Result, TrialState
 from shadho.storage.sqlite import SQLite
 from shadho_local import Local
-from shadho_workqueue import files
+from shadho_worker.files import output_name
 from shadho_workqueue.backend import _outcome
 from shadho_workqueue.meeting import Meeting, meeting_file, read
+from shadho_workqueue.outputs import take_outputs
 from shadho_workqueue.roster import Card, ask, read_workers
 
 NUMBERS: list[Any] = [0, 1, -1, 7, 2**31, 2**63, 10**30, 10**400, 0.5, -0.5, 1e308, math.inf, -math.inf, math.nan]
@@ -179,8 +180,8 @@ def test_archives_of_output_files_stay_in_their_place_whatever_is_in_them(fuzz: 
         home = tmp_path / str(number)
         come = home / 'in'
         come.mkdir(parents=True, exist_ok=True)
-        (come / files.output_name(0)).write_bytes(content[: len(content) - cut])
-        said = files.take_outputs(come, home / 'target', ['kept'], [0])
+        (come / output_name(0)).write_bytes(content[: len(content) - cut])
+        said = take_outputs(come, home / 'target', ['kept'], [0])
         assert isinstance(said, str)
         outside = [
             path

@@ -119,7 +119,7 @@ class Driver:
             if self.stopped:
                 break
             for trial in list(self.unsent.values()):
-                self.backend.submit(trial)
+                self.backend.start(trial)
                 del self.unsent[trial.id]
                 self.registry.notify('shadho_trial_dispatched', trial=trial)
             self.notes.note_workers(self.measured)
@@ -279,7 +279,7 @@ class Driver:
     def _end(self, trial: Trial, reason: str) -> None:
         """End the attempt at a trial that runs, and note that."""
         if self.unsent.pop(trial.id, None) is None:
-            self.backend.cancel(trial)
+            self.backend.stop(trial)
         now = self.now()
         started = now if trial.started is None else trial.started
         self.uses[trial.compute_class].busy_seconds += now - started

@@ -12,10 +12,10 @@ from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.checks import as_integer
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.classes import check_classes, form_classes
-from shadho.execution.hardware import probe
 from shadho.execution.sandbox import pickle_objective
 from shadho.execution.station import Station
+from shadho.hardware.classes import check_classes, form_classes
+from shadho.hardware.machine import probe
 from shadho.records import Result
 
 __all__ = ['Local']
@@ -100,15 +100,15 @@ class Local(Backend):
     def discover(self) -> Sequence[ComputeClass]:
         return self._discovered
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         assert self._station is not None
         self._attempts[trial.id] = trial.attempt
-        self._station.submit(trial.id, trial.compute_class, trial.params, self._job.trial_timeout)
+        self._station.start(trial.id, trial.compute_class, trial.params, self._job.trial_timeout)
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         assert self._station is not None
         self._attempts.pop(trial.id, None)
-        self._station.cancel(trial.id)
+        self._station.stop(trial.id)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
         assert self._station is not None

@@ -23,11 +23,11 @@ import attrs
 
 import shadho_worker
 from shadho.errors import ShadhoError
-from shadho.execution.command import Outcome
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import Pickled, pickle_objective
 from shadho.execution.station import Station
 from shadho_mpi.share import Facts, divide, facts
+from shadho_worker.outcomes import Outcome
 
 __all__ = ['LONGEST', 'SHORTEST', 'Rank', 'as_text', 'from_text', 'leave', 'pack', 'serve', 'unpack', 'without_files']
 
@@ -102,17 +102,17 @@ class Rank:
         self._output = folder / 'outputs' if command.outputs else None
         return pickle_objective(attrs.evolve(command, inputs=inputs, output_folder=folder / 'outputs'))
 
-    def submit(self, trial: int, attempt: int, params: bytes) -> None:
+    def start(self, trial: int, attempt: int, params: bytes) -> None:
         """Run a trial."""
         assert self._station is not None
         self._attempts[trial] = attempt
-        self._station.submit(trial, self._compute_class, Pickled(params), self._timeout)
+        self._station.start(trial, self._compute_class, Pickled(params), self._timeout)
 
-    def cancel(self, trial: int) -> None:
+    def stop(self, trial: int) -> None:
         """End a trial."""
         assert self._station is not None
         self._attempts.pop(trial, None)
-        self._station.cancel(trial)
+        self._station.stop(trial)
 
     def poll(self, timeout: float) -> list[tuple[Any, ...]]:
         """Return what has ended: number of the search, trial, attempt, seconds since it began, outcome (JSON), output files."""

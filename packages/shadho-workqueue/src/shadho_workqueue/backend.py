@@ -26,22 +26,25 @@ from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.checks import as_integer
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution import command, reaper
-from shadho.execution.classes import form_classes, slots
-from shadho.execution.command import OUTPUT_LIMIT, is_outcome, parameters_text
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
 from shadho.execution.sessions import Reaper
+from shadho.hardware.classes import form_classes, slots
 from shadho.records import Hardware, Result, TrialError, TrialState, Worker
 from shadho.words import printable
-from shadho_workqueue import files
+from shadho_worker.command import OUTPUT_LIMIT, parameters_text
+from shadho_worker.files import input_name, output_name
+from shadho_worker.outcomes import is_outcome
+from shadho_worker.package import archive
+from shadho_worker.task import ARCHIVE, REQUEST
 from shadho_workqueue.engine import Engine
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
 from shadho_workqueue.meeting import Meeting, new_password, read, read_password
+from shadho_workqueue.outputs import take_outputs
 from shadho_workqueue.reach import Place, Watch, catalog_address
 from shadho_workqueue.roster import Connected, Roster, read_workers, trial_mark
 from shadho_workqueue.shipping import by_value, own_modules
-from shadho_workqueue.warm import REQUEST, shell_command
+from shadho_workqueue.warm import shell_command
 
 __all__ = ['WorkQueue']
 
@@ -93,7 +96,7 @@ class _Group:
 class _Task:
     """An attempt at a trial: in the engine with a group, or waiting without; `seen` to run at some time first.
 
-    The engine knows it by its `number`: what it still says of an attempt that was cancelled is not of the next one.
+    The engine knows it by its `number`: what it still says of an attempt that was stopped is not of the next one.
     """
 
     trial: Trial
@@ -194,6 +197,7 @@ class WorkQueue(Backend):
         self._spool = Reaper()
         folder = self._spool.folder
         self._inputs = self._input_files(job, folder)
+        self._runner = self._runner_files(folder)
         self._outputs = job.objective.outputs if isinstance(job.objective, Command) else ()
         self._clear_incoming()
         self._engine = self._start_engine(job, folder, before.port, password)
@@ -279,13 +283,18 @@ class WorkQueue(Backend):
         if isinstance(job.objective, Command):
             for path in job.objective.inputs:
                 _check_names(path)
-            own = [(str(path), files.input_name(number)) for number, path in enumerate(job.objective.inputs)]
-            return [*own, (shadho_worker.__file__, 'shadho_worker.py')]
+            return [(str(path), input_name(number)) for number, path in enumerate(job.objective.inputs)]
         assert self._function is not None
         name = f'.objective-{hashlib.sha256(self._function).hexdigest()[:16]}'
         path = folder / name
         path.write_bytes(self._function)
         return [(str(path), name)]
+
+    def _runner_files(self, folder: Path) -> list[tuple[str, str]]:
+        """Return the archive that plain workers run, as `_input_files` returns files."""
+        path = folder / ARCHIVE
+        path.write_bytes(archive())
+        return [(str(path), ARCHIVE)]
 
     def _clear_incoming(self) -> None:
         """Remove what the engine has brought and nobody has taken over, of a driver that was killed perhaps."""
@@ -445,7 +454,7 @@ class WorkQueue(Backend):
 
     # --- trials ------------------------------------------------------------------------------
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         self._tasks[trial.id] = own = _Task(trial, next(self._numbers), self.now())
         self._attempts[own.number] = trial.id
         try:
@@ -514,16 +523,16 @@ class WorkQueue(Backend):
             'command': shell_command(trial_mark(trial.id)),
             'feature': group.feature,
             **{name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
-            'files': [*self._inputs, *(_RUNNER if group.feature is None else ())],
+            'files': [*self._inputs, *(self._runner if group.feature is None else ())],
             'buffers': [(json.dumps(request), REQUEST)],
             'outputs': [
                 (str(self._incoming / str(own.number) / name), name)
-                for name in map(files.output_name, range(len(self._outputs)))
+                for name in map(output_name, range(len(self._outputs)))
             ],
         }
         self._engine.send(do='submit', attempt=own.number, group=group.key, asked=task)
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         self._ended_early = [result for result in self._ended_early if result.trial != trial.id]
         own = self._tasks.get(trial.id)
         if own is None:
@@ -602,9 +611,7 @@ class WorkQueue(Backend):
         if not self._outputs:
             return ''
         folder, known = self._incoming, archives if isinstance(archives, list) else ()
-        return files.take_outputs(
-            folder / str(self._tasks[trial].number), folder.parent / str(trial), self._outputs, known
-        )
+        return take_outputs(folder / str(self._tasks[trial].number), folder.parent / str(trial), self._outputs, known)
 
     def _lost(self, trial: int, host: str) -> Result:
         """A trial whose worker has gone: the one that ran it when the manager last told of its workers."""
@@ -616,16 +623,6 @@ class WorkQueue(Backend):
         return Result(
             trial, state, error=error, started=own.submitted, finished=self.now(), host=printable(host), attempt=own.trial.attempt
         )  # fmt: skip
-
-
-_RUNNER = tuple(
-    (str(path), f'.shadho/{path.name}')
-    for path in (
-        Path(__file__).with_name('task.py'), Path(files.__file__), Path(command.__file__), Path(reaper.__file__),
-        Path(shadho_worker.__file__),
-    )
-)  # fmt: skip
-"""What plain workers need to run a trial."""
 
 
 def _check_port(port: Any) -> int | tuple[int, int]:

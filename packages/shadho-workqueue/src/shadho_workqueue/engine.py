@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shadho.errors import BackendError
-from shadho.execution.command import describe_exit, tail
+from shadho_worker.command import describe_exit, tail
 from shadho_workqueue import manager
 from shadho_workqueue.installation import HELP, find_bindings
 

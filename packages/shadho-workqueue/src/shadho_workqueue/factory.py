@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 
 from shadho.errors import BackendError
-from shadho.execution.command import describe_exit
-from shadho.execution.hardware import usable_cpus
+from shadho.hardware.machine import usable_cpus
+from shadho_worker.command import describe_exit
 from shadho_workqueue.installation import HELP, find_program
 from shadho_workqueue.meeting import keep_private
 from shadho_workqueue.pool import Jobs, Setup

@@ -26,20 +26,15 @@ import click
 
 import shadho_worker
 from shadho.errors import BackendError
-from shadho.execution.command import Outcome, own_inputs, run_command
-from shadho.execution.hardware import gpu_environment, visible_gpus
 from shadho.execution.sandbox import FILES, Pickled, Sandbox, pickle_objective
+from shadho.hardware.machine import gpu_environment, visible_gpus
+from shadho_worker.files import ready_outputs
+from shadho_worker.outcomes import Outcome
+from shadho_worker.task import COMMAND, OUTCOME, REQUEST, run_task
 from shadho_workqueue.engine_worker import EngineWorker
-from shadho_workqueue.files import place_inputs, ready_outputs
 from shadho_workqueue.reach import Driver
 
-__all__ = ['FILES_OF_SLOT', 'OUTCOME', 'REQUEST', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
-
-REQUEST = '.shadho.json'
-"""Name of the file that says what a task is to do."""
-
-OUTCOME = '.shadho-outcome.json'
-"""Name of the file that a trial's outcome is left in, for the shell to print."""
+__all__ = ['FILES_OF_SLOT', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
 
 VARIABLE = 'SHADHO_WORKER'
 """In the environment of a worker's tasks: port and token of the process beside it."""
@@ -73,7 +68,7 @@ def shell_command(mark: str) -> str:
     # The engine's worker makes the shell the leader of a group, unless the shell was faster to start. Without that
     # group, it would kill nobody and wait for this shell for ever, deaf to all else.
     lead = 'lead=; kill -0 -$$ 2>&- || lead=$(command -v setsid)'
-    run = f"if [ ${VARIABLE} ]; then exec $lead bash -c '{connect}'; else exec $lead python3 .shadho/task.py; fi"
+    run = f"if [ ${VARIABLE} ]; then exec $lead bash -c '{connect}'; else exec $lead {COMMAND}; fi"
     return f'export {mark}; {lead}; {run}'
 
 
@@ -89,11 +84,7 @@ class FolderCommand:
     def evaluate(self, params: tuple[str, str], trial: int) -> Outcome:
         """Run the command once, in the folder of its task."""
         folder, text = params
-        (Path(folder) / shadho_worker.PARAMETERS_FILE).write_text(text, encoding='ascii')
-        place_inputs(folder, self.inputs)
-        own_inputs(folder)  # the engine links them to its worker's cache
-        outcome = run_command(self.command, folder, self.loss_key)
-        return {**outcome, 'archives': ready_outputs(folder, self.outputs)}
+        return run_task(folder, text, self.command, self.loss_key, self.inputs, self.outputs)
 
 
 @attrs.define(eq=False)
@@ -186,7 +177,7 @@ class Server:
     def look(self, ready: set[int]) -> None:
         for slot in self.slots:
             if slot.link is not None and slot.link.fileno() in ready:
-                self.cancel(slot)  # nothing is sent while a trial runs: the connection has ended
+                self.stop(slot)  # nothing is sent while a trial runs: the connection has ended
             for ended in slot.sandbox.news(ready):
                 self.answer(slot, {**ended.outcome, 'trial': ended.trial, 'worker': self.name})
         for link in [link for link in self.asking if link.fileno() in ready]:
@@ -244,7 +235,7 @@ class Server:
             file.write(pickled)
             file.flush()
         slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
-        slot.sandbox.submit(request['trial'], params, request['timeout'])
+        slot.sandbox.start(request['trial'], params, request['timeout'])
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
 
     def slot_for(self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None) -> _Slot:
@@ -288,15 +279,15 @@ class Server:
             (folder / OUTCOME).write_text(json.dumps(outcome), encoding='ascii')
             link.sendall(b'\n')
         except OSError:
-            pass  # the task was cancelled
+            pass  # the task was cancelled by the engine
         finally:
             link.close()
 
-    def cancel(self, slot: _Slot) -> None:
+    def stop(self, slot: _Slot) -> None:
         assert slot.link is not None
         slot.link.close()
         slot.link = None
-        slot.sandbox.cancel(slot.trial)
+        slot.sandbox.stop(slot.trial)
 
     def end(self, number: int, frame: object = None) -> None:
         """Let the engine's worker end, by a signal."""

@@ -20,12 +20,12 @@ import attrs
 import click
 
 from shadho.errors import BackendError
-from shadho.execution.hardware import probe
 from shadho.execution.limits import allow_open_files
-from shadho.execution.reaper import MARK
 from shadho.execution.sessions import Reaper
+from shadho.hardware.machine import probe
 from shadho.records import Hardware
 from shadho.words import counted, printable
+from shadho_worker.reaper import MARK
 from shadho_workqueue.engine_worker import EngineWorker
 from shadho_workqueue.installation import HELP, find_program, version_of
 from shadho_workqueue.meeting import keep_private

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from shadho.execution import sandbox
-from shadho.execution.hardware import gpu_environment, usable_cpus, visible_gpus
 from shadho.execution.limits import allow_open_files, explaining
 from shadho.execution.sandbox import FILES, Ended, Sandbox
 from shadho.execution.sessions import Reaper
+from shadho.hardware.machine import gpu_environment, usable_cpus, visible_gpus
 from shadho.records import ComputeClass
 
 __all__ = ['Station']
@@ -98,19 +98,19 @@ class Station:
                 )
                 slots.append(slot)
         for slot in self._slots():
-            slot.start()
+            slot.start_process()
 
     def _slots(self) -> list[Sandbox]:
         return [slot for slots_of_class in self._sandboxes.values() for slot in slots_of_class]
 
-    def submit(self, trial: int, compute_class: str, params: Any, timeout: float | None) -> None:
+    def start(self, trial: int, compute_class: str, params: Any, timeout: float | None) -> None:
         """Run a trial in the slot of its class that has least to do."""
-        min(self._sandboxes[compute_class], key=len).submit(trial, params, timeout)
+        min(self._sandboxes[compute_class], key=len).start(trial, params, timeout)
 
-    def cancel(self, trial: int) -> None:
+    def stop(self, trial: int) -> None:
         """End a trial; nothing more is heard of it."""
         for slot in self._slots():
-            slot.cancel(trial)
+            slot.stop(trial)
 
     def poll(self, timeout: float | None) -> list[Ended]:
         """Return the trials that have ended, as soon as there are any; see `shadho.execution.sandbox.poll`."""

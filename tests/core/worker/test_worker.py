@@ -16,6 +16,7 @@ import pytest
 import shadho_worker
 from shadho.jsontags import from_json, revive, to_json
 from shadho.records import Result
+from shadho_worker.package import place_package
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_an_array_that_holds_itself_ends() -> None:
 
 
 def test_the_loss_is_kept_beside_too_many_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shadho_worker, '_LARGEST', 2**16)
+    monkeypatch.setattr('shadho_worker.as_json._LARGEST', 2**16)
     result = Result.of(0, shadho_worker.outcome({'loss': 0.25, **{str(number): number for number in range(2**10)}}))
     assert (result.loss, result.results['loss']) == (0.25, 0.25)
     assert 'too large' in result.results['results']
@@ -194,7 +195,7 @@ def test_results_whose_parts_know_one_another_are_written_once() -> None:
 
 
 def test_results_that_would_fill_the_memory_leave_a_note_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shadho_worker, '_LARGEST', 2**16)
+    monkeypatch.setattr('shadho_worker.as_json._LARGEST', 2**16)
     laughs: list[object] = ['ha']
     for _ in range(64):
         laughs = [laughs, laughs]
@@ -273,9 +274,9 @@ if __name__ == '__main__':
 
 @pytest.fixture
 def script(tmp_path: Path) -> list[str]:
-    """Return the command of a script beside a copy of the single file, for a Python without SHADHO."""
+    """Return the command of a script beside a copy of the package, for a Python without SHADHO."""
     (tmp_path / 'objective.py').write_text(SCRIPT)
-    (tmp_path / 'shadho_worker.py').write_text(Path(shadho_worker.__file__).read_text())
+    place_package(tmp_path)
     return [sys.executable, '-S', 'objective.py']  # -S: no installed packages at all
 
 

@@ -1,14 +1,9 @@
-"""Running a shell command in a folder that has been filled for it, and reading what it leaves there.
-
-Standard library and `shadho_worker` only: both files are also sent to machines that have no SHADHO.
-"""
+"""Running a shell command in a folder that has been filled for it, and reading what it leaves there."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -16,21 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import shadho_worker
+from shadho_worker.as_json import read_json, write_json
+from shadho_worker.outcomes import Outcome, failed, is_outcome, outcome
+from shadho_worker.script import LOSS_KEY_VARIABLE, RESULT_FILE
 
-__all__ = [
-    'COPY_LIMIT', 'OUTPUT_LIMIT', 'Outcome', 'describe_exit', 'is_outcome', 'parameters_text', 'run_command', 'tail', 'own_inputs',
-]  # fmt: skip
-
-Outcome = dict[str, Any]
-"""As `shadho_worker.outcome` makes it, with ``seconds`` and, where it is captured, ``output``."""
+__all__ = ['OUTPUT_LIMIT', 'describe_exit', 'parameters_text', 'run_command', 'tail']
 
 OUTPUT_LIMIT = 20_000
 """Characters kept of what a trial prints: the last ones."""
-
-
-COPY_LIMIT = 10 * 2**20
-"""Bytes up to which a trial has an input file as a copy of its own, which it may change."""
 
 
 def parameters_text(params: Any) -> str:
@@ -43,17 +31,7 @@ def parameters_text(params: Any) -> str:
     TypeError, ValueError
         When a parameter cannot be written as JSON.
     """
-    return shadho_worker.write_json(params, default=_plain)
-
-
-def own_inputs(folder: str | os.PathLike[str]) -> None:
-    """Replace small files of a folder that are hard links by copies, for a trial to change as it likes."""
-    for path in list(Path(folder).iterdir()):
-        facts = path.lstat()
-        if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1 and facts.st_size <= COPY_LIMIT:
-            copy = path.with_name(f'.{path.name}.copy')
-            shutil.copy2(path, copy)
-            copy.replace(path)
+    return write_json(params, default=_plain)
 
 
 def run_command(command: str, folder: str | os.PathLike[str], loss_key: str = 'loss') -> Outcome:
@@ -80,7 +58,7 @@ def run_command(command: str, folder: str | os.PathLike[str], loss_key: str = 'l
 
 def _run(command: str, folder: str | os.PathLike[str], loss_key: str) -> tuple[int, str]:
     environment = dict(os.environ)
-    environment[shadho_worker.LOSS_KEY_VARIABLE] = loss_key
+    environment[LOSS_KEY_VARIABLE] = loss_key
     environment['PATH'] = os.pathsep.join([str(Path(sys.executable).parent), environment.get('PATH', os.defpath)])
     with tempfile.TemporaryFile() as output:
         status = subprocess.call(
@@ -92,36 +70,23 @@ def _run(command: str, folder: str | os.PathLike[str], loss_key: str) -> tuple[i
 
 def _outcome(folder: Path, status: int, printed: str, loss_key: str) -> Outcome:
     try:
-        text = (folder / shadho_worker.RESULT_FILE).read_text(encoding='utf-8')
+        text = (folder / RESULT_FILE).read_text(encoding='utf-8')
     except (OSError, ValueError):
         text = ''
     if status and not _is_failure(text):
         return _exit_failure(status, printed)
     if not text:
-        return shadho_worker.failed(
+        return failed(
             'result',
-            f'the command ended well but left no {shadho_worker.RESULT_FILE}; does the script call '
+            f'the command ended well but left no {RESULT_FILE}; does the script call '
             'shadho_worker.run(objective), or write that file?',
             printed,
         )
     try:
-        data = shadho_worker.read_json(text)
+        data = read_json(text)
     except (ValueError, RecursionError) as error:
-        return shadho_worker.failed('result', f'{shadho_worker.RESULT_FILE} is not JSON: {error}', printed)
-    return data if is_outcome(data) else shadho_worker.outcome(data, loss_key)
-
-
-def is_outcome(data: Any) -> bool:
-    """Whether JSON data of unknown origin has the shape of an outcome."""
-    if not isinstance(data, dict) or not {'state', 'loss', 'results', 'error'} <= set(data):
-        return False
-    error, loss = data['error'], data['loss']
-    number = isinstance(loss, (int, float)) and not isinstance(loss, bool) and loss == loss
-    if data['state'] == 'done':
-        return number and isinstance(data['results'], dict) and error is None
-    keys = {'kind', 'message', 'traceback'}
-    texts = isinstance(error, dict) and set(error) == keys and all(isinstance(text, str) for text in error.values())
-    return data['state'] == 'failed' and texts and isinstance(data['results'], dict) and loss is None
+        return failed('result', f'{RESULT_FILE} is not JSON: {error}', printed)
+    return data if is_outcome(data) else outcome(data, loss_key)
 
 
 def tail(file: int) -> str:
@@ -145,7 +110,7 @@ def describe_exit(status: int) -> str:
 
 def _is_failure(text: str) -> bool:
     try:
-        data = shadho_worker.read_json(text)
+        data = read_json(text)
     except (ValueError, RecursionError):
         return False
     return is_outcome(data) and data['state'] == 'failed'
@@ -161,9 +126,7 @@ def _exit_failure(status: int, printed: str) -> Outcome:
     }
     last = printed.rstrip().rpartition('\n')[2]
     said = f': {last}' if last else ''
-    return shadho_worker.failed(
-        kind, f'the command ended with {describe_exit(status)}{hints.get(status, "")}{said}', printed
-    )
+    return failed(kind, f'the command ended with {describe_exit(status)}{hints.get(status, "")}{said}', printed)
 
 
 def _plain(value: Any) -> Any:

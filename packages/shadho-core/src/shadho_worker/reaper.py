@@ -11,6 +11,8 @@ import shutil
 import signal
 import sys
 
+__all__ = ['MARK', 'kill_marked', 'watch']
+
 MARK = 'SHADHO_SANDBOX'
 _ROUNDS = 50
 
@@ -18,7 +20,7 @@ _ROUNDS = 50
 def kill_marked(folder: str) -> None:
     """Kill every process whose sandbox is this folder, or lies in it; does nothing without /proc."""
     mark = f'{MARK}={folder}'.encode()
-    if not os.path.isdir('/proc/self'):  # noqa: PTH112 - without pathlib the helper starts faster
+    if not os.path.isdir('/proc/self'):
         return
     for _ in range(_ROUNDS):  # what is killed may just have started another
         found = False
@@ -42,7 +44,13 @@ def _carries(process: str, mark: bytes) -> bool:
     return any(variable == mark or variable.startswith(mark + b'/') for variable in variables)
 
 
+def watch(folder: str) -> None:
+    """Wait until the other end of standard input is closed, or its process is gone; then end all and remove the folder."""
+    while os.read(0, 2**10):
+        pass
+    kill_marked(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 if __name__ == '__main__':
-    sys.stdin.read()  # until the driver closes it, or is gone
-    kill_marked(sys.argv[1])
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    watch(sys.argv[1])

@@ -10,7 +10,7 @@ import types
 import pytest
 
 from shadho.errors import ConfigurationError
-from shadho.execution.hardware import probe, usable_cpus, visible_gpus
+from shadho.hardware.machine import probe, usable_cpus, visible_gpus
 
 
 def test_the_probe_tells_cores_memory_and_processor() -> None:
@@ -21,7 +21,7 @@ def test_the_probe_tells_cores_memory_and_processor() -> None:
 
 
 def test_cores_respect_the_affinity_of_the_process() -> None:
-    code = f'import os; os.sched_setaffinity(0, [{usable_cpus()[0]}]); from shadho.execution.hardware import probe; print(probe().cores)'
+    code = f'import os; os.sched_setaffinity(0, [{usable_cpus()[0]}]); from shadho.hardware.machine import probe; print(probe().cores)'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '1\n'
 
 

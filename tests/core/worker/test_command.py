@@ -1,19 +1,15 @@
-"""Running a command in a folder that is filled already, as it also happens on machines without SHADHO."""
+"""Running a command in a folder that is filled already."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import shadho_worker
-from shadho.execution import command
-from shadho.execution.command import parameters_text, run_command
+from shadho_worker.command import parameters_text, run_command
 
 
 def test_what_the_command_leaves_is_an_outcome_with_its_seconds_and_its_output(tmp_path: Path) -> None:
@@ -44,14 +40,3 @@ def test_parameters_of_numpy_are_written_as_plain_json() -> None:
 def test_parameters_that_json_cannot_hold_are_refused() -> None:
     with pytest.raises(TypeError, match='cannot be written as JSON for a command; choose between names'):
         parameters_text({'x': object()})
-
-
-def test_it_runs_where_there_is_no_shadho_beside_the_one_file_of_the_worker(tmp_path: Path) -> None:
-    for module in (command, shadho_worker):
-        shutil.copy(str(module.__file__), tmp_path)
-    code = (
-        f'import sys; sys.path.insert(0, {str(tmp_path)!r}); import command; '
-        'print(command.parameters_text([1]), command.run_command("echo 2 > result.json", ".")["loss"], "shadho" in sys.modules)'
-    )
-    printed = subprocess.run([sys.executable, '-I', '-S', '-c', code], capture_output=True, text=True, cwd=tmp_path)
-    assert (printed.stdout, printed.stderr) == ('[1] 2.0 False\n', '')

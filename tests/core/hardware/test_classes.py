@@ -8,7 +8,7 @@ import pytest
 
 from shadho import ComputeClass, Hardware
 from shadho.errors import ConfigurationError
-from shadho.execution.classes import DeclaredClass, form_classes, slots
+from shadho.hardware.classes import DeclaredClass, form_classes, slots
 
 SMALL, MIDDLE, LARGE = Hardware(4, 8000), Hardware(8, 16000), Hardware(16, 64000, ('V100', 'V100'))
 
