@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from shadho.forest import Forest
+from shadho.ledger import Ledger
+from shadho.samplers import SamplerContext
 from shadho.samplers.sobol import Sobol
 
 from .workloads import WORKLOADS
@@ -48,11 +50,11 @@ def fit(setting: tuple[str, dict[str, Any]]) -> list[Any]:
 def record(path: Path, workers: int) -> None:
     """Fit all settings, those of Sobol' sequences, and write the table: about half an hour."""
     forest = Forest(WORKLOADS['svm, uniform'].space)
-    sampler = Sobol(forest, seed=0)
+    sampler = Sobol(SamplerContext(forest, Ledger(), seed=0))
     settings = []
     for tree in forest:
-        for _ in range(SETTINGS[tree.label]):
-            [setting] = tree.decode(sampler.ask(tree).point).items()
+        for number in range(SETTINGS[tree.label]):
+            [setting] = tree.decode(sampler.point(tree, number)).items()
             settings.append(setting)
     with ProcessPoolExecutor(workers, get_context('spawn')) as pool, open(path, 'w', newline='') as file:
         table = csv.writer(file, lineterminator='\n')

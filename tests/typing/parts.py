@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import assert_type
 
-from shadho import ComputeClass, Forest, SearchResult, Shadho, Trial, hookimpl
+from shadho import ComputeClass, SearchResult, Shadho, Trial, hookimpl
 from shadho.backends import Backend, Job
 from shadho.forest import Dimension, Tree
 from shadho.history import History
 from shadho.records import Result
 from shadho.result import SearchInfo
-from shadho.samplers import Sampler, Suggestion
+from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.scheduling import ClassPlan, Heuristic, Policy, PolicyContext
 from shadho.storage import Metadata, Record, Storage
 
@@ -58,15 +58,14 @@ class Middle(Sampler):
     name = 'middle'
     aliases = ('centre',)
 
-    def __init__(self, forest: Forest, *, seed: int, place: float = 0.5) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, context: SamplerContext, *, place: float = 0.5) -> None:
+        super().__init__(context)
         self.place = place
-        self._asked = 0
 
-    def ask(self, tree: Tree) -> Suggestion | None:
-        self._asked += 1
+    def ask(self, tree: Tree, number: int) -> Suggestion | None:
         assert_type(tree.dimensions, tuple[Dimension, ...])
-        return Suggestion(self._asked - 1, tree, np.full(len(tree), self.place))
+        assert_type(self.context.pending, list[Trial])
+        return Suggestion(tree, np.full(len(tree), self.place))
 
     def tell(self, suggestion: Suggestion, loss: float) -> None:
         assert_type(suggestion.point, npt.NDArray[np.float64])

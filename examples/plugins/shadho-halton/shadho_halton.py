@@ -14,7 +14,7 @@ class Halton(CountingSampler):
 
     Parameters
     ----------
-    forest, seed
+    context : SamplerContext
         As for every sampler.
     scramble : bool, default True
         Whether to permute digits, which keeps coordinates of many dimensions from moving together.
@@ -22,8 +22,8 @@ class Halton(CountingSampler):
 
     name = 'halton'
 
-    def __init__(self, forest, *, seed, scramble=True):
-        super().__init__(forest, seed=seed)
+    def __init__(self, context, *, scramble=True):
+        super().__init__(context)
         self.scramble = scramble
         self._engines = {}
 

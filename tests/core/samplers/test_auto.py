@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from shadho import Search, Shadho, spaces
-from shadho.forest import Forest
-from shadho.samplers import auto
+from shadho.samplers import SamplerContext, auto
 from shadho.samplers.auto import Auto
 from shadho.testing import SamplerSuite
 
@@ -23,8 +22,8 @@ class TestAuto(SamplerSuite):
 
     expensive = True
 
-    def make(self, forest: Forest, seed: int) -> Auto:
-        return Auto(forest, seed=seed)
+    def make(self, context: SamplerContext) -> Auto:
+        return Auto(context)
 
 
 @pytest.fixture
@@ -100,11 +99,11 @@ def test_a_search_that_was_interrupted_near_the_change_goes_on_as_if_it_had_not_
 
 
 def test_a_space_of_very_many_leaves_gets_tpe_from_the_beginning() -> None:
-    sampler = Auto(Forest({f'x{number}': X for number in range(320)}), seed=0)
-    suggestion = sampler.ask(sampler.forest.tree(0))
+    sampler = Search({f'x{number}': X for number in range(320)}, 'auto', seed=0).sampler
+    suggestion = sampler.ask(sampler.forest.tree(0), 0)
     assert suggestion is not None
     assert suggestion.meta == {'method': 'tpe'}
-    assert '320 leaves' in sampler.choice
+    assert '320 leaves' in sampler.title
 
 
 def test_the_beginning_of_a_search_says_what_is_chosen_and_why(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
 import statistics
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,15 +8,15 @@ from shadho import Search, spaces
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest
 from shadho.samplers.cmaes import CMAES
-from shadho.testing import SamplerSuite
+from shadho.testing import SamplerRun, SamplerSuite
 
 unit = spaces.uniform(0, 1)
 FIVE = Forest({f'x{number}': unit for number in range(5)})
 
 
 class TestCMAES(SamplerSuite):
-    def make(self, forest, seed):
-        return CMAES(forest, seed=seed)
+    def make(self, context):
+        return CMAES(context)
 
 
 def ellipsoid(point):
@@ -24,21 +25,26 @@ def ellipsoid(point):
     return float(np.sum(4.0 ** np.arange(5) * np.cumsum(away) ** 2))
 
 
-def losses(sampler, loss, trials, pending=1):
+def small():
+    """Return a run with six points in a generation."""
+    return SamplerRun(partial(CMAES, population=6), FIVE)
+
+
+def losses(run, loss, trials, pending=1):
     """Return the losses of so many trials, of which so many are always pending; the oldest ends first."""
-    tree = sampler.forest.tree(0)
-    waiting, found = [sampler.ask(tree) for _ in range(pending)], []
+    tree = run.context.forest.tree(0)
+    waiting, found = [run.ask(tree) for _ in range(pending)], []
     for _ in range(trials):
-        suggestion = waiting.pop(0)
-        found.append(loss(suggestion.point))
-        sampler.tell(suggestion, found[-1])
-        waiting.append(sampler.ask(tree))
+        trial = waiting.pop(0)
+        found.append(loss(np.array(trial.point)))
+        run.tell(trial, found[-1])
+        waiting.append(run.ask(tree))
     return found
 
 
 @pytest.mark.parametrize('pending', [1, 16])
 def test_it_learns_the_shape_of_a_valley(pending):
-    best = statistics.median(min(losses(CMAES(FIVE, seed=seed), ellipsoid, 400, pending)) for seed in range(5))
+    best = statistics.median(min(losses(SamplerRun(CMAES, FIVE, seed), ellipsoid, 400, pending)) for seed in range(5))
     chance = np.random.default_rng(0).random((5, 400, 5))
     by_chance = statistics.median(min(map(ellipsoid, points)) for points in chance)
     assert best < 0.05 * by_chance
@@ -63,41 +69,41 @@ def test_it_finds_integers_and_categories():
 
 
 def test_it_starts_elsewhere_with_more_points_when_it_has_converged():
-    sampler, tree = CMAES(FIVE, seed=0, population=6), FIVE.tree(0)
+    run, tree = small(), FIVE.tree(0)
     notes = []
     for _ in range(1500):
-        suggestion = sampler.ask(tree)
-        notes.append((suggestion.meta['start'], suggestion.meta['generation']))
-        sampler.tell(suggestion, float(np.sum((suggestion.point - 0.3) ** 2)))
+        trial = run.ask(tree)
+        notes.append((trial.meta['start'], trial.meta['generation']))
+        run.tell(trial, sum((u - 0.3) ** 2 for u in trial.point))
     assert notes.count((0, 0)) == 6
     assert notes.count((1, 0)) == 12
 
 
 def test_it_starts_elsewhere_when_a_generation_makes_no_difference():
-    sampler = CMAES(FIVE, seed=0, population=6)
-    losses(sampler, lambda point: np.nan, 6)
-    assert sampler.ask(FIVE.tree(0)).meta['start'] == 1
+    run = small()
+    losses(run, lambda point: np.nan, 6)
+    assert run.ask(FIVE.tree(0)).meta['start'] == 1
 
 
 def test_results_of_points_that_are_too_old_do_not_count():
-    sampler, tree = CMAES(FIVE, seed=0, population=6), FIVE.tree(0)
-    for suggestion in [sampler.ask(tree) for _ in range(60)]:
-        sampler.tell(suggestion, ellipsoid(suggestion.point))
-    assert sampler.ask(tree).meta['generation'] == 4
+    run, tree = small(), FIVE.tree(0)
+    for trial in [run.ask(tree) for _ in range(60)]:
+        run.tell(trial, ellipsoid(np.array(trial.point)))
+    assert run.ask(tree).meta['generation'] == 4
 
 
 def test_it_leaves_the_region_where_trials_fail():
     def loss(point):
         return np.nan if point[0] > 0.4 else float(np.sum((point - 0.2) ** 2))
 
-    found = losses(CMAES(FIVE, seed=0), loss, 120)
+    found = losses(SamplerRun(CMAES, FIVE), loss, 120)
     assert np.isnan(found[:8]).sum() >= 4
     assert np.isnan(found[-40:]).sum() < 5
 
 
 def test_hundreds_of_dimensions_cost_no_more_and_are_searched():
     forest = Forest({**{f'x{number}': unit for number in range(250)}, 'c': list('uvw')})
-    found = losses(CMAES(forest, seed=0), lambda point: float(np.sum((point - 0.4) ** 2)), 400)
+    found = losses(SamplerRun(CMAES, forest), lambda point: float(np.sum((point - 0.4) ** 2)), 400)
     assert statistics.mean(found[-20:]) < 0.8 * statistics.mean(found[:20])
 
 

@@ -5,22 +5,17 @@ from shadho.testing import SamplerSuite
 
 
 class TestRandom(SamplerSuite):
-    resumes = True
-
-    def make(self, forest, seed):
-        return Random(forest, seed=seed)
+    def make(self, context):
+        return Random(context)
 
 
 class TestGrid(SamplerSuite):
-    resumes = True
     seeded = False
 
-    def make(self, forest, seed):
-        return Grid(forest, seed=seed, grid_points=3)
+    def make(self, context):
+        return Grid(context, grid_points=3)
 
 
 class TestSobol(SamplerSuite):
-    resumes = True
-
-    def make(self, forest, seed):
-        return Sobol(forest, seed=seed)
+    def make(self, context):
+        return Sobol(context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,14 +14,15 @@ from scipy.stats import qmc
 from shadho import Search, spaces
 from shadho.forest import Forest
 from shadho.samplers.tpe import TPE
+from shadho.testing import SamplerRun
 
 DIMENSIONS = 5
 
 
 def first(count: int, seed: int, dimensions: int = DIMENSIONS) -> np.ndarray:
     forest = Forest({f'x{number}': spaces.uniform(0, 1) for number in range(dimensions)})
-    sampler = TPE(forest, seed=seed, first=count)
-    return np.array([sampler.ask(forest.tree(0)).point for _ in range(count)])
+    run = SamplerRun(partial(TPE, first=count), forest, seed)
+    return np.array([run.ask(forest.tree(0)).point for _ in range(count)])
 
 
 @pytest.mark.parametrize('count', [1, 2, 4, 8, 16, 32, 64])

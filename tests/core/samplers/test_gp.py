@@ -13,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadho import Search, spaces
-from shadho.forest import Forest
-from shadho.samplers import gp
-from shadho.samplers.base import Sampler
+from shadho.samplers import Sampler, SamplerContext, gp
 from shadho.samplers.gp import GaussianProcess
 from shadho.testing import SamplerSuite
 
@@ -27,8 +25,8 @@ class TestGaussianProcess(SamplerSuite):
 
     expensive = True
 
-    def make(self, forest: Forest, seed: int) -> Sampler:
-        return GaussianProcess(forest, seed=seed)
+    def make(self, context: SamplerContext) -> Sampler:
+        return GaussianProcess(context)
 
 
 def bowl(params: Any) -> float:

@@ -11,6 +11,7 @@ from shadho import Search, spaces
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest
 from shadho.samplers.grid import Grid, combination
+from shadho.testing import SamplerRun
 
 sizes_of_grids = st.lists(st.integers(1, 7), min_size=1, max_size=4)
 
@@ -83,6 +84,6 @@ def test_the_number_of_points_must_be_positive():
 
 def test_the_length_of_a_huge_grid_is_exact():
     forest = Forest({str(number): list(range(10)) for number in range(40)})
-    grid = Grid(forest, seed=0, repeats=3)
-    assert grid.length(forest.tree(0)) == 3 * 10**40
-    assert all(0.0 < u < 1.0 for u in grid.ask(forest.tree(0)).point)
+    run = SamplerRun(Grid, forest, repeats=3)
+    assert run.sampler.length(forest.tree(0)) == 3 * 10**40
+    assert all(0.0 < u < 1.0 for u in run.ask(forest.tree(0)).point)

@@ -7,9 +7,8 @@ import pytest
 from shadho import Search, spaces
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest
-from shadho.samplers import Suggestion
 from shadho.samplers.hyperopt import Hyperopt
-from shadho.testing import SamplerSuite
+from shadho.testing import SamplerRun, SamplerSuite
 
 unit = spaces.uniform(0, 1)
 SHARED = {'x': unit, 'kind': {'exclusive': True, 'a': {'y': unit}, 'b': {'z': unit}}}
@@ -18,17 +17,17 @@ SHARED = {'x': unit, 'kind': {'exclusive': True, 'a': {'y': unit}, 'b': {'z': un
 class TestHyperopt(SamplerSuite):
     expensive = True
 
-    def make(self, forest, seed):
-        return Hyperopt(forest, seed=seed)
+    def make(self, context):
+        return Hyperopt(context)
 
 
 def told(forest, tree, trials, loss):
-    """Return a sampler that has learned from random trials in one tree."""
-    sampler, chance = Hyperopt(forest, seed=0), np.random.default_rng(0)
-    for number in range(trials):
+    """Return a run whose sampler has learned from random trials in one tree."""
+    run, chance = SamplerRun(Hyperopt, forest), np.random.default_rng(0)
+    for _ in range(trials):
         point = chance.random(len(forest.tree(tree)))
-        sampler.tell(Suggestion(number, forest.tree(tree), point), loss(point))
-    return sampler
+        run.add(forest.tree(tree), point, loss(point))
+    return run
 
 
 def test_every_setting_of_a_finite_space_is_tried_once():
@@ -50,30 +49,30 @@ def test_what_it_suggests_becomes_better():
 
 def test_a_leaf_that_trees_share_is_learned_in_each_of_them():
     forest = Forest(SHARED)
-    sampler = told(forest, 0, 60, lambda point: (point[0] - 0.85) ** 2)
-    suggested = [sampler.ask(forest.tree(1)).point[0] for _ in range(8)]
+    run = told(forest, 0, 60, lambda point: (point[0] - 0.85) ** 2)
+    suggested = [run.ask(forest.tree(1)).point[0] for _ in range(8)]
     assert statistics.median(abs(x - 0.85) for x in suggested) < 0.1
 
 
 def test_trials_that_share_no_leaf_with_a_tree_say_nothing_of_it():
     forest = Forest({'exclusive': True, 'a': {'x': unit}, 'b': {'y': unit}})
-    sampler = told(forest, 0, 60, lambda point: point[0])
-    first = [sampler.ask(forest.tree(1)).point[0] for _ in range(8)]
-    fresh = Hyperopt(forest, seed=0)
+    run = told(forest, 0, 60, lambda point: point[0])
+    first = [run.ask(forest.tree(1)).point[0] for _ in range(8)]
+    fresh = SamplerRun(Hyperopt, forest)
     assert first == [fresh.ask(forest.tree(1)).point[0] for _ in range(8)]
 
 
 def test_failed_trials_are_avoided():
     forest = Forest({'x': unit})
-    sampler = told(forest, 0, 60, lambda point: np.nan if point[0] > 0.4 else 1.0)
-    suggested = [sampler.ask(forest.tree(0)).point[0] for _ in range(8)]
+    run = told(forest, 0, 60, lambda point: np.nan if point[0] > 0.4 else 1.0)
+    suggested = [run.ask(forest.tree(0)).point[0] for _ in range(8)]
     assert sum(x < 0.5 for x in suggested) >= 7
 
 
 def test_pending_points_of_a_discrete_space_do_not_come_twice():
     forest = Forest({'c': list('abcdefgh'), 'n': spaces.randint(0, 8)})
-    sampler = told(forest, 0, 30, lambda point: point[0] + point[1])
-    points = {tuple(sampler.ask(forest.tree(0)).point) for _ in range(16)}
+    run = told(forest, 0, 30, lambda point: point[0] + point[1])
+    points = {run.ask(forest.tree(0)).point for _ in range(16)}
     assert len(points) == 16
 
 

@@ -1,4 +1,5 @@
 import statistics
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,19 +9,23 @@ from shadho.errors import ConfigurationError
 from shadho.forest import Forest
 from shadho.samplers import pso
 from shadho.samplers.pso import ParticleSwarm
-from shadho.testing import SamplerSuite
+from shadho.testing import SamplerRun, SamplerSuite
 
 unit = spaces.uniform(0, 1)
 FIVE = Forest({f'x{number}': unit for number in range(5)})
 
 
 class TestParticleSwarm(SamplerSuite):
-    def make(self, forest, seed):
-        return ParticleSwarm(forest, seed=seed)
+    def make(self, context):
+        return ParticleSwarm(context)
 
 
 def bowl(point):
-    return float(np.sum((point - np.array([0.2, 0.4, 0.6, 0.8, 0.7])) ** 2))
+    return float(np.sum((np.array(point) - [0.2, 0.4, 0.6, 0.8, 0.7]) ** 2))
+
+
+def swarm(particles):
+    return SamplerRun(partial(ParticleSwarm, particles=particles), FIVE)
 
 
 def test_the_constriction_is_that_of_the_paper():
@@ -30,13 +35,13 @@ def test_the_constriction_is_that_of_the_paper():
 @pytest.mark.parametrize('pending', [1, 16])
 def test_it_finds_a_minimum_that_chance_does_not(pending):
     def best(seed):
-        sampler, tree = ParticleSwarm(FIVE, seed=seed), FIVE.tree(0)
-        waiting, losses = [sampler.ask(tree) for _ in range(pending)], []
+        run, tree = SamplerRun(ParticleSwarm, FIVE, seed), FIVE.tree(0)
+        waiting, losses = [run.ask(tree) for _ in range(pending)], []
         for _ in range(300):
-            suggestion = waiting.pop(0)
-            losses.append(bowl(suggestion.point))
-            sampler.tell(suggestion, losses[-1])
-            waiting.append(sampler.ask(tree))
+            trial = waiting.pop(0)
+            losses.append(bowl(trial.point))
+            run.tell(trial, losses[-1])
+            waiting.append(run.ask(tree))
         return min(losses)
 
     chance = np.random.default_rng(0).random((5, 300, 5))
@@ -56,48 +61,50 @@ def test_it_finds_integers_and_categories():
 
 
 def test_particles_take_turns_and_those_on_their_way_are_passed_over():
-    sampler, tree = ParticleSwarm(FIVE, seed=0, particles=4), FIVE.tree(0)
-    slow = sampler.ask(tree)
+    run, tree = swarm(4), FIVE.tree(0)
+    slow = run.ask(tree)
     names = []
     for _ in range(6):
-        suggestion = sampler.ask(tree)
-        names.append(suggestion.meta['particle'])
-        sampler.tell(suggestion, bowl(suggestion.point))
+        trial = run.ask(tree)
+        names.append(trial.meta['particle'])
+        run.tell(trial, bowl(trial.point))
     assert slow.meta['particle'] == 0
     assert names == [1, 2, 3, 1, 1, 2]
 
 
 def test_a_swarm_grows_while_all_its_particles_are_on_their_way():
-    sampler = ParticleSwarm(FIVE, seed=0, particles=4)
-    assert [sampler.ask(FIVE.tree(0)).meta['particle'] for _ in range(10)] == list(range(10))
+    run = swarm(4)
+    assert [run.ask(FIVE.tree(0)).meta['particle'] for _ in range(10)] == list(range(10))
 
 
-def test_a_particle_whose_trial_was_cancelled_moves_again():
-    sampler, tree = ParticleSwarm(FIVE, seed=0, particles=2), FIVE.tree(0)
-    first, _ = sampler.ask(tree), sampler.ask(tree)
-    sampler.forget(first)
-    assert sampler.ask(tree).meta['particle'] == 0
+def test_a_particle_whose_trial_waits_to_run_again_is_on_its_way():
+    run, tree = swarm(2), FIVE.tree(0)
+    first, second = run.ask(tree), run.ask(tree)
+    run.take_back(first)
+    assert run.ask(tree).meta['particle'] == 2
+    run.tell(second, 1.0)
+    assert run.ask(tree).meta['particle'] == 1
 
 
 def test_particles_that_came_to_rest_start_anew():
-    sampler, tree = ParticleSwarm(FIVE, seed=0), FIVE.tree(0)
+    run, tree = SamplerRun(ParticleSwarm, FIVE), FIVE.tree(0)
     new = []
     for _ in range(3000):
-        suggestion = sampler.ask(tree)
-        new.append(suggestion.meta['new'])
-        sampler.tell(suggestion, bowl(suggestion.point))
+        trial = run.ask(tree)
+        new.append(trial.meta['new'])
+        run.tell(trial, bowl(trial.point))
     assert new[:8] == [True] * 8
     assert not any(new[8:200])
     assert any(new[200:])
 
 
 def test_failed_trials_draw_nobody():
-    sampler, tree = ParticleSwarm(FIVE, seed=0), FIVE.tree(0)
+    run, tree = SamplerRun(ParticleSwarm, FIVE), FIVE.tree(0)
     failed = []
     for _ in range(200):
-        suggestion = sampler.ask(tree)
-        failed.append(suggestion.point[0] > 0.5)
-        sampler.tell(suggestion, np.nan if failed[-1] else bowl(suggestion.point))
+        trial = run.ask(tree)
+        failed.append(trial.point[0] > 0.5)
+        run.tell(trial, np.nan if failed[-1] else bowl(trial.point))
     assert sum(failed[-40:]) < 4
 
 

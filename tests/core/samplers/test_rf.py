@@ -11,9 +11,8 @@ from shadho import Search, spaces
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest
 from shadho.samplers import rf
-from shadho.samplers.base import Suggestion
 from shadho.samplers.rf import RandomForest
-from shadho.testing import SamplerSuite
+from shadho.testing import SamplerRun, SamplerSuite
 
 x = spaces.uniform(0, 1)
 
@@ -21,14 +20,14 @@ x = spaces.uniform(0, 1)
 class TestRandomForest(SamplerSuite):
     expensive = True
 
-    def make(self, forest, seed):
-        return RandomForest(forest, seed=seed)
+    def make(self, context):
+        return RandomForest(context)
 
 
-def told(sampler, tree, points, loss):
-    """Tell a sampler points that it did not suggest."""
+def told(run, tree, points, loss):
+    """Let a sampler learn points that it did not suggest."""
     for point in points:
-        sampler.tell(Suggestion(-1, tree, np.asarray(point, dtype=float)), loss(point))
+        run.add(tree, point, loss(point))
 
 
 def conditional(params):
@@ -81,22 +80,22 @@ def test_where_trials_fail_is_learned():
 
 def test_a_leaf_is_learned_from_all_trees_that_share_it():
     forest = Forest({'x': x, 'branch': {'exclusive': True, 'a': {'y': x}, 'b': {'z': x}}})
-    sampler = RandomForest(forest, seed=1)
+    run = SamplerRun(RandomForest, forest, seed=1)
     points = np.random.default_rng(1).random((40, 2))
-    told(sampler, forest.tree(0), points, lambda point: abs(point[0] - 0.8))
-    suggested = [sampler.suggest(forest.tree(1), np.random.default_rng(seed))[0] for seed in range(9)]
+    told(run, forest.tree(0), points, lambda point: abs(point[0] - 0.8))
+    suggested = [run.sampler.suggest(forest.tree(1), np.random.default_rng(seed))[0] for seed in range(9)]
     assert abs(statistics.median(suggested) - 0.8) < 0.05
 
 
 def test_the_tree_of_the_better_trials_promises_more():
     forest = Forest({'x': x, 'branch': {'exclusive': True, 'a': {'y': x}, 'b': {'z': x}, 'c': {}}})
-    sampler = RandomForest(forest, seed=1)
+    run = SamplerRun(RandomForest, forest, seed=1)
     trees = list(forest)
-    assert sampler.promise(trees) is None
+    assert run.sampler.promise(trees) is None
     points = np.random.default_rng(1).random((12, 2))
-    told(sampler, trees[0], points, lambda point: point.sum() + 3)
-    told(sampler, trees[1], points, lambda point: point.sum())
-    promise = sampler.promise(trees)
+    told(run, trees[0], points, lambda point: point.sum() + 3)
+    told(run, trees[1], points, lambda point: point.sum())
+    promise = run.sampler.promise(trees)
     assert np.isfinite(promise).all()
     # What is said of the third tree, which has no trials, depends on the last digits of numbers.
     assert promise[0] < promise[1] / 2
@@ -106,11 +105,11 @@ def test_the_tree_of_the_better_trials_promises_more():
 
 def test_a_tree_whose_points_have_all_been_tried_promises_next_to_nothing():
     forest = Forest({'exclusive': True, 'a': {'x': x}, 'b': {'word': ['p', 'q']}, 'c': 1})
-    sampler = RandomForest(forest, seed=1)
-    told(sampler, forest.tree(0), np.random.default_rng(1).random((10, 1)), lambda point: point[0])
-    told(sampler, forest.tree(1), [[0.25], [0.75]], lambda point: -point[0])
-    told(sampler, forest.tree(2), [[]], lambda point: -5.0)
-    promise = sampler.promise(list(forest))
+    run = SamplerRun(RandomForest, forest, seed=1)
+    told(run, forest.tree(0), np.random.default_rng(1).random((10, 1)), lambda point: point[0])
+    told(run, forest.tree(1), [[0.25], [0.75]], lambda point: -point[0])
+    told(run, forest.tree(2), [[]], lambda point: -5.0)
+    promise = run.sampler.promise(list(forest))
     assert promise[0] == 1.0
     assert promise[1] == promise[2] < 1e-9
 
@@ -129,10 +128,10 @@ def test_pending_suggestions_lie_apart_where_it_is_promising():
     forest = Forest({'x': x, 'y': x, 'z': x})
     tree = forest.tree(0)
     for seed in range(3):
-        sampler = RandomForest(forest, seed=seed)
+        run = SamplerRun(RandomForest, forest, seed)
         points = np.random.default_rng(seed).random((30, 3))
-        told(sampler, tree, points, lambda point: ((point - 0.4) ** 2).sum())
-        points = [sampler.ask(tree).point for _ in range(16)]
+        told(run, tree, points, lambda point: ((point - 0.4) ** 2).sum())
+        points = np.array([run.ask(tree).point for _ in range(16)])
         distances = [np.abs(one - other).max() for one, other in itertools.combinations(points, 2)]
         assert min(distances) > 0.05
         assert statistics.median(distances) > 0.25
@@ -141,37 +140,37 @@ def test_pending_suggestions_lie_apart_where_it_is_promising():
 
 def test_any_number_of_suggestions_can_be_pending():
     forest = Forest({'x': x, 'word': ['p', 'q']})
-    sampler = RandomForest(forest, seed=1)
+    run = SamplerRun(RandomForest, forest, seed=1)
     tree = forest.tree(0)
-    told(sampler, tree, np.random.default_rng(1).random((12, 2)), np.sum)
-    points = {tuple(sampler.ask(tree).point) for _ in range(100)}
+    told(run, tree, np.random.default_rng(1).random((12, 2)), np.sum)
+    points = {run.ask(tree).point for _ in range(100)}
     assert len(points) == 100
 
 
 def test_what_is_asked_for_after_a_pending_one_was_told_follows_from_what_is_known():
     forest = Forest(CONDITIONAL)
-    one, other = (RandomForest(forest, seed=1) for _ in range(2))
+    one, other = (SamplerRun(RandomForest, forest, seed=1) for _ in range(2))
     tree = forest.tree(1)
     points = np.random.default_rng(1).random((15, 4))
     told(one, tree, points, np.sum)
-    one.ask(tree)
-    one.promise(list(forest))
+    first = one.ask(tree)
+    one.sampler.promise(list(forest))
     told(other, tree, points, np.sum)
-    suggestion = other.ask(tree)
-    for sampler in (one, other):
-        sampler.tell(suggestion, 0.5)
-    assert np.array_equal(one.ask(tree).point, other.ask(tree).point)
+    assert other.ask(tree) == first
+    for run in (one, other):
+        run.tell(first, 0.5)
+    assert one.ask(tree) == other.ask(tree)
 
 
 def test_a_model_is_made_of_so_many_trials_at_most():
     forest = Forest({'x': x, 'y': x})
-    sampler = RandomForest(forest, seed=1)
+    run = SamplerRun(RandomForest, forest, seed=1)
     points = np.random.default_rng(1).random((2 * rf._MOST_ROWS, 2))
-    told(sampler, forest.tree(0), points, np.sum)
-    rows = sampler._chosen(sampler.table.losses)
+    told(run, forest.tree(0), points, np.sum)
+    rows = run.sampler._chosen(run.sampler.table.losses)
     assert len(rows) == rf._MOST_ROWS
     assert set(np.argsort(points.sum(axis=1))[: rf._MOST_ROWS // 2]) < set(rows.tolist())
-    assert sampler.suggest(forest.tree(0), np.random.default_rng(1)).sum() < 0.4
+    assert run.sampler.suggest(forest.tree(0), np.random.default_rng(1)).sum() < 0.4
 
 
 @pytest.mark.parametrize(('best', 'mean', 'deviation'), [(-1.0, -0.5, 0.7), (-2.0, 1.0, 0.5), (0.5, -1.0, 1.2)])

@@ -11,10 +11,9 @@ import pytest
 from shadho import Search, spaces
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest
-from shadho.samplers import tpe
-from shadho.samplers.base import Sampler, Suggestion
+from shadho.samplers import Sampler, SamplerContext, tpe
 from shadho.samplers.tpe import TPE
-from shadho.testing import SamplerSuite
+from shadho.testing import SamplerRun, SamplerSuite
 
 UNIT = spaces.uniform(0, 1)
 
@@ -22,15 +21,15 @@ UNIT = spaces.uniform(0, 1)
 class TestTPE(SamplerSuite):
     """The contract of samplers."""
 
-    def make(self, forest: Forest, seed: int) -> Sampler:
-        return TPE(forest, seed=seed)
+    def make(self, context: SamplerContext) -> Sampler:
+        return TPE(context)
 
 
 class TestTPEFromTheStart(SamplerSuite):
     """The contract again, with a model from the first result on."""
 
-    def make(self, forest: Forest, seed: int) -> Sampler:
-        return TPE(forest, seed=seed, first=1)
+    def make(self, context: SamplerContext) -> Sampler:
+        return TPE(context, first=1)
 
 
 def best_of(method: str, space: Any, objective: Any, trials: int = 60, seeds: int = 5) -> float:
@@ -78,29 +77,29 @@ def test_a_leaf_that_trees_share_is_learned_from_all_of_them() -> None:
     """Trees differ much in how good they are, and a new one profits from what all others have learned."""
     branches = {f'branch{number}': {'own': UNIT} for number in range(12)}
     forest = Forest({'shared': UNIT, 'model': spaces.scope(exclusive=True, **branches)})
-    sampler = TPE(forest, seed=0)
+    run = SamplerRun(TPE, forest)
     chance = np.random.default_rng(0)
-    for number, tree in enumerate(list(forest)[:-1] * 5):
+    for tree in list(forest)[:-1] * 5:
         point = chance.random(2)
         (place,) = (at for at, own in enumerate(tree.dimensions) if own.path == ('shared',))
-        sampler.tell(Suggestion(number, tree, point), abs(point[place] - 0.3) + tree.index)
+        run.add(tree, point, abs(point[place] - 0.3) + tree.index)
     new = forest.tree(forest.count - 1)
     (place,) = (at for at, own in enumerate(new.dimensions) if own.path == ('shared',))
-    asked = [sampler.ask(new) for _ in range(20)]
-    points = np.array([suggestion.point for suggestion in asked if suggestion is not None])
+    asked = [run.ask(new) for _ in range(20)]
+    points = np.array([trial.point for trial in asked if trial is not None])
     assert np.abs(points[:, place] - 0.3).mean() < 0.15  # 0.29 by chance
     assert np.std(points[:, 1 - place]) > 0.2  # nothing is known of its own leaf
 
 
 def test_trees_promise_what_the_best_of_all_trials_say() -> None:
     forest = Forest({'model': spaces.scope(exclusive=True, **{name: {'x': UNIT} for name in 'abc'})})
-    sampler = TPE(forest, seed=0)
+    run = SamplerRun(TPE, forest)
     trees = list(forest)
-    assert sampler.promise(trees) is None
+    assert run.sampler.promise(trees) is None
     chance = np.random.default_rng(0)
-    for number, tree in enumerate(trees * 20):
-        sampler.tell(Suggestion(number, tree, chance.random(1)), tree.index + chance.random())
-    promise = sampler.promise(trees)
+    for tree in trees * 20:
+        run.add(tree, chance.random(1), tree.index + chance.random())
+    promise = run.sampler.promise(trees)
     assert promise is not None
     assert promise[0] > 2 * promise[1]
     assert promise[1] == pytest.approx(promise[2])
@@ -108,14 +107,14 @@ def test_trees_promise_what_the_best_of_all_trials_say() -> None:
 
 def test_what_is_asked_for_together_lies_apart() -> None:
     forest = Forest({'x': UNIT, 'y': UNIT, 'kind': spaces.choice(list('abc'))})
-    sampler = TPE(forest, seed=0)
+    run = SamplerRun(TPE, forest)
     tree = forest.tree(0)
     chance = np.random.default_rng(0)
-    for number in range(30):
+    for _ in range(30):
         point = chance.random(3)
-        sampler.tell(Suggestion(number, tree, point), float(np.sum((point[:2] - 0.5) ** 2)))
-    asked = [sampler.ask(tree) for _ in range(16)]
-    points = np.array([suggestion.point for suggestion in asked if suggestion is not None])
+        run.add(tree, point, float(np.sum((point[:2] - 0.5) ** 2)))
+    asked = [run.ask(tree) for _ in range(16)]
+    points = np.array([trial.point for trial in asked if trial is not None])
     assert len(np.unique(points, axis=0)) == 16
     distances = np.linalg.norm(points[:, None] - points, axis=2)[np.triu_indices(16, 1)]
     assert np.median(distances) > 0.2

@@ -313,10 +313,8 @@ def test_more_trials_go_where_the_best_results_come_from():
 
 
 def test_within_a_class_the_mix_is_followed_without_luck():
-    policy, history = make(trees(4), [ComputeClass('only', 4)], heuristics={})
-    picked = []
-    for _ in range(40):
-        picked.append(begin(policy, 'only').index)
+    policy, _ = make(trees(4), [ComputeClass('only', 4)], heuristics={})
+    picked = [begin(policy, 'only').index for _ in range(40)]
     for first in range(37):
         assert len(set(picked[first : first + 4])) >= 3
     assert set(Counter(picked).values()) == {10}

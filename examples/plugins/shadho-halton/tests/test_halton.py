@@ -7,18 +7,15 @@ from shadho.testing import SamplerSuite
 
 
 class TestHalton(SamplerSuite):
-    resumes = True
-
-    def make(self, forest, seed):
-        return Halton(forest, seed=seed)
+    def make(self, context):
+        return Halton(context)
 
 
 class TestUnscrambledHalton(SamplerSuite):
-    resumes = True
     seeded = False
 
-    def make(self, forest, seed):
-        return Halton(forest, seed=seed, scramble=False)
+    def make(self, context):
+        return Halton(context, scramble=False)
 
 
 def test_points_are_those_of_the_sequence():

@@ -8,8 +8,9 @@ import numpy as np
 
 from shadho.forest import Forest, snap
 from shadho.history import History
+from shadho.ledger import Ledger
 from shadho.records import Trial
-from shadho.samplers import Suggestion
+from shadho.samplers import SamplerContext, Suggestion
 from shadho.samplers.gp import MOST_LEAVES, GaussianProcess
 
 __all__ = ['MOST_LEADERS', 'recommended']
@@ -47,11 +48,11 @@ def recommended(forest: Forest, history: History, leaders: Sequence[Trial]) -> T
     """
     if len(leaders) < 2 or len(forest.leaves) > MOST_LEAVES:
         return leaders[0] if leaders else None
-    model = GaussianProcess(forest, seed=0)
+    model = GaussianProcess(SamplerContext(forest, Ledger(), seed=0))
     for row in _chosen(forest, history, leaders):
         tree, point, loss = history.trial(row)
-        model.tell(Suggestion(-1, forest.tree(tree), point), loss)
-    settings = [Suggestion(trial.sample, forest.tree(trial.tree), np.array(trial.point)) for trial in leaders]
+        model.tell(Suggestion(forest.tree(tree), point), loss)
+    settings = [Suggestion(forest.tree(trial.tree), np.array(trial.point)) for trial in leaders]
     expected = model.expected(settings)
     return leaders[0 if expected is None else int(np.argmax(expected < expected.min() + _ALIKE))]
 

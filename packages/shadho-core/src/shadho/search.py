@@ -40,7 +40,7 @@ from shadho.records import (
     TrialState,
     as_log,
 )
-from shadho.samplers import Sampler, Suggestion
+from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.samplers.grid import combination
 from shadho.scheduling import Choice, New, Policy, PolicyContext, Slot
 
@@ -134,18 +134,16 @@ class Search:
         self.grid_points = check_count('grid_points', grid_points, 1)
         quota = check_count('trials_per_tree', trials_per_tree, 1)
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
-        offered = {'repeats': self.repeats if self.repeats != 1 else None}
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
         options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
-        self.sampler: Sampler = _make(
-            'method', Sampler, sampler_class, self.forest, {'seed': self.seed}, offered, options
-        )
+        known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats)
+        self.sampler: Sampler = _make('method', Sampler, sampler_class, known, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
-        self.policy: Policy = _make('policy', Policy, policy_class, context, {}, {}, chosen)
+        self.policy: Policy = _make('policy', Policy, policy_class, context, chosen)
 
     @property
     def direction(self) -> str:
@@ -265,7 +263,7 @@ class Search:
     def begin(self, choice: Choice | None, slot: Slot, now: float) -> Trial | None:
         """Begin what was chosen for a free slot. A trial that moves there must have been ended where it ran."""
         while isinstance(choice, New):
-            suggestion = self.sampler.ask(choice.tree)
+            suggestion = self.sampler.ask(choice.tree, self.history.asked_in(choice.tree.index))
             if suggestion is not None:
                 return self._begin(self._unvisited(self._on_grid(suggestion)), slot.compute_class, now)
             self._exclude(choice.tree)
@@ -278,7 +276,7 @@ class Search:
         trial = Trial(
             self.history.asked,
             tree.index,
-            suggestion.id,
+            self.history.asked_in(tree.index),
             point,
             params,
             compute_class,
@@ -310,9 +308,7 @@ class Search:
         trial = self.ledger.apply(event)
         if isinstance(event, Trial):
             self._visited.add(self.forest.tree(event.tree), event.point)
-        elif isinstance(event, Attempt):
-            self.sampler.adopt(self._suggestion(trial))
-        elif isinstance(event, Result):
+        elif isinstance(event, Result) and trial.is_finished:
             self._learn(trial)
         elif isinstance(event, ClassesChanged):
             self._are_planned = True
@@ -419,7 +415,7 @@ class Search:
             raise ConfigurationError(f'add(): loss must be a number, or None for a failed trial; got {loss!r}')
         tree, point = self.forest.encode(params)
         known = self.goal.minimised(None if loss is None else float(loss))
-        self.sampler.tell(Suggestion(-1, tree, np.array(point)), known)
+        self.sampler.tell(Suggestion(tree, np.array(point)), known)
 
     def record(self, result: Result) -> Trial:
         """Take in what came of an attempt at a pending trial.
@@ -437,11 +433,9 @@ class Search:
         return self._with_objects(self.apply(result))
 
     def _learn(self, trial: Trial) -> None:
-        """Let the sampler learn from a trial that has finished, or forget one that waits."""
-        if not trial.is_finished:
-            self.sampler.forget(self._suggestion(trial))
-            return
-        self.sampler.tell(self._suggestion(trial), self._minimised(trial))
+        """Let the sampler learn from a trial that has finished."""
+        suggestion = Suggestion(self.forest.tree(trial.tree), np.array(trial.point), trial.meta)
+        self.sampler.tell(suggestion, self._minimised(trial))
         if trial.state is TrialState.DONE:
             self._rank(trial)
 
@@ -484,7 +478,6 @@ class Search:
                 check_tree(self.forest, event.id, event.tree, len(event.point))
                 if not self._are_planned:  # as in a list of trials
                     self.plan([ComputeClass(event.compute_class)], event.started or 0.0)
-                self.sampler.adopt(self._suggestion(event))
             try:
                 self.apply(event)
             except LedgerError as error:
@@ -510,9 +503,6 @@ class Search:
         if self.forest.keeps_values or trial.params is None:
             return trial
         return attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
-
-    def _suggestion(self, trial: Trial) -> Suggestion:
-        return Suggestion(trial.sample, self.forest.tree(trial.tree), np.array(trial.point), trial.meta)
 
 
 def _in_order(events: Iterable[Event]) -> Iterator[Event]:
@@ -577,12 +567,12 @@ def _makes_none(argument: str, given: Any, base: type[Any]) -> ConfigurationErro
     return ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
 
 
-def _can_make(given: Any, base: type[Any], needed: Mapping[str, Any]) -> bool:
-    """Whether a class, or a function, may make one of one thing and what else is needed, by name."""
+def _can_make(given: Any, base: type[Any]) -> bool:
+    """Whether a class, or a function, may make one of a context."""
     if isinstance(given, type):
         return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
     try:
-        inspect.signature(given).bind_partial(None, **needed)
+        inspect.signature(given).bind_partial(None)
     except (TypeError, ValueError):
         return False
     return True
@@ -597,25 +587,20 @@ def _trial_number(trial: Any) -> int:
     return number
 
 
-def _make(
-    argument: str, base: type[Any], cls: Any, part: Any, needed: Mapping[str, Any], offered: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> Any:  # fmt: skip
-    """Make a sampler or a policy of what it needs, what it knows of what is offered (None: nothing), and the user's options."""
-    if not _can_make(cls, base, needed):
+def _make(argument: str, base: type[Any], cls: Any, context: Any, options: Mapping[str, Any]) -> Any:
+    """Make a sampler or a policy of its context and the user's options."""
+    if not _can_make(cls, base):
         raise _makes_none(argument, cls, base)
     known = inspect.signature(cls).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    ours = {'seed', *needed, *offered}
-    own = [name for name in list(known)[1:] if name not in ours]
-    unused = [name for name in options if name in ours or not (name in own or any_name)]
+    own = list(known)[1:]
+    unused = [] if any_name else [name for name in options if name not in own]
     if unused:
         raise ConfigurationError(
             f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
         )
     try:
-        taken = {name: value for name, value in offered.items() if name in known and value is not None}
-        made = cls(part, **needed, **taken, **options)
+        made = cls(context, **options)
     except TypeError as error:
         if isinstance(cls, type):
             raise

@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Forest, Tree
-from shadho.samplers.base import Sampler, Suggestion
+from shadho.forest import Tree
+from shadho.samplers.base import Sampler, SamplerContext, Suggestion
 from shadho.samplers.cmaes import CMAES
 from shadho.samplers.gp import MOST_LEAVES, GaussianProcess
 from shadho.samplers.tpe import TPE
@@ -54,17 +54,16 @@ class Auto(Sampler):
 
     name = 'auto'
 
-    def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
-        super().__init__(forest, seed=seed)
-        options = {} if first is None else {'first': first}
-        self._parzen = TPE(forest, seed=seed, **options)
+    def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
+        super().__init__(context)
+        self._parzen = TPE(context, first=first)
         self._gaussian: GaussianProcess | None = None
-        self._evolution = CMAES(forest, seed=seed)
-        leaves = len(forest.leaves)
+        self._evolution = CMAES(context)
+        leaves = len(self.forest.leaves)
         if leaves > MOST_LEAVES:
             early = f'tpe, as a Gaussian process of {leaves} leaves would be slow'
         else:
-            self._gaussian = GaussianProcess(forest, seed=seed, **options)
+            self._gaussian = GaussianProcess(context, first=first)
             early = 'gp and tpe in turn'
         self.choice = f'{early}; cmaes where a tree has {_MANY_IN_TREE} trials'
         self._finished: Counter[int] = Counter()
@@ -73,26 +72,22 @@ class Auto(Sampler):
     def title(self) -> str:
         return f'{self.name} ({self.choice})'
 
-    def ask(self, tree: Tree) -> Suggestion | None:
+    def ask(self, tree: Tree, number: int) -> Suggestion:
         current = self._current(tree)
-        suggestion = current.ask(tree)
-        suggestion = attrs.evolve(suggestion, meta={**suggestion.meta, 'method': current.name})
-        for other in self._samplers:
-            if other is not current:
-                other.adopt(suggestion)
-        return suggestion
+        suggestion = current.ask(tree, number)
+        return attrs.evolve(suggestion, meta={**suggestion.meta, 'method': current.name})
 
     def _current(self, tree: Tree) -> TPE | GaussianProcess | CMAES:
         """Return whose turn it is: a function of how many trials are finished and pending, so that it survives a restart."""
         if self._finished[tree.index] >= _MANY_IN_TREE:
             return self._parzen if self._turn == 3 else self._evolution
-        if self._gaussian is None or self._parzen.table.pending_count > _MANY_PENDING or self._turn % 2:
+        if self._gaussian is None or self.context.pending_count > _MANY_PENDING or self._turn % 2:
             return self._parzen
         return self._gaussian
 
     @property
     def _turn(self) -> int:
-        return (len(self._parzen.table) + self._parzen.table.pending_count) % 4
+        return (len(self._parzen.table) + self.context.pending_count) % 4
 
     @property
     def _samplers(self) -> list[TPE | GaussianProcess | CMAES]:
@@ -105,14 +100,6 @@ class Auto(Sampler):
         self._finished[suggestion.tree.index] += 1
         if len(self._parzen.table) >= _MANY_TRIALS:
             self._gaussian = None
-
-    def forget(self, suggestion: Suggestion) -> None:
-        for sampler in self._samplers:
-            sampler.forget(suggestion)
-
-    def adopt(self, suggestion: Suggestion) -> None:
-        for sampler in self._samplers:
-            sampler.adopt(suggestion)
 
     def promise(self, trees: Sequence[Tree]) -> npt.NDArray[np.float64] | None:
         """Return what the method whose turn it is expects, so that neither of them alone gives a tree up."""

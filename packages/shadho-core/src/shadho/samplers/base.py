@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import attrs
@@ -14,8 +15,10 @@ import numpy.typing as npt
 from shadho.checks import as_integer
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest, Tree
+from shadho.ledger import Ledger
+from shadho.records import Trial
 
-__all__ = ['CountingSampler', 'Sampler', 'Suggestion', 'whole_number']
+__all__ = ['CountingSampler', 'Sampler', 'SamplerContext', 'Suggestion', 'whole_number']
 
 
 @attrs.frozen
@@ -24,9 +27,6 @@ class Suggestion:
 
     Attributes
     ----------
-    id : int
-        The sampler's own number for it, from 0 and different within a tree; -1 for a point that no
-        sampler suggested (a warm start).
     tree : Tree
     point : array, shape (dimensions of the tree,)
         In the unit cube; it stays as it is.
@@ -34,10 +34,40 @@ class Suggestion:
         Notes of the sampler, kept with the trial; made of JSON's types.
     """
 
-    id: int
     tree: Tree
     point: npt.NDArray[np.float64] = attrs.field(eq=False)
     meta: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class SamplerContext:
+    """What a sampler suggests with. All of it is for reading.
+
+    Attributes
+    ----------
+    forest : Forest
+    ledger : Ledger
+        The state of every trial.
+    seed : int
+        Fixes every random choice.
+    repeats : int
+        How often the search tries each setting of a finite tree.
+    """
+
+    forest: Forest
+    ledger: Ledger
+    seed: int
+    repeats: int = 1
+
+    @property
+    def pending(self) -> list[Trial]:
+        """Trials that were asked for and have not finished, in that order: they run, or wait to run again."""
+        return sorted([*self.ledger.running.values(), *self.ledger.waiting], key=attrgetter('id'))
+
+    @property
+    def pending_count(self) -> int:
+        """The number of `pending` trials."""
+        return len(self.ledger.running) + self.ledger.waiting_count
 
 
 class Sampler(ABC):
@@ -45,9 +75,7 @@ class Sampler(ABC):
 
     Parameters
     ----------
-    forest : Forest
-    seed : int
-        Fixes every random choice.
+    context : SamplerContext
     **options
         Of the sampler itself; an unknown one is a TypeError, as for any function.
 
@@ -57,19 +85,26 @@ class Sampler(ABC):
         What ``method=`` calls it.
     aliases : tuple of str
         Other names that ``method=`` knows it by; what is recorded of a search has `name`.
+    context : SamplerContext
+    forest, seed
+        Those of the context.
 
     Notes
     -----
+    A suggestion is a function of the seed, the tree, its number, the results that were told, and the
+    pending trials. So a search that is resumed from its log goes on as if it had never ended.
+
     Samplers see coordinates (`Tree.dimensions`), never scales or nesting. The coordinates of grid
-    domains are overwritten by the search, and told back as they were tried.
+    domains are overwritten by the search, and are told, and pending, as they are tried.
     """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, forest: Forest, *, seed: int) -> None:
-        self.forest = forest
-        self.seed = seed
+    def __init__(self, context: SamplerContext) -> None:
+        self.context = context
+        self.forest = context.forest
+        self.seed = context.seed
 
     @property
     def title(self) -> str:
@@ -77,8 +112,15 @@ class Sampler(ABC):
         return self.name
 
     @abstractmethod
-    def ask(self, tree: Tree) -> Suggestion | None:
-        """Suggest a point, which is pending from now on; None when the tree is exhausted."""
+    def ask(self, tree: Tree, number: int) -> Suggestion | None:
+        """Suggest a point; None when the tree is exhausted.
+
+        Parameters
+        ----------
+        tree : Tree
+        number : int
+            How many trials the tree has had, those of earlier runs included: 0 for its first one.
+        """
 
     def tell(self, suggestion: Suggestion, loss: float) -> None:
         """Learn the loss (to be minimised; nan when the trial failed) of a suggestion.
@@ -86,12 +128,6 @@ class Sampler(ABC):
         Must accept suggestions that this sampler never made: those of an earlier run (a resumed
         search) or of the user (a warm start).
         """
-
-    def forget(self, suggestion: Suggestion) -> None:
-        """Drop a suggestion whose trial was cancelled: it is pending no longer."""
-
-    def adopt(self, suggestion: Suggestion) -> None:
-        """Take a suggestion of an earlier run, which is to run again, as pending."""
 
     def length(self, tree: Tree) -> float:
         """Return how many suggestions a tree has, after which `ask` gives None; infinite by default."""
@@ -113,24 +149,9 @@ def whole_number(option: str, value: Any, least: int, most: int = 10**6) -> int:
 class CountingSampler(Sampler):
     """A sampler whose k-th suggestion in a tree is a function of the seed, the tree and k."""
 
-    def __init__(self, forest: Forest, *, seed: int) -> None:
-        super().__init__(forest, seed=seed)
-        self._next: dict[int, int] = {}
-
     @abstractmethod
     def point(self, tree: Tree, k: int) -> npt.NDArray[np.float64]:
         """Return suggestion number `k` of a tree: an array of shape (dimensions,)."""
 
-    def ask(self, tree: Tree) -> Suggestion | None:
-        k = self._next.get(tree.index, 0)
-        if k >= self.length(tree):
-            return None
-        self._next[tree.index] = k + 1
-        return Suggestion(k, tree, self.point(tree, k))
-
-    def tell(self, suggestion: Suggestion, loss: float) -> None:
-        self.adopt(suggestion)
-
-    def adopt(self, suggestion: Suggestion) -> None:
-        index = suggestion.tree.index
-        self._next[index] = max(self._next.get(index, 0), suggestion.id + 1)
+    def ask(self, tree: Tree, number: int) -> Suggestion | None:
+        return None if number >= self.length(tree) else Suggestion(tree, self.point(tree, number))

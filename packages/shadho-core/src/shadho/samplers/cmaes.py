@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Dimension, Forest
-from shadho.samplers.base import whole_number
+from shadho.forest import Dimension
+from shadho.samplers.base import SamplerContext, whole_number
 from shadho.samplers.box import Box, BoxSampler
 
 __all__ = ['CMAES']
@@ -67,8 +67,8 @@ class CMAES(BoxSampler):
 
     name = 'cmaes'
 
-    def __init__(self, forest: Forest, *, seed: int, population: int | None = None) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, context: SamplerContext, *, population: int | None = None) -> None:
+        super().__init__(context)
         self.population = (
             None if population is None else whole_number("method='cmaes': population", population, _FEWEST)
         )
@@ -107,7 +107,9 @@ class _Generations(Box):
         categories = [_size(self.dimensions[place]) for place in self._categories]
         return _Distribution(self._mean, integers, categories, self._population)
 
-    def ask(self, number: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Any]]:
+    def ask(
+        self, number: int, rng: np.random.Generator, pending: Sequence[Mapping[str, Any]]
+    ) -> tuple[Floats, dict[str, Any]]:
         drawn = self._distribution.draw(int(rng.integers(2**32)))
         position = np.full(len(self.dimensions), 0.5)
         position[self._numbers] = drawn.numbers

@@ -41,8 +41,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
-from shadho.samplers.base import Suggestion
+from shadho.forest import Dimension, Tree, sizes_of, snap
+from shadho.samplers.base import SamplerContext, Suggestion
 from shadho.samplers.learning import FIRST, LearningSampler, on_one_thread
 
 __all__ = ['MOST_LEAVES', 'GaussianProcess']
@@ -149,21 +149,21 @@ class GaussianProcess(LearningSampler):
     name = 'gp'
     aliases: ClassVar[tuple[str, ...]] = ('bayes',)
 
-    def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
+    def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
         if first is None:
             first = FIRST
-            if forest.count == 1:
-                first = min(first, max(_FIRST_PER_DIMENSION * len(forest.tree(0)), 2))
-        super().__init__(forest, seed=seed, first=first)
+            if context.forest.count == 1:
+                first = min(first, max(_FIRST_PER_DIMENSION * len(context.forest.tree(0)), 2))
+        super().__init__(context, first=first)
         self._fits: dict[int, _Scales] = {}
         self._decisions: dict[int, Mapping[Any, str]] = {}
         self._last: tuple[Any, _Model] | None = None
 
-    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
+    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
         if not len(tree):
             return np.empty(0)
         model = self._model([tree])
-        return self.fill(tree) if model is None else self._best(model, tree, rng)
+        return None if model is None else self._best(model, tree, rng)
 
     def promise(self, trees: Sequence[Tree]) -> Floats | None:
         """Return the expected improvement at the best of some points in each tree, divided by the largest."""
@@ -225,7 +225,7 @@ class GaussianProcess(LearningSampler):
 
     def _asked(self, tree: Tree) -> Floats:
         """Return the points of a tree that were suggested or told."""
-        pending, trees = self.table.pending()
+        pending, trees = self.pending()
         told = self.table.points[np.equal(self.table.trees, tree.index)]
         points = np.concatenate([told, pending[np.equal(trees, tree.index)]])
         return snap(points[:, self.table.columns_of(tree)], tree.sizes)
@@ -243,7 +243,7 @@ class GaussianProcess(LearningSampler):
         finite = self.table.losses[np.isfinite(self.table.losses)]
         if not self.knows_enough or finite.min() == finite.max():
             return None
-        pending, of_trees = self.table.pending()
+        pending, of_trees = self.pending()
         key = count, of_trees, pending.shape, pending.tobytes()
         if self._last is None or self._last[0] != key:
             self._last = key, self._new_model(pending[-_BELIEVED:], of_trees[-_BELIEVED:])

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Forest, Path, Tree
+from shadho.forest import Path, Tree
 from shadho.forest.tree import show_path
-from shadho.samplers.base import CountingSampler, whole_number
+from shadho.samplers.base import CountingSampler, SamplerContext, whole_number
 
 __all__ = ['Grid', 'combination']
 
@@ -63,21 +63,18 @@ class Grid(CountingSampler):
     grid_points : int, optional
         Values to try of each continuous domain, evenly spaced in probability. Without it, a space
         with a continuous domain is an error.
-    repeats : int, default 1
-        How often every combination is tried.
     """
 
     name = 'grid'
 
-    def __init__(self, forest: Forest, *, seed: int, grid_points: int | None = None, repeats: int = 1) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, context: SamplerContext, *, grid_points: int | None = None) -> None:
+        super().__init__(context)
         self.grid_points = None if grid_points is None else whole_number('grid_points', grid_points, 1)
-        self.repeats = repeats
-        for leaf in forest.leaves:
+        for leaf in self.forest.leaves:
             self._size(leaf.domain.size, leaf.path)
 
     def length(self, tree: Tree) -> float:
-        return math.prod(self._sizes(tree)) * self.repeats
+        return math.prod(self._sizes(tree)) * self.context.repeats
 
     def point(self, tree: Tree, k: int) -> npt.NDArray[np.float64]:
         sizes = self._sizes(tree)

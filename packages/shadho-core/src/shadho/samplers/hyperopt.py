@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Dimension, Forest, Tree
+from shadho.forest import Dimension, Tree
+from shadho.samplers.base import SamplerContext
 from shadho.samplers.learning import LearningSampler
 
 __all__ = ['Hyperopt']
@@ -52,8 +53,8 @@ class Hyperopt(LearningSampler):
 
     name = 'hyperopt'
 
-    def __init__(self, forest: Forest, *, seed: int) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, context: SamplerContext) -> None:
+        super().__init__(context)
         try:
             import hyperopt  # noqa: F401
         except ImportError as error:
@@ -67,7 +68,7 @@ class Hyperopt(LearningSampler):
         leaves = _leaves(tree)
         if not leaves:
             return point
-        pending = self.table.pending()[0][:, self.table.columns_of(tree)]
+        pending = self.pending()[0][:, self.table.columns_of(tree)]
         for draw in self._draws(tree, list(leaves.values())):
             point[list(leaves)] = draw(int(rng.integers(2**31)))
             if not (pending == point).all(axis=1).any():
@@ -104,7 +105,7 @@ class Hyperopt(LearningSampler):
         """
         from hyperopt import Trials, trials_from_docs
 
-        pending, _ = self.table.pending()
+        pending, _ = self.pending()
         columns = [self.table.columns[leaf.path] for leaf in leaves]
         points = np.concatenate([self.table.points, pending])[:, columns]
         losses = np.append(self.table.losses, np.full(len(pending), np.inf))

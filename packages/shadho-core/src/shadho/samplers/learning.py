@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from shadho.checks import as_integer
 from shadho.errors import ConfigurationError
-from shadho.forest import Dimension, Forest, Path, Tree, snap
-from shadho.samplers.base import Sampler, Suggestion
+from shadho.forest import Dimension, Path, Tree, snap
+from shadho.samplers.base import Sampler, SamplerContext, Suggestion
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -85,7 +85,6 @@ class Table:
         self._losses = np.zeros(_FIRST_ROWS)
         self._trees: list[int] = []
         self.succeeded = 0
-        self._pending: dict[tuple[int, int], tuple[int, Floats]] = {}
 
     def __len__(self) -> int:
         return len(self._trees)
@@ -139,27 +138,6 @@ class Table:
         losses[: len(self._losses)] = self._losses
         self._points, self._losses = points, losses
 
-    def begin(self, suggestion: Suggestion) -> None:
-        """Take a suggestion as pending."""
-        self._pending[suggestion.tree.index, suggestion.id] = suggestion.tree.index, suggestion.point
-
-    def end(self, suggestion: Suggestion) -> None:
-        """Take it as pending no longer; harmless when it is not."""
-        self._pending.pop((suggestion.tree.index, suggestion.id), None)
-
-    @property
-    def pending_count(self) -> int:
-        """Return the number of pending suggestions."""
-        return len(self._pending)
-
-    def pending(self) -> tuple[Floats, list[int]]:
-        """Return coordinates and trees of the pending suggestions, the oldest first: shape (pending, columns)."""
-        trees = [tree for tree, _ in self._pending.values()]
-        points = np.full((len(trees), len(self.columns)), np.nan)
-        for row, (tree, point) in enumerate(self._pending.values()):
-            points[row, self._of_tree[tree]] = point
-        return points, trees
-
 
 class LearningSampler(Sampler):
     """A sampler whose next point follows from the seed, the table of all trees, and the number of the suggestion.
@@ -172,11 +150,11 @@ class LearningSampler(Sampler):
     Attributes
     ----------
     table : Table
-        What it was told, and what is pending.
+        What it was told.
     """
 
-    def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
+        super().__init__(context)
         number = 0 if first is None else as_integer(first)
         if number is None or (number < 1 and first is not None):
             raise ConfigurationError(
@@ -184,10 +162,9 @@ class LearningSampler(Sampler):
             )
         self.first = number
         self.table = Table()
-        self._next: dict[int, int] = {}
         self._tried: dict[int, set[bytes]] = {}
         self._design = lru_cache(maxsize=_KEPT_DESIGNS)(
-            lambda dimensions, tree, block: _Design(dimensions, (seed, tree, block))
+            lambda dimensions, tree, block: _Design(dimensions, (self.seed, tree, block))
         )
 
     @property
@@ -196,13 +173,17 @@ class LearningSampler(Sampler):
         return len(self.table) >= self.first and (self.table.succeeded > 0 or not self.first)
 
     @abstractmethod
-    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
-        """Return the next point in a tree, by what is known: shape (dimensions,)."""
+    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
+        """Return the next point in a tree, by what is known: shape (dimensions,); None when that is too little."""
 
-    def fill(self, tree: Tree) -> Floats:
-        """Return the next point of a design that fills the tree's cube evenly, while little is known."""
-        block, place = divmod(self._next.get(tree.index, 0), _BLOCK)
-        return snap(self._design(len(tree), tree.index, block).point(place), tree.sizes)
+    def pending(self) -> tuple[Floats, list[int]]:
+        """Return coordinates and trees of the pending trials: shape (pending, columns)."""
+        trials = self.context.pending
+        columns = [self.table.columns_of(self.forest.tree(trial.tree)) for trial in trials]
+        points = np.full((len(trials), len(self.table.columns)), np.nan)
+        for row, trial in enumerate(trials):
+            points[row, columns[row]] = trial.point
+        return points, [trial.tree for trial in trials]
 
     def are_new(self, tree: Tree, points: Floats) -> npt.NDArray[np.bool_]:
         """Say which settings of a finite tree are neither finished nor pending; of others, all are taken to be new.
@@ -213,43 +194,28 @@ class LearningSampler(Sampler):
         points : array, shape (points, dimensions)
             In the middles of their cells (`shadho.forest.snap`).
         """
-        tried = self._tried.get(tree.index, ())
-        return np.array([point.tobytes() not in tried for point in points], dtype=bool)
+        if tree.size == math.inf:
+            return np.ones(len(points), dtype=bool)
+        tried = self._tried.get(tree.index, set())
+        begun = {_key(tree, np.array(own.point)) for own in self.context.pending if own.tree == tree.index}
+        keys = [point.tobytes() for point in points]
+        return np.array([not (key in tried or key in begun) for key in keys], dtype=bool)
 
-    def ask(self, tree: Tree) -> Suggestion:
-        number = self._next.get(tree.index, 0)
+    def ask(self, tree: Tree, number: int) -> Suggestion:
         self.table.columns_of(tree)
+        point = None
         if self.knows_enough:
             point = on_one_thread(self.suggest)(tree, np.random.default_rng((self.seed, tree.index, number)))
-        else:
-            point = self.fill(tree)
-        suggestion = Suggestion(number, tree, point)
-        self.adopt(suggestion)
-        return suggestion
+        if point is None:  # while little is known: a design that fills the cube evenly
+            block, place = divmod(number, _BLOCK)
+            point = snap(self._design(len(tree), tree.index, block).point(place), tree.sizes)
+        return Suggestion(tree, point)
 
     def tell(self, suggestion: Suggestion, loss: float) -> None:
-        self._count(suggestion)
-        self._try(suggestion)
-        self.table.end(suggestion)
-        self.table.add(suggestion.tree, suggestion.point, loss)
-
-    def forget(self, suggestion: Suggestion) -> None:
-        self.table.end(suggestion)
-        self._tried.get(suggestion.tree.index, set()).discard(_key(suggestion))
-
-    def adopt(self, suggestion: Suggestion) -> None:
-        self._count(suggestion)
-        self.table.columns_of(suggestion.tree)
-        self.table.begin(suggestion)
-        self._try(suggestion)
-
-    def _try(self, suggestion: Suggestion) -> None:
-        if suggestion.tree.size < math.inf:
-            self._tried.setdefault(suggestion.tree.index, set()).add(_key(suggestion))
-
-    def _count(self, suggestion: Suggestion) -> None:
-        index = suggestion.tree.index
-        self._next[index] = max(self._next.get(index, 0), suggestion.id + 1)
+        tree = suggestion.tree
+        if tree.size < math.inf:
+            self._tried.setdefault(tree.index, set()).add(_key(tree, suggestion.point))
+        self.table.add(tree, suggestion.point, loss)
 
 
 class _Design:
@@ -283,5 +249,5 @@ class _Design:
         return farthest
 
 
-def _key(suggestion: Suggestion) -> bytes:
-    return snap(suggestion.point, suggestion.tree.sizes).tobytes()
+def _key(tree: Tree, point: Floats) -> bytes:
+    return snap(point, tree.sizes).tobytes()

@@ -11,15 +11,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Dimension, Forest
-from shadho.samplers.base import whole_number
+from shadho.forest import Dimension
+from shadho.samplers.base import SamplerContext, whole_number
 from shadho.samplers.box import Box, BoxSampler
 
 __all__ = ['ParticleSwarm']
@@ -67,8 +67,8 @@ class ParticleSwarm(BoxSampler):
 
     name = 'pso'
 
-    def __init__(self, forest: Forest, *, seed: int, particles: int = 8) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, context: SamplerContext, *, particles: int = 8) -> None:
+        super().__init__(context)
         self.particles = whole_number("method='pso': particles", particles, 2)
 
     def make(self, dimensions: Sequence[Dimension], seed: Sequence[int]) -> Box:
@@ -86,16 +86,17 @@ class _Swarm(Box):
         self._loss = math.inf
         self._unordered = np.array([dimension.kind == 'categorical' for dimension in dimensions])
 
-    def ask(self, number: int, rng: np.random.Generator) -> tuple[Floats, dict[str, Any]]:
-        name = self._idle(number)
+    def ask(
+        self, number: int, rng: np.random.Generator, pending: Sequence[Mapping[str, Any]]
+    ) -> tuple[Floats, dict[str, Any]]:
+        name = self._idle(number, {notes.get('particle') for notes in pending})
         particle = self._particles.get(name)
         moved = None if particle is None else self._moved(particle, rng)
         position, velocity = moved or (rng.random(len(self.dimensions)), np.zeros(len(self.dimensions)))
         return position, {'particle': name, 'velocity': velocity.tolist(), 'new': moved is None}
 
-    def _idle(self, number: int) -> int:
+    def _idle(self, number: int, moving: Set[int | None]) -> int:
         """Return the particle whose turn it is, or the next one that is not on its way."""
-        moving = {notes.get('particle') for notes in self.pending.values()}
         turns = [(number + step) % self._size for step in range(self._size)]
         names: list[int] = [*turns, *range(self._size, self._size + len(moving) + 1)]
         return next(name for name in names if name not in moving)

@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Forest, Tree
-from shadho.samplers.base import CountingSampler
+from shadho.forest import Tree
+from shadho.samplers.base import CountingSampler, SamplerContext
 
 __all__ = ['Random']
 
@@ -22,8 +22,8 @@ class Random(CountingSampler):
 
     name = 'random'
 
-    def __init__(self, forest: Forest, *, seed: int) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, context: SamplerContext) -> None:
+        super().__init__(context)
         self._block = lru_cache(maxsize=_KEPT_BLOCKS)(self._new_block)
 
     def _new_block(self, index: int, number: int) -> npt.NDArray[np.float64]:

@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Dimension, Forest, Tree, snap
-from shadho.samplers.base import Suggestion
+from shadho.forest import Dimension, Tree, snap
+from shadho.samplers.base import SamplerContext
 from shadho.samplers.learning import FIRST, LearningSampler
 
 __all__ = ['RandomForest']
@@ -126,31 +126,19 @@ class RandomForest(LearningSampler):
     name = 'rf'
     aliases = ('smac',)
 
-    def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
-        super().__init__(forest, seed=seed, first=FIRST if first is None else first)
+    def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
+        super().__init__(context, first=FIRST if first is None else first)
         try:
             import sklearn.ensemble  # noqa: F401
         except ImportError as error:
             raise ConfigurationError("method='rf' needs the library scikit-learn: pip install scikit-learn") from error
-        self._trees: dict[int, Tree] = {}
         self._model: _Model | None = None
         self._modelled: tuple[int, tuple[int, ...], bytes] = (0, (), b'')
 
-    def adopt(self, suggestion: Suggestion) -> None:
-        super().adopt(suggestion)
-        self._remember(suggestion)
-
-    def tell(self, suggestion: Suggestion, loss: float) -> None:
-        super().tell(suggestion, loss)
-        self._remember(suggestion)
-
-    def _remember(self, suggestion: Suggestion) -> None:
-        self._trees[suggestion.tree.index] = suggestion.tree
-
-    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
+    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
         cube, model = _Cube(tree), self._current_model()
         if model is None:
-            return self.fill(tree)
+            return None
         if not len(tree) or rng.random() < _AT_RANDOM:
             return cube.draw(1, rng).ravel()
         points, values = self._searched(tree, cube, model, rng)
@@ -213,7 +201,7 @@ class RandomForest(LearningSampler):
 
     def _current_model(self) -> _Model | None:
         """Return the model of all that is known and pending, or None before there is enough."""
-        points, trees = self.table.pending()
+        points, trees = self.pending()
         known = len(self.table), tuple(trees), points.tobytes()
         if known != self._modelled:
             self._modelled, self._model = known, self._fitted(points, trees)
@@ -228,7 +216,7 @@ class RandomForest(LearningSampler):
         points = np.concatenate([self.table.points[chosen], pending])
         indices = [*(self.table.trees[row] for row in chosen), *trees]
         rng = np.random.default_rng((self.seed, len(losses), len(trees)))
-        return _Model(self.table.dimensions, points, [self._trees[index] for index in indices], scores[chosen], rng)
+        return _Model(self.table.dimensions, points, list(map(self.forest.tree, indices)), scores[chosen], rng)
 
     def _chosen(self, scores: Floats) -> npt.NDArray[np.intp]:
         """Return the rows that a model is made of."""

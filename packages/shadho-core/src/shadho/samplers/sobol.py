@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Forest, Tree
-from shadho.samplers.base import CountingSampler
+from shadho.forest import Tree
+from shadho.samplers.base import CountingSampler, SamplerContext
 
 __all__ = ['Sobol']
 
@@ -22,8 +22,8 @@ class Sobol(CountingSampler):
 
     name = 'sobol'
 
-    def __init__(self, forest: Forest, *, seed: int) -> None:
-        super().__init__(forest, seed=seed)
+    def __init__(self, context: SamplerContext) -> None:
+        super().__init__(context)
         self._engine = lru_cache(maxsize=_KEPT_ENGINES)(self._new_engine)
 
     def _new_engine(self, index: int) -> Any:

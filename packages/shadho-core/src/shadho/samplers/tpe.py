@@ -25,7 +25,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shadho.forest import Dimension, Forest, Tree, sizes_of, snap
+from shadho.forest import Dimension, Tree, sizes_of, snap
+from shadho.samplers.base import SamplerContext
 from shadho.samplers.learning import FIRST, LearningSampler
 
 __all__ = ['TPE']
@@ -90,18 +91,18 @@ class TPE(LearningSampler):
 
     name = 'tpe'
 
-    def __init__(self, forest: Forest, *, seed: int, first: int | None = None) -> None:
-        super().__init__(forest, seed=seed, first=FIRST if first is None else first)
+    def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
+        super().__init__(context, first=FIRST if first is None else first)
         self._split_at = -1
 
-    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats:
+    def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
         self._keep_up()
         good, others = self._good, self._others
         if not (len(tree) and len(good)):
-            return self.fill(tree)
+            return None
         columns = self.table.columns_of(tree)
         points = self.table.points
-        pending, _ = self.table.pending()
+        pending, _ = self.pending()
         weights = np.linspace(1.0, 1.0 / len(good), len(good))  # the better, the more
         kinds = tree.dimensions
         likely = _Density(points[np.ix_(good, columns)], weights * (len(good) / weights.sum()), kinds)

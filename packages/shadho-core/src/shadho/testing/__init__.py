@@ -5,10 +5,8 @@ Subclass a suite in a test module, say how an object is made, and pytest runs ev
     from shadho.testing import SamplerSuite
 
     class TestHalton(SamplerSuite):
-        resumes = True
-
-        def make(self, forest, seed):
-            return Halton(forest, seed=seed)
+        def make(self, context):
+            return Halton(context)
 
 This is the only part of shadho-core that needs pytest (``pip install pytest``), which is therefore
 none of its dependencies.
@@ -35,7 +33,7 @@ from shadho.testing.backends import BackendSuite, ConcurrentBackendSuite, Isolat
 from shadho.testing.heuristics import HeuristicSuite  # noqa: E402
 from shadho.testing.ledgers import LedgerSuite  # noqa: E402
 from shadho.testing.policies import PolicySuite  # noqa: E402
-from shadho.testing.samplers import SamplerSuite  # noqa: E402
+from shadho.testing.samplers import SamplerRun, SamplerSuite  # noqa: E402
 from shadho.testing.spaces import SPACES, some_trees  # noqa: E402
 from shadho.testing.storages import DurableStorageSuite, StorageSuite  # noqa: E402
 
@@ -48,6 +46,7 @@ __all__ = [
     'IsolatedBackendSuite',
     'LedgerSuite',
     'PolicySuite',
+    'SamplerRun',
     'SamplerSuite',
     'StorageSuite',
     'some_trees',
