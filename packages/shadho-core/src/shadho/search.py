@@ -308,7 +308,7 @@ class Search:
         trial = self.ledger.apply(event)
         if isinstance(event, Trial):
             self._visited.add(self.forest.tree(event.tree), event.point)
-        elif isinstance(event, Result) and trial.is_finished:
+        elif trial is not None and trial.is_finished:
             self._learn(trial)
         elif isinstance(event, ClassesChanged):
             self._are_planned = True

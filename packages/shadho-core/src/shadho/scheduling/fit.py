@@ -92,7 +92,8 @@ class Fit:
 
     def fitted(self, column: int) -> Flags:
         """Return the trees of which a trial fitted in a class."""
-        return self._has_fitted[column]
+        fitted: Flags = self._has_fitted[column]
+        return fitted
 
     def slow_perhaps(self, column: int) -> Flags:
         """Return the trees whose first trial in a class runs, while others have come back elsewhere.

@@ -100,7 +100,9 @@ class Market(Policy):
             raise ConfigurationError(
                 f"policy='market': restart_stragglers must be True or False; got {restart_stragglers!r}"
             )
-        self.heuristics = {Promise(): 1.5} if heuristics is None else _check_heuristics(heuristics)
+        self.heuristics: dict[Heuristic, float] = (
+            {Promise(): 1.5} if heuristics is None else _check_heuristics(heuristics)
+        )
         self.runtime = RuntimeModel(lambda tree: complexity(context.forest.tree(tree)))
         self._quota = (
             None if context.trials_per_tree is None else QuotaPlanner(context, self.runtime, {}, fairness, floor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import attrs
 import numpy as np
@@ -257,7 +258,7 @@ class Planner:
         return bids.T
 
 
-def common(plan: Plan, earlier: Plan) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+def common(plan: Plan, earlier: Plan) -> tuple[Any, Any]:
     """Return where the trees and classes of both plans stand in the arrays of each, for indexing."""
     trees = [index for index in plan.places if index in earlier.places]
     names = [name for name in plan.columns if name in earlier.columns]

@@ -284,6 +284,7 @@ def _read_attempt(row: dict[str, Any]) -> Attempt:
 def _note_row(event: ClassesChanged | RunBegan | RunEnded | Note) -> dict[str, Any]:
     """Write an event of the search as a row: its kind, time, and values."""
     trial: int | None = None
+    values: dict[str, Any]
     if isinstance(event, ClassesChanged):
         kind, values = _CLASSES, {'classes': [to_plain(compute_class) for compute_class in event.classes]}
     elif isinstance(event, RunBegan):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from shadho.goal import Goal
 from shadho.history import History
-from shadho.records import LATEST, Attempt, ClassesChanged, Event, Note, Result, RunBegan, RunEnded, Trial
+from shadho.records import LATEST, Attempt, Event, Result, RunBegan, RunEnded, Trial
 
 __all__ = ['BEGAN', 'ENDED', 'LogIndex', 'index_records', 'index_rows']
 
@@ -181,24 +181,18 @@ def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
             index.begin(position, event.id, event.started)
         elif isinstance(event, Attempt):
             index.begin_again(position, event.trial, event.started)
-        elif trial is None:
-            _note(index, event)
-        elif isinstance(event, Result) and trial.is_finished:
+        elif not isinstance(event, Result):
+            stopped = event.reason if isinstance(event, RunEnded) else '' if isinstance(event, RunBegan) else None
+            index.note(event.time, stopped)
+        elif trial is not None and trial.is_finished:
             index.finish(
                 position, trial.id, trial.tree, trial.compute_class, event.loss, event.started, event.finished,
                 event.seconds,
             )  # fmt: skip
             index.add_points([trial.point])
         else:
-            index.take_back(trial.id, event.finished)
+            index.take_back(event.trial, event.finished)
     return index
-
-
-def _note(index: LogIndex, event: Event) -> None:
-    if isinstance(event, (ClassesChanged, RunBegan, RunEnded, Note)):
-        index.note(
-            event.time, event.reason if isinstance(event, RunEnded) else '' if isinstance(event, RunBegan) else None
-        )
 
 
 def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
