@@ -113,6 +113,11 @@ class SearchInfo:
     uses: Callable[[], Sequence[ClassUse]] = tuple
 
     @property
+    def goal(self) -> Goal:
+        """The name and the direction of the loss."""
+        return Goal(self.loss_key, self.direction)
+
+    @property
     def loss_name(self) -> str:
         """What people call the value that is optimised (see `name_of_loss`)."""
         return name_of_loss(self.loss_key, self.direction)
@@ -534,7 +539,7 @@ def format_recommended(result: SearchResult) -> str | None:
     found = result.recommended
     if found is None or result.best is None or found.loss == result.best.loss:
         return None
-    extreme = 'highest' if result.direction == 'maximize' else 'least'
+    extreme = 'highest' if result.goal.sign < 0 else 'least'
     return f'recommended where losses are noisy: trial {found.id} ({result.loss_name} {format_loss(found.loss)}), whose expected {result.loss_name} is {extreme}'
 
 
