@@ -187,7 +187,7 @@ def test_a_finished_search_tells_what_came_of_it() -> None:
     found = look_at(SQLite('done.db'))
     assert (found.finished, found.failed, found.running, found.waiting) == (5, 0, [], [])
     assert found.best == result.best
-    assert found.seconds == SQLite('done.db').index().latest == result.elapsed > 0
+    assert found.seconds == result.elapsed > 0
     assert [own.name for own in found.classes] == ['inline']
     data = found.to_dict()
     assert (data['writer'], data['best']['trial'], data['trials']) == (None, result.best.id, [])

@@ -239,6 +239,7 @@ TABLES = {
         'output',
     ],
     'attempts': ['position', 'trial', 'attempt', 'compute_class', 'resources', 'started'],
+    'reports': ['position', 'trial', 'attempt', 'step', 'results', 'time'],
     'notes': ['position', 'kind', 'trial', 'time', '"values"'],
     'metadata': ['key', 'value'],
 }

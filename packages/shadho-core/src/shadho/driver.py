@@ -291,7 +291,7 @@ class Driver:
     def _result(self) -> SearchResult:
         search = self.search
         return SearchResult(
-            self.config.exp_key, search.leaders, self.stopped, self.now(), self.storage, search.forest, search.history,
+            self.config.exp_key, search.leaders, self.stopped, self.ledger.time, self.storage, search.forest, search.history,
             search.direction, search.seed, self._uses(), search.loss_key,
         )  # fmt: skip
 

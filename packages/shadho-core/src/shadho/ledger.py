@@ -16,6 +16,7 @@ from shadho.records import (
     ComputeClass,
     Event,
     Note,
+    Report,
     Result,
     RunBegan,
     RunEnded,
@@ -39,7 +40,7 @@ class Ledger:
                           |   v
                          waiting
 
-    A `Trial` begins with its first attempt, an `Attempt` is another one, and a `Result` ends the attempt that runs. The same
+    A `Trial` begins with its first attempt, an `Attempt` is another one; a `Report` comes from the attempt that runs, and a `Result` ends it. The same
     events in the same order give the same ledger: while a search runs, when it is resumed, and when its storage is read.
 
     Parameters
@@ -52,6 +53,8 @@ class Ledger:
         Finished trials as columns, and counts of all trials. Read-only for everyone else.
     classes : mapping of str to ComputeClass
         The compute classes that there are.
+    reports : mapping of int to Report
+        The latest report of each attempt that runs, by the trial's id.
     time : float
         The latest time of any event, in seconds of active search.
     stopped : str
@@ -68,6 +71,7 @@ class Ledger:
         self.classes: Mapping[str, ComputeClass] = {}
         self.time = 0.0
         self.stopped = ''
+        self.reports: dict[int, Report] = {}
         self._waiting: dict[str, dict[int, Trial]] = {}  # by the class of the last attempt
         self._busy: Counter[str] = Counter()
         self._lost: Counter[int] = Counter()
@@ -125,7 +129,7 @@ class Ledger:
         self._write = append
 
     @overload
-    def apply(self, event: Trial | Attempt | Result) -> Trial: ...
+    def apply(self, event: Trial | Attempt | Report | Result) -> Trial: ...
 
     @overload
     def apply(self, event: ClassesChanged | RunBegan | RunEnded | Note) -> None: ...
@@ -135,7 +139,7 @@ class Ledger:
 
         Parameters
         ----------
-        event : Trial, Attempt, Result, ClassesChanged, RunBegan, RunEnded or Note
+        event : Trial, Attempt, Report, Result, ClassesChanged, RunBegan, RunEnded or Note
 
         Returns
         -------
@@ -153,6 +157,8 @@ class Ledger:
             return self._begin(event)
         if isinstance(event, Attempt):
             return self._begin_again(event)
+        if isinstance(event, Report):
+            return self._note(event)
         self._apply_to_search(event)
         return None
 
@@ -188,6 +194,22 @@ class Ledger:
         self._busy[trial.compute_class] += 1
         self._pass(trial.started)
 
+    def _note(self, report: Report) -> Trial:
+        trial = self.history.running.get(report.trial)
+        if trial is None:
+            raise LedgerError(f'is a report of trial {report.trial}, which {self._reason(report.trial)}')
+        if report.attempt != trial.attempt:
+            raise LedgerError(
+                f'is a report of attempt {report.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
+            )
+        last = self.reports[trial.id].step if trial.id in self.reports else 0
+        if report.step <= last:
+            raise LedgerError(f'is a report of step {report.step} of trial {trial.id}, after that of step {last}')
+        self._log(report)
+        self.reports[trial.id] = report
+        self._pass(report.time)
+        return trial
+
     def _end(self, result: Result) -> Trial:
         trial = self.history.running.get(result.trial)
         if trial is None:
@@ -207,6 +229,7 @@ class Ledger:
         self._log(result)
         del self.history.running[trial.id]
         self._busy[trial.compute_class] -= 1
+        self.reports.pop(trial.id, None)
         self._pass(result.finished)
         trial = trial.with_result(result)
         if result.state in (TrialState.DONE, TrialState.FAILED):

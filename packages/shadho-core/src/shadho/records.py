@@ -27,6 +27,7 @@ __all__ = [
     'Event',
     'Hardware',
     'Note',
+    'Report',
     'Result',
     'RunBegan',
     'RunEnded',
@@ -265,6 +266,31 @@ class Attempt:
     compute_class: str = DEFAULT_CLASS
     resources: Mapping[str, Any] = attrs.field(factory=dict)
     started: float | None = None
+
+
+@attrs.frozen
+class Report:
+    """What a trial has measured on its way.
+
+    Attributes
+    ----------
+    trial : int
+        The trial's id.
+    attempt : int
+        The number of the attempt that measured it.
+    step : int
+        Counts from 1, over all attempts at the trial; greater than that of the attempt's report before.
+    results : mapping
+        Values by their names.
+    time : float
+        Seconds of active search.
+    """
+
+    trial: int
+    attempt: int
+    step: int
+    results: Mapping[str, Any] = attrs.field(factory=dict)
+    time: float = 0.0
 
 
 @attrs.frozen
@@ -537,7 +563,7 @@ class Trial:
         )
 
 
-Event = Trial | Attempt | Result | ClassesChanged | RunBegan | RunEnded | Note
+Event = Trial | Attempt | Report | Result | ClassesChanged | RunBegan | RunEnded | Note
 """All that a log is made of."""
 
 

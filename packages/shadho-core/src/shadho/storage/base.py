@@ -26,6 +26,7 @@ from shadho.records import (
     ComputeClass,
     Event,
     Note,
+    Report,
     Result,
     RunBegan,
     RunEnded,
@@ -281,6 +282,27 @@ def _read_attempt(row: dict[str, Any]) -> Attempt:
     )
 
 
+def _report_row(report: Report) -> dict[str, Any]:
+    return {
+        'trial': report.trial,
+        'attempt': report.attempt,
+        'step': report.step,
+        'results': to_json(report.results),
+        'time': report.time,
+    }
+
+
+@reading
+def _read_report(row: dict[str, Any]) -> Report:
+    return Report(
+        trial=_number(row, 'trial'),
+        attempt=_number(row, 'attempt'),
+        step=_number(row, 'step'),
+        results=_results(row['results']),
+        time=_seconds(row, 'time') or 0.0,
+    )
+
+
 def _note_row(event: ClassesChanged | RunBegan | RunEnded | Note) -> dict[str, Any]:
     """Write an event of the search as a row: its kind, time, and values."""
     trial: int | None = None
@@ -311,6 +333,7 @@ def _read_note(row: dict[str, Any]) -> ClassesChanged | RunBegan | RunEnded | No
 ROWS: Mapping[str, Callable[[dict[str, Any]], Event]] = {
     'trial': _read_trial,
     'attempt': _read_attempt,
+    'report': _read_report,
     'result': _read_result,
     'note': _read_note,
 }
@@ -328,6 +351,8 @@ def row_of(event: Event) -> tuple[str, dict[str, Any]]:
         return 'result', _result_row(event)
     if isinstance(event, Trial):
         return 'trial', _trial_row(event)
+    if isinstance(event, Report):
+        return 'report', _report_row(event)
     if isinstance(event, Attempt):
         return 'attempt', _attempt_row(event)
     return 'note', _note_row(event)

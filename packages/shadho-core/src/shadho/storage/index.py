@@ -202,8 +202,9 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     ----------
     rows : iterable of tuple
         Position; number of the trial and of the attempt, tree, point, compute class and `started` of a trial, of an attempt
-        without tree and point, or of a result; then the result's state, loss, `finished` and `seconds`. Of a note the position,
-        `time` in the place of `started`, kind and values in those of state and loss. None in place of the others. In order.
+        without tree and point, or of a result; then the result's state, loss, `finished` and `seconds`. Of a report `time`,
+        'report' and the step stand in the places of `started`, state and loss, of a note `time`, kind and values. None in place of
+        the others. In order.
 
     Raises
     ------
@@ -220,6 +221,8 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
             rest.index.note(started or 0.0, _reason(loss) if state == ENDED else '' if state == BEGAN else None)
         elif state is None:
             rest.begin(position, number, attempt, tree, point, compute_class, started)
+        elif state == 'report':
+            rest.note(number, attempt, loss, started)
         else:
             rest.end(position, number, attempt, started, state, loss, finished, seconds)
     return rest.whole()
@@ -231,6 +234,7 @@ class _Rows:
     def __init__(self) -> None:
         self.index = LogIndex()
         self._known: dict[int, tuple[str, str, str, int]] = {}
+        self._steps: dict[int, int] = {}
         self._points: list[str] = []
 
     def begin(
@@ -247,6 +251,13 @@ class _Rows:
             raise ValueError
         self._known[number] = tree, point, compute_class, attempt
 
+    def note(self, number: int, attempt: int, step: int, time: float | None) -> None:
+        """Take in a report."""
+        if number not in self.index.running or attempt != self._known[number][3] or step <= self._steps.get(number, 0):
+            raise ValueError
+        self._steps[number] = step
+        self.index.note(time or 0.0)
+
     def end(
         self, position: int, number: int, attempt: int | None, started: float | None, state: str, loss: float | None,
         finished: float | None, seconds: float | None,
@@ -257,6 +268,7 @@ class _Rows:
             raise ValueError
         if not _are_times(finished, seconds):
             raise ValueError
+        self._steps.pop(number, None)
         if state in ('done', 'failed') and (loss is None) is (state == 'failed'):
             tree, point, compute_class, _ = self._known.pop(number)
             index.finish(

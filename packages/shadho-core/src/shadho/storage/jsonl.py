@@ -24,7 +24,7 @@ _TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error', 'values')
 
 
 class JSONLines(FileStorage):
-    """A file of lines ``{"record": "metadata" | "trial" | "attempt" | "result" | "note", ...}``, only ever appended to.
+    """A file of lines ``{"record": "metadata" | "trial" | "attempt" | "report" | "result" | "note", ...}``, only ever appended to.
 
     A last line that was cut off is ignored and overwritten. So is all that follows a zero byte: a power cut may leave
     zeros in place of the last moments.

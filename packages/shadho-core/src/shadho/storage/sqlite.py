@@ -33,6 +33,9 @@ CREATE TABLE trials (
 CREATE TABLE attempts (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, attempt INTEGER NOT NULL, compute_class TEXT NOT NULL,
     resources TEXT NOT NULL, started REAL);
+CREATE TABLE reports (
+    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, attempt INTEGER NOT NULL, step INTEGER NOT NULL,
+    results TEXT NOT NULL, time REAL NOT NULL);
 CREATE TABLE results (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, state TEXT NOT NULL, loss REAL, results TEXT NOT NULL,
     error TEXT, started REAL, finished REAL, seconds REAL, host TEXT NOT NULL, output TEXT NOT NULL,
@@ -47,6 +50,7 @@ _TABLES = {f'{kind}s': read for kind, read in ROWS.items()}
 _LOG = """
 SELECT position, trial, attempt, tree, point, compute_class, started, NULL, NULL, NULL, NULL FROM trials
 UNION ALL SELECT position, trial, attempt, NULL, NULL, compute_class, started, NULL, NULL, NULL, NULL FROM attempts
+UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, time, 'report', step, NULL, NULL FROM reports
 UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results
 UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", NULL, NULL FROM notes ORDER BY position
 """
@@ -61,7 +65,7 @@ _NETWORK_FILE_SYSTEMS = {
 
 
 class SQLite(FileStorage):
-    """One SQLite file: tables ``trials``, ``attempts``, ``results``, ``notes`` and ``metadata``, readable while it grows.
+    """One SQLite file: tables ``trials``, ``attempts``, ``reports``, ``results``, ``notes`` and ``metadata``, readable while it grows.
 
     While it is open it uses a write-ahead log, on a network file system a rollback journal; once
     closed it is this one file.

@@ -17,6 +17,7 @@ from shadho.records import (
     ComputeClass,
     Event,
     Note,
+    Report,
     Result,
     RunBegan,
     RunEnded,
@@ -63,7 +64,7 @@ class LedgerSuite:
             if trial is not None:
                 assert trial.id in (getattr(record, 'id', None), getattr(record, 'trial', None))
                 assert trial.state is model.states[trial.id]
-            assert (trial is not None) == isinstance(record, (Trial, Attempt, Result))
+            assert (trial is not None) == isinstance(record, (Trial, Attempt, Report, Result))
             model.compare(ledger)
 
     def test_a_record_that_contradicts_its_trial_is_refused_and_changes_nothing(self, chance: random.Random) -> None:
@@ -116,6 +117,7 @@ class _Model:
         self.states: list[TrialState] = []
         self.trials: list[Trial] = []
         self.lost: list[int] = []
+        self.steps: dict[int, int] = {}
         self.classes: dict[str, ComputeClass] = {}
         self.time = 0.0
         self.stopped = ''
@@ -132,8 +134,12 @@ class _Model:
                 own, compute_class=record.compute_class, attempt=record.number, started=record.started, resources=record.resources
             )  # fmt: skip
             self.time = max(self.time, record.started or 0.0)
+        elif isinstance(record, Report):
+            self.steps[record.trial] = record.step
+            self.time = max(self.time, record.time)
         elif isinstance(record, Result):
             self.states[record.trial] = record.state
+            self.steps.pop(record.trial, None)
             self.lost[record.trial] += record.state is TrialState.LOST
             self.time = max(self.time, record.finished)
         else:
@@ -152,6 +158,7 @@ class _Model:
         assert dict(ledger.running) == {trial.id: trial for trial in running}
         assert sorted(trial.id for trial in ledger.waiting) == [trial.id for trial in waiting]
         assert ledger.waiting_count == len(waiting)
+        assert {number: report.step for number, report in ledger.reports.items()} == self.steps
         assert (dict(ledger.classes), ledger.time, ledger.stopped) == (self.classes, self.time, self.stopped)
         for name in _CLASSES:
             assert ledger.busy(name) == sum(trial.compute_class == name for trial in running)
@@ -174,7 +181,16 @@ def _records(chance: random.Random, model: _Model) -> Iterator[Event]:
         kind = chance.random()
         if kind < 0.1:
             yield chance.choice(_of_search(model.time + chance.random()))
-        elif running and kind < 0.55:
+        elif running and kind < 0.25:
+            trial = chance.choice(running)
+            yield Report(
+                trial.id,
+                trial.attempt,
+                model.steps.get(trial.id, 0) + 1 + chance.randrange(3),
+                {'loss': 1.0},
+                model.time,
+            )
+        elif running and kind < 0.6:
             yield _result(chance.choice(running), chance.choice([state for state in TrialState if state is not TrialState.RUNNING]))  # fmt: skip
         elif waiting and kind < 0.75:
             trial = chance.choice(waiting)
@@ -206,6 +222,7 @@ def _forged(chance: random.Random, model: _Model) -> Event:
         Result(-1, TrialState.DONE, 1.0),
         Attempt(asked + chance.randrange(3), 1, '4-core'),
         Attempt(-1, 1, '4-core'),
+        Report(asked, 0, 1),
         ClassesChanged([ComputeClass('4-core', 1), ComputeClass('4-core', 2)], model.time),
     ]
     for trial in model.within(*_FINAL):
@@ -216,6 +233,8 @@ def _forged(chance: random.Random, model: _Model) -> Event:
         forged += [
             trial,
             Attempt(trial.id, trial.attempt + 1),
+            Report(trial.id, trial.attempt + 1, 1000),
+            Report(trial.id, trial.attempt, model.steps.get(trial.id, 0)),
             attrs.evolve(_result(trial, TrialState.DONE), attempt=trial.attempt + 1),
             attrs.evolve(_result(trial, TrialState.LOST), attempt=trial.attempt - 1),
             Result(trial.id, TrialState.FAILED, 1.0, error=TrialError('exception', 'with a loss')),

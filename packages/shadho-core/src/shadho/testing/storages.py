@@ -24,6 +24,7 @@ from shadho.records import (
     Event,
     Hardware,
     Note,
+    Report,
     Result,
     RunBegan,
     RunEnded,
@@ -132,7 +133,7 @@ class StorageSuite(ABC):
         ]  # fmt: skip
         events: list[Event] = [
             RunBegan(0.25), ClassesChanged(classes, 0.1 + 0.2), _trial(0), _result(0, state=TrialState.LOST, loss=None),
-            Attempt(0, 2, '8-core ☃', {'cores': 8}, 12.25), _result(0, state=TrialState.CANCELLED, loss=None, attempt=2, reason='moved'),
+            Attempt(0, 2, '8-core ☃', {'cores': 8}, 12.25), Report(0, 2, 1, {'loss': 0.1 + 0.2, 'curve': (1, math.inf)}, 13.5), Report(0, 2, 5), _result(0, state=TrialState.CANCELLED, loss=None, attempt=2, reason='moved'),
             Attempt(0, 3), _result(0, attempt=3), ClassesChanged([]), Note('tag', {'text': 'ü', 'of': [1, None]}, 0, 3.5), Note('new'),
             RunEnded(99.5, 'max_tasks'),
         ]  # fmt: skip
@@ -140,7 +141,7 @@ class StorageSuite(ABC):
             for event in events:
                 storage.append(event)
             assert _read(storage) == events
-            assert storage.at(range(1, 13)) == dict(enumerate(events, 1))
+            assert storage.at(range(1, 15)) == dict(enumerate(events, 1))
 
     def test_nothing_is_read_of_a_new_storage(self, place: Path) -> None:
         with self.make(place) as storage:
@@ -168,18 +169,18 @@ class StorageSuite(ABC):
         with self.make(place) as storage:
             for record in (
                 _trial(0, tree=2**70, point=(0.25, 1.0)), _trial(1), _result(0, loss=-1.5, started=1.0, finished=3.0, seconds=2.0),
-                _result(1, state=TrialState.LOST, loss=None, finished=9.0), _trial(2), _trial(3), Attempt(1, 1, 'b'),
+                Report(1, 0, 3, {'loss': 2.0}, 8.0), _result(1, state=TrialState.LOST, loss=None, finished=9.0), _trial(2), _trial(3), Attempt(1, 1, 'b'),
                 _result(1, state=TrialState.FAILED, loss=None), _result(2, state=TrialState.CANCELLED, loss=None),
             ):  # fmt: skip
                 storage.append(record)
             index = storage.index()
         assert (list(index.numbers), index.trees, index.classes) == ([0, 1], [2**70, 0], ['default', 'b'])
-        assert (list(index.trials), list(index.results), list(index.failed)) == ([1, 2], [3, 8], [0, 1])
-        assert index.attempts == {1: 7}
+        assert (list(index.trials), list(index.results), list(index.failed)) == ([1, 2], [3, 9], [0, 1])
+        assert index.attempts == {1: 8}
         assert (index.losses[0], math.isnan(index.losses[1])) == (-1.5, True)
         assert (index.started[0], index.finished[0], index.seconds[0], index.latest) == (1.0, 3.0, 2.0, 9.0)
         assert (list(index.points), list(index.offsets)) == ([0.25, 1.0, 0.5], [0, 2, 3])
-        assert (index.running, index.waiting) == ({3: 6}, {2: 5})
+        assert (index.running, index.waiting) == ({3: 7}, {2: 6})
 
     def test_the_index_says_why_the_latest_run_ended(self, place: Path) -> None:
         stopped = []
@@ -203,6 +204,9 @@ class StorageSuite(ABC):
             ([_trial(1)], 'no trial 0 before'),
             ([_trial(0), _trial(0, point=(0.25,))], 'begun before'),
             ([Attempt(0, 1)], 'never begun'),
+            ([_trial(0), Report(0, 1, 1)], 'of attempt 1 at trial 0, of which attempt 0 runs'),
+            ([_trial(0), Report(0, 0, 2), Report(0, 0, 2)], 'step 2 of trial 0, after that of step 2'),
+            ([_trial(0), _result(0), Report(0, 0, 1)], 'finished before'),
             ([_trial(0), Attempt(0, 1)], 'attempt 0 runs'),
             ([_trial(0), _result(0), Attempt(0, 1)], 'finished before'),
             ([_trial(0, attempt=2), _result(0, state=TrialState.LOST, loss=None), Attempt(0, 2)], 'after attempt 2'),
