@@ -26,9 +26,10 @@ from shadho.errors import BackendError
 from shadho.execution.objective import Command, Function
 from shadho.records import Result, Trial
 from shadho.storage.sqlite import SQLite
-from shadho_workqueue import WorkQueue, backend
-from shadho_workqueue.meeting import read
-from shadho_workqueue.warm import VARIABLE, shell_command
+from shadho_workqueue import WorkQueue
+from shadho_workqueue.driver import backend
+from shadho_workqueue.rendezvous import read
+from shadho_workqueue.shell import VARIABLE, shell_command
 
 TRIALS = 200
 X = {'x': spaces.uniform(0, 1)}
@@ -36,7 +37,7 @@ X = {'x': spaces.uniform(0, 1)}
 DRIVER = """
 import time
 from shadho import Shadho, spaces
-from shadho_workqueue import WorkQueue
+from shadho_workqueue import (WorkQueue)
 
 def objective(params):
     with open('FOLDER/evaluated.txt', 'a') as file:
@@ -163,7 +164,7 @@ def test_a_trial_that_takes_its_worker_down_each_time_has_failed_as_lost(staffed
 
 CUT_OFF = """
 from shadho import Shadho, spaces
-from shadho_workqueue import WorkQueue
+from shadho_workqueue import (WorkQueue)
 
 def objective(params):
     import os, time
@@ -229,11 +230,11 @@ def test_workers_follow_a_driver_whose_port_was_taken_meanwhile(
     hand = crew.start('-M', 'cut', name='patient')
     driven = Driven(tmp_path)
     driven.end_in_the_middle(signal.SIGTERM, wait_until)
-    meeting = read('cut')
-    assert meeting is not None
+    rendezvous = read('cut')
+    assert rendezvous is not None
     with ExitStack() as taken:
         with suppress(OSError):  # somebody was quicker, such as the driver of a test beside this one: it is taken then
-            taken.enter_context(socket.create_server(('', meeting.port)))
+            taken.enter_context(socket.create_server(('', rendezvous.port)))
         assert driven.finish() == dict.fromkeys(range(8), 'patient')
     assert hand.wait() == 0
 

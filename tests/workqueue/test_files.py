@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shadho_worker.files import output_name
-from shadho_workqueue.outputs import take_outputs
+from shadho_workqueue.driver.outputs import take_outputs
 
 
 @pytest.fixture

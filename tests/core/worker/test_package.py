@@ -64,6 +64,13 @@ def test_a_script_finds_what_it_imports_beside_it(tmp_path: Path) -> None:
     assert loaded == {'shadho_worker', *placed} - {'shadho_worker.__init__'}
 
 
+def test_a_script_under_this_python_compiles_nothing(tmp_path: Path) -> None:
+    place_package(tmp_path)
+    for source in (tmp_path / 'shadho_worker').glob('*.py'):
+        source.write_text('this is not compiled')
+    assert 'shadho_worker.script' in modules_after(tmp_path, 'shadho_worker')
+
+
 def test_a_folder_of_that_name_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / 'shadho_worker').mkdir()
     place_package(tmp_path)

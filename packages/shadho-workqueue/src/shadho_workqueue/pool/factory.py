@@ -18,10 +18,10 @@ from shadho.errors import BackendError
 from shadho.hardware.machine import usable_cpus
 from shadho_worker.command import describe_exit
 from shadho_workqueue.installation import HELP, find_program
-from shadho_workqueue.meeting import keep_private
-from shadho_workqueue.pool import Jobs, Setup
-from shadho_workqueue.roster import fetch, read_report
-from shadho_workqueue.words import unstamped
+from shadho_workqueue.pool.jobs import Jobs, Setup
+from shadho_workqueue.rendezvous import keep_private
+from shadho_workqueue.reports import fetch, read_report
+from shadho_workqueue.worker.output import unstamped
 
 __all__ = ['Factory']
 
@@ -66,7 +66,7 @@ class Factory(Jobs):
         self._has_started = False
         address = setup.driver.address
         if setup.driver.is_direct and setup.driver.password is not None:
-            address = ('127.0.0.1', str(self._stack.enter_context(_door(setup))))
+            address = ('127.0.0.1', str(self._stack.enter_context(_proxy(setup))))
         self._heard, words = os.openpty()  # into a pipe, it would say what it does when it ends
         self._stack.callback(os.close, self._heard)
         os.set_blocking(self._heard, False)
@@ -155,7 +155,7 @@ def _options(setup: Setup) -> list[str]:
 
 
 @contextlib.contextmanager
-def _door(setup: Setup) -> Iterator[int]:
+def _proxy(setup: Setup) -> Iterator[int]:
     """Answer the factory's questions about the manager, whose password the factory cannot say; yield the port.
 
     The factory starts as many workers as there are tasks waiting. A driver suggests no more trials than
@@ -179,7 +179,7 @@ def _door(setup: Setup) -> Iterator[int]:
 
     with socketserver.ThreadingTCPServer(('127.0.0.1', 0), Handler) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True, name='shadho-workqueue-door').start()
+        threading.Thread(target=server.serve_forever, daemon=True, name='shadho-workqueue-proxy').start()
         try:
             yield int(server.server_address[1])
         finally:

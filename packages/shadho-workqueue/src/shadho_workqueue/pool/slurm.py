@@ -12,7 +12,7 @@ import time
 from collections import Counter
 
 from shadho.errors import BackendError
-from shadho_workqueue.pool import Jobs, Setup
+from shadho_workqueue.pool.jobs import Jobs, Setup
 
 __all__ = ['Slurm']
 

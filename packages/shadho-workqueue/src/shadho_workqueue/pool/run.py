@@ -13,10 +13,10 @@ from typing import NoReturn
 import click
 
 from shadho.words import printable
-from shadho_workqueue.factory import Factory
-from shadho_workqueue.pool import Jobs, Pool, Setup
+from shadho_workqueue.pool.factory import Factory
+from shadho_workqueue.pool.jobs import Jobs, Pool, Setup
+from shadho_workqueue.pool.slurm import Slurm
 from shadho_workqueue.reach import Driver, Place, Watch
-from shadho_workqueue.slurm import Slurm
 
 __all__ = ['run_pool']
 
@@ -46,22 +46,22 @@ def run_pool(pool: Pool, find: Callable[[], Driver | None]) -> NoReturn:
     # Most batch systems run a job in the folder that it was submitted from, which must be shared with the nodes.
     parent = None if pool.batch in ('local', 'condor') else str(Path.cwd())
     with tempfile.TemporaryDirectory(prefix='.shadho-pool-', dir=parent, ignore_cleanup_errors=True) as name:
-        keeper = _Keeper(pool, Path(name))
+        running = _RunningPool(pool, Path(name))
         status = 0
         try:
             while (driver := find()) is not None:
-                keeper.tend(driver)
+                running.tend(driver)
                 time.sleep(_LOOK)
         except KeyboardInterrupt:
             status = 130
         finally:
             for number in _SIGNALS:  # a second one must not leave jobs behind
                 signal.signal(number, signal.SIG_IGN)
-            keeper.close()
+            running.close()
     sys.exit(status)
 
 
-class _Keeper:
+class _RunningPool:
     """Keeps the jobs of a pool as long as its driver is there, or may come back to them."""
 
     def __init__(self, pool: Pool, folder: Path) -> None:

@@ -18,13 +18,23 @@ from shadho.backends import Job
 from shadho.errors import BackendError
 from shadho.execution.objective import Function
 from shadho_workqueue import WorkQueue
-from shadho_workqueue.meeting import Meeting, keep_private, meeting_file, new_password, read, read_password, wait_for
+from shadho_workqueue.rendezvous import (
+    Rendezvous,
+    keep_private,
+    new_password,
+    read,
+    read_password,
+    rendezvous_file,
+    wait_for,
+)
 
 HERE = socket.gethostname()
 
 
-def driver_elsewhere(**facts: Any) -> Meeting:
-    return Meeting(**{'exp_key': 'key', 'host': HERE, 'port': 9000, 'password': 'known', 'pid': os.getppid(), **facts})
+def driver_elsewhere(**facts: Any) -> Rendezvous:
+    return Rendezvous(
+        **{'exp_key': 'key', 'host': HERE, 'port': 9000, 'password': 'known', 'pid': os.getppid(), **facts}
+    )
 
 
 def ended_process() -> int:
@@ -34,15 +44,15 @@ def ended_process() -> int:
 
 
 def test_what_is_written_is_read() -> None:
-    meeting = driver_elsewhere(ssl=True, version='7.17.1')
-    meeting.write()
-    assert read('key') == meeting
+    rendezvous = driver_elsewhere(ssl=True, version='7.17.1')
+    rendezvous.write()
+    assert read('key') == rendezvous
 
 
 def test_only_the_user_may_read_it(state_folder: Path) -> None:
     driver_elsewhere().write()
-    assert stat.S_IMODE(meeting_file('key').stat().st_mode) == 0o600
-    assert meeting_file('key').parent == state_folder
+    assert stat.S_IMODE(rendezvous_file('key').stat().st_mode) == 0o600
+    assert rendezvous_file('key').parent == state_folder
     assert stat.S_IMODE(state_folder.stat().st_mode) == 0o700
 
 
@@ -55,7 +65,7 @@ def test_it_lies_below_the_home_folder_unless_the_environment_says_otherwise(
 ) -> None:
     monkeypatch.delenv('XDG_STATE_HOME')
     monkeypatch.setenv('HOME', str(tmp_path))
-    assert meeting_file('key') == tmp_path / '.local' / 'state' / 'shadho' / 'workqueue' / 'key.json'
+    assert rendezvous_file('key') == tmp_path / '.local' / 'state' / 'shadho' / 'workqueue' / 'key.json'
 
 
 @pytest.mark.parametrize('key', ['../../key', 'a/b', 'a b', '$(touch here)', 'ü☃'])
@@ -66,19 +76,19 @@ def test_no_key_leads_out_of_the_folder(key: str, state_folder: Path) -> None:
 
 
 def test_a_half_written_file_is_never_seen() -> None:
-    meetings = [driver_elsewhere(version='x' * length) for length in (1, 100_000)]
-    meetings[0].write()
+    written = [driver_elsewhere(version='x' * length) for length in (1, 100_000)]
+    written[0].write()
     ended = threading.Event()
 
     def write() -> None:
         while not ended.is_set():
-            for meeting in meetings:
-                meeting.write()
+            for rendezvous in written:
+                rendezvous.write()
 
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        assert all(read('key') in meetings for _ in range(200))
+        assert all(read('key') in written for _ in range(200))
     finally:
         ended.set()
         thread.join()
@@ -108,13 +118,13 @@ def test_a_driver_whose_process_has_ended_is_not_alive(listener: socket.socket) 
 def test_a_driver_whose_port_nobody_listens_to_is_not_alive_though_another_process_has_its_number(
     listener: socket.socket,
 ) -> None:
-    meeting = driver_elsewhere(port=listener.getsockname()[1])
+    rendezvous = driver_elsewhere(port=listener.getsockname()[1])
     listener.close()
-    assert not meeting.is_alive
+    assert not rendezvous.is_alive
 
 
 def test_keys_that_differ_in_what_a_file_name_cannot_hold_have_files_of_their_own() -> None:
-    assert len({meeting_file(key) for key in ('a/b', 'a b', 'a_b')}) == 3
+    assert len({rendezvous_file(key) for key in ('a/b', 'a b', 'a_b')}) == 3
 
 
 def test_waiting_ends_when_the_driver_starts(listener: socket.socket) -> None:
@@ -145,9 +155,9 @@ def test_a_search_removes_only_its_own_file() -> None:
 def test_a_search_leaves_its_file_while_it_runs_only() -> None:
     with WorkQueue() as backend:
         backend.open(Job('key', Function(abs)))
-        meeting = read('key')
-        assert meeting is not None
-        assert (meeting.pid, meeting.machine, meeting.ssl) == (os.getpid(), HERE, backend._engine.ssl)
+        rendezvous = read('key')
+        assert rendezvous is not None
+        assert (rendezvous.pid, rendezvous.machine, rendezvous.ssl) == (os.getpid(), HERE, backend._engine.ssl)
     assert read('key') is None
 
 
@@ -165,9 +175,9 @@ def test_a_search_takes_a_password_that_it_is_given(tmp_path: Path) -> None:
     (tmp_path / 'password').write_text('from the user\n')
     with WorkQueue(password_file=tmp_path / 'password') as backend:
         backend.open(Job('key', Function(abs)))
-        meeting = read('key')
-    assert meeting is not None
-    assert meeting.password == 'from the user'
+        rendezvous = read('key')
+    assert rendezvous is not None
+    assert rendezvous.password == 'from the user'
 
 
 def test_passwords_that_are_made_up_are_long_and_different() -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from shadho_workqueue.reach import Watch
-from shadho_workqueue.words import Words
+from shadho_workqueue.worker.output import WorkerOutput
 
 __all__ = ['EngineWorker']
 
@@ -40,7 +40,7 @@ class EngineWorker:
             command, env=environment, stdout=words, stderr=words, preexec_fn=_end_with_parent
         )
         os.close(words)
-        self._words = Words(self._heard, say, watch)
+        self._words = WorkerOutput(self._heard, say, watch)
         self._watch = watch
         self._deadline = math.inf
 

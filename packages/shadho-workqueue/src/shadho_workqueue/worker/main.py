@@ -26,12 +26,13 @@ from shadho.hardware.machine import probe
 from shadho.records import Hardware
 from shadho.words import counted, printable
 from shadho_worker.reaper import MARK
-from shadho_workqueue.engine_worker import EngineWorker
 from shadho_workqueue.installation import HELP, find_program, version_of
-from shadho_workqueue.meeting import keep_private
 from shadho_workqueue.reach import Driver, Place, Watch
-from shadho_workqueue.roster import Card
-from shadho_workqueue.warm import FILES_OF_SLOT, VARIABLE, Server
+from shadho_workqueue.rendezvous import keep_private
+from shadho_workqueue.shell import VARIABLE
+from shadho_workqueue.worker.engine_worker import EngineWorker
+from shadho_workqueue.worker.server import FILES_OF_SLOT, TaskServer
+from shadho_workqueue.worker_info import WorkerInfo
 
 __all__ = ['become_worker', 'detect', 'worker_program']
 
@@ -91,18 +92,18 @@ def become_worker(
         allow_open_files(hardware.cores, FILES_OF_SLOT)
     except BackendError as error:  # trials may ask for several cores, so that there are fewer slots
         click.echo(f'Warning: {error}', err=True)
-    card = Card(name, hardware, f'{sys.version_info.major}.{sys.version_info.minor}')
+    info = WorkerInfo(name, hardware, f'{sys.version_info.major}.{sys.version_info.minor}')
     reaper = Reaper()
     own = [
         '--cores', str(hardware.cores), '--gpus', str(len(hardware.gpus)), '-s', str(reaper.folder),
-        '--feature', card.feature, '-A', card.encode(), '--parent-death',
+        '--feature', info.feature, '-A', info.encode(), '--parent-death',
     ]  # fmt: skip
     if hardware.memory:
         own += ['--memory', str(hardware.memory)]
     click.echo(f'worker {name}: {hardware}', err=True)
     token = secrets.token_hex(16)
     listener = socket.create_server(('127.0.0.1', 0))
-    server = Server(name, listener, token, reaper.folder)
+    server = TaskServer(name, listener, token, reaper.folder)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, server.end)
     known = {VARIABLE: f'{listener.getsockname()[1]}:{token}', MARK: str(reaper.folder)}

@@ -12,11 +12,11 @@ import click
 
 from shadho.errors import ShadhoError
 from shadho_workqueue.installation import version_of
-from shadho_workqueue.keeper import run_pool
-from shadho_workqueue.meeting import Meeting, read, read_password, wait_for
-from shadho_workqueue.pool import BATCH_SYSTEMS, Pool
+from shadho_workqueue.pool.jobs import BATCH_SYSTEMS, Pool
+from shadho_workqueue.pool.run import run_pool
 from shadho_workqueue.reach import Driver
-from shadho_workqueue.worker import become_worker, detect, worker_program
+from shadho_workqueue.rendezvous import Rendezvous, read, read_password, wait_for
+from shadho_workqueue.worker.main import become_worker, detect, worker_program
 
 __all__ = ['worker']
 
@@ -83,21 +83,21 @@ def worker(
         password = None if password_file is None else read_password(password_file)
         fixed = ['-t', str(idle_timeout), '-i', '1', '-b', '5']
 
-        def driver_of(meeting: Meeting) -> Driver:
-            address = meeting.address if batch in (None, 'local') else meeting.host
-            options = [*fixed, *(['--ssl'] if ssl or meeting.ssl else [])]
-            return Driver((address, str(meeting.port)), tuple(options), password or meeting.password)
+        def driver_of(rendezvous: Rendezvous) -> Driver:
+            address = rendezvous.address if batch in (None, 'local') else rendezvous.host
+            options = [*fixed, *(['--ssl'] if ssl or rendezvous.ssl else [])]
+            return Driver((address, str(rendezvous.port)), tuple(options), password or rendezvous.password)
 
         def find() -> Driver | None:
-            meeting = read(str(exp_key))
-            return None if meeting is None else driver_of(meeting)
+            rendezvous = read(str(exp_key))
+            return None if rendezvous is None else driver_of(rendezvous)
 
         by_name = catalog is None and host is None
         if by_name:
             click.echo(f'looking for the driver of the search {exp_key} ...', err=True)
-            meeting = wait_for(str(exp_key), wait)
-            _compare(meeting.version, version_of(program))
-            driver = driver_of(meeting)
+            rendezvous = wait_for(str(exp_key), wait)
+            _compare(rendezvous.version, version_of(program))
+            driver = driver_of(rendezvous)
         else:
             address = _split(str(host)) if catalog is None else ('-C', catalog, '-M', str(exp_key))
             if catalog is None and password is None:

@@ -37,14 +37,15 @@ from shadho_worker.files import input_name, output_name
 from shadho_worker.outcomes import is_outcome
 from shadho_worker.package import archive
 from shadho_worker.task import ARCHIVE, REQUEST
-from shadho_workqueue.engine import Engine
+from shadho_workqueue.driver.engine import Engine
+from shadho_workqueue.driver.outputs import take_outputs
+from shadho_workqueue.driver.shipping import by_value, own_modules
+from shadho_workqueue.driver.worker_list import WorkerList
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
-from shadho_workqueue.meeting import Meeting, new_password, read, read_password
-from shadho_workqueue.outputs import take_outputs
 from shadho_workqueue.reach import Place, Watch, catalog_address
-from shadho_workqueue.roster import Connected, Roster, read_workers, trial_mark
-from shadho_workqueue.shipping import by_value, own_modules
-from shadho_workqueue.warm import shell_command
+from shadho_workqueue.rendezvous import Rendezvous, new_password, read, read_password
+from shadho_workqueue.shell import shell_command
+from shadho_workqueue.worker_info import ConnectedWorker, read_workers, trial_mark
 
 __all__ = ['WorkQueue']
 
@@ -83,7 +84,7 @@ class _Group:
     slots: int = 0
     share: dict[str, int] = attrs.field(factory=dict)
 
-    def add(self, fits: int, worker: Connected) -> None:
+    def add(self, fits: int, worker: ConnectedWorker) -> None:
         """Count a worker in, which has so many slots."""
         self.slots += fits
         # Free disk shrinks while a worker runs, and a trial that asks for more than is left would wait for ever.
@@ -163,7 +164,7 @@ class WorkQueue(Backend):
         self.keep_workers = keep_workers
         self.debug_log = debug_log
         self._engine: Engine | None = None
-        self._roster: Roster | None = None
+        self._worker_list: WorkerList | None = None
         self._spool: Reaper | None = None
 
     @classmethod
@@ -201,7 +202,7 @@ class WorkQueue(Backend):
         self._outputs = job.objective.outputs if isinstance(job.objective, Command) else ()
         self._clear_incoming()
         self._engine = self._start_engine(job, folder, before.port, password)
-        self._meeting = Meeting(
+        self._rendezvous = Rendezvous(
             job.exp_key,
             self.host,
             self._engine.port,
@@ -210,9 +211,9 @@ class WorkQueue(Backend):
             ssl=self._engine.ssl,
             version=version,
         )
-        self._meeting.write()
-        self._roster = None if self._engine.reports_workers else Roster(self._engine.port, password)
-        self._workers: list[Connected] = []
+        self._rendezvous.write()
+        self._worker_list = None if self._engine.reports_workers else WorkerList(self._engine.port, password)
+        self._workers: list[ConnectedWorker] = []
         self._groups: dict[str, _Group] = {}
         self._classes: list[ComputeClass] = []
         self._class_by_hardware: dict[str, ComputeClass] = {}
@@ -237,11 +238,11 @@ class WorkQueue(Backend):
         watch.note(connected=True)  # to look until it has been reached once
         return watch
 
-    def _take_over(self, exp_key: str) -> Meeting:
+    def _take_over(self, exp_key: str) -> Rendezvous:
         """Return where the last driver of this search was, whose workers may be waiting for this one."""
         before = read(exp_key)
         if before is None or not before.is_here:
-            return Meeting(exp_key, self.host, 0, '', 0)
+            return Rendezvous(exp_key, self.host, 0, '', 0)
         if before.is_alive:
             raise BackendError(
                 f'a search {exp_key!r} is running on this machine already (process {before.pid}), and its workers could '
@@ -314,14 +315,14 @@ class WorkQueue(Backend):
         self._close(bool(self.keep_workers))
 
     def _close(self, workers_wait: bool) -> None:
-        if self._roster is not None:
-            self._roster.close()
-            self._roster = None
+        if self._worker_list is not None:
+            self._worker_list.close()
+            self._worker_list = None
         if self._engine is not None:
             if self._watch is not None:
                 self._watch.close()
             if self._engine.close(shutdown=not workers_wait):
-                self._meeting.remove()
+                self._rendezvous.remove()
             elif workers_wait and self._workers:
                 log.info(
                     'the workers wait for this search to be run again, each until its --idle-timeout; '
@@ -336,8 +337,8 @@ class WorkQueue(Backend):
     # --- workers and classes -----------------------------------------------------------------
 
     def discover(self) -> Sequence[ComputeClass]:
-        if self._roster is not None and self._roster.workers is not self._workers:
-            self._regroup(self._roster.workers)
+        if self._worker_list is not None and self._worker_list.workers is not self._workers:
+            self._regroup(self._worker_list.workers)
         self._tell_notices()
         return self._classes
 
@@ -351,7 +352,7 @@ class WorkQueue(Backend):
             found.append(Worker(name, worker.host, own.name, worker.hardware, fits, worker.running))
         return found
 
-    def _regroup(self, workers: list[Connected]) -> None:
+    def _regroup(self, workers: list[ConnectedWorker]) -> None:
         """Take in which workers are connected; trials that wait for those that have gone come back."""
         changed = workers != self._workers
         self._workers = workers
@@ -364,10 +365,10 @@ class WorkQueue(Backend):
         for worker in workers:
             if not self._can_serve(worker):
                 continue
-            key = str(worker.hardware) if worker.card is None else worker.card.feature
+            key = str(worker.hardware) if worker.info is None else worker.info.feature
             own = self._class_of(worker.hardware)
             if key not in groups:
-                groups[key] = _Group(key, own, None if worker.card is None else key)
+                groups[key] = _Group(key, own, None if worker.info is None else key)
             fits = slots(worker.hardware, own.resources)
             groups[key].add(fits, worker)
         gone = self._groups.keys() - groups.keys()
@@ -403,14 +404,14 @@ class WorkQueue(Backend):
             self._class_by_hardware[key] = form_classes([hardware], self._job.classes, self._job.resources)[0]
         return self._class_by_hardware[key]
 
-    def _can_serve(self, worker: Connected) -> bool:
+    def _can_serve(self, worker: ConnectedWorker) -> bool:
         """Whether a worker can run the objective: commands always, functions with the same Python only."""
         if self._function is None:
             return True
         own = f'{sys.version_info.major}.{sys.version_info.minor}'
-        if worker.card is not None and worker.card.python == own:
+        if worker.info is not None and worker.info.python == own:
             return True
-        has = 'is a plain work_queue_worker' if worker.card is None else f'runs Python {worker.card.python}'
+        has = 'is a plain work_queue_worker' if worker.info is None else f'runs Python {worker.info.python}'
         self._warn(
             f'{worker.name} cannot serve',
             f'the worker {worker.name} {has}, and this search evaluates a function of Python {own}, which needs the same '

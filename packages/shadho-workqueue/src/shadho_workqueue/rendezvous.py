@@ -18,9 +18,9 @@ import attrs
 from attrs.validators import and_, ge, instance_of, lt
 
 from shadho.errors import BackendError
-from shadho_workqueue.roster import fetch
+from shadho_workqueue.reports import fetch
 
-__all__ = ['Meeting', 'keep_private', 'meeting_file', 'new_password', 'read_password', 'state_folder']
+__all__ = ['Rendezvous', 'keep_private', 'rendezvous_file', 'new_password', 'read_password', 'state_folder']
 
 
 _text = instance_of(str)
@@ -31,7 +31,7 @@ def _below(limit: int) -> Any:
 
 
 @attrs.frozen
-class Meeting:
+class Rendezvous:
     """Where the manager of a search is.
 
     Attributes
@@ -95,19 +95,19 @@ class Meeting:
 
     def write(self) -> None:
         """Leave this for workers to find; only the user may read it."""
-        keep_private(meeting_file(self.exp_key), json.dumps(attrs.asdict(self)))
+        keep_private(rendezvous_file(self.exp_key), json.dumps(attrs.asdict(self)))
 
     def remove(self) -> None:
         """Take the file away, unless another search has replaced it."""
         if read(self.exp_key) == self:
-            meeting_file(self.exp_key).unlink(missing_ok=True)
+            rendezvous_file(self.exp_key).unlink(missing_ok=True)
 
 
-def read(exp_key: str) -> Meeting | None:
+def read(exp_key: str) -> Rendezvous | None:
     """Return where the manager of a search is; None when nobody has said so."""
-    path = meeting_file(exp_key)
+    path = rendezvous_file(exp_key)
     try:
-        return Meeting(**json.loads(path.read_text(encoding='utf-8')))
+        return Rendezvous(**json.loads(path.read_text(encoding='utf-8')))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -115,7 +115,7 @@ def read(exp_key: str) -> Meeting | None:
         raise BackendError(f'{path} is damaged ({reason}); remove it and start the driver again') from None
 
 
-def wait_for(exp_key: str, timeout: float) -> Meeting:
+def wait_for(exp_key: str, timeout: float) -> Rendezvous:
     """Return where the manager of a search is, as soon as its driver has started.
 
     Raises
@@ -125,9 +125,9 @@ def wait_for(exp_key: str, timeout: float) -> Meeting:
     """
     until = time.monotonic() + timeout
     while True:
-        meeting = read(exp_key)
-        if meeting is not None and meeting.is_alive:
-            return meeting
+        rendezvous = read(exp_key)
+        if rendezvous is not None and rendezvous.is_alive:
+            return rendezvous
         if time.monotonic() >= until:
             others = sorted(path.stem for path in state_folder().glob('*.json'))
             raise BackendError(
@@ -139,12 +139,12 @@ def wait_for(exp_key: str, timeout: float) -> Meeting:
 
 
 def state_folder() -> Path:
-    """Return the folder of meetings: below the user's state directory."""
+    """Return the folder of rendezvous: below the user's state directory."""
     base = os.environ.get('XDG_STATE_HOME')
     return (Path(base) if base else Path.home() / '.local' / 'state') / 'shadho' / 'workqueue'
 
 
-def meeting_file(exp_key: str) -> Path:
+def rendezvous_file(exp_key: str) -> Path:
     """Return where the manager of a search is told of."""
     plain = re.sub(r'[^\w.-]', '_', exp_key)
     mark = '' if plain == exp_key else '-' + hashlib.sha256(exp_key.encode()).hexdigest()[:8]

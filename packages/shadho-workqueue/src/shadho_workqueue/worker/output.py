@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from shadho_workqueue.reach import Watch
 
-__all__ = ['Words', 'rephrase', 'unstamped']
+__all__ = ['WorkerOutput', 'rephrase', 'unstamped']
 
 _SETTLED = 0.5
 """Seconds of silence after which half a line is passed on, and a connection counts as one that lasts."""
@@ -59,7 +59,7 @@ def rephrase(line: str) -> str:
     return line.strip()
 
 
-class Words:
+class WorkerOutput:
     """Reads the terminal that an engine's worker prints to.
 
     Parameters

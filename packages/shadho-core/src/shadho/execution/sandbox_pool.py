@@ -1,4 +1,4 @@
-"""A station: the slots of compute classes on this machine, each a sandbox with its share of CPUs and GPUs."""
+"""The slots of compute classes on this machine, each a sandbox with its share of CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from shadho.execution.sessions import Reaper
 from shadho.hardware.machine import gpu_environment, usable_cpus, visible_gpus
 from shadho.records import ComputeClass
 
-__all__ = ['Station']
+__all__ = ['SandboxPool']
 
 _START_PATIENCE = 60.0
 """Seconds for which the system may refuse new processes, as while others use up the memory, before the search ends of it."""
 
 
-class Station:
+class SandboxPool:
     """Runs trials on this machine until it is closed.
 
     Parameters
     ----------
     objective : bytes or callable
         What `shadho.execution.sandbox.pickle_objective` returned; or a function that returns it, given the
-        station's `folder`.
+        pool's `folder`.
     classes : sequence of ComputeClass
         Each has as many slots here as it says, and a trial there gets the CPUs and GPUs that the
         class's `resources` ask for: one GPU by default, where there are any.
@@ -44,7 +44,7 @@ class Station:
     Attributes
     ----------
     folder : Path
-        Temporary; it goes with the station, also when its process is killed.
+        Temporary; it goes with the pool, also when its process is killed.
 
     Raises
     ------

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 
 from shadho_workqueue.reach import Driver
 
-__all__ = ['BATCH_SYSTEMS', 'Jobs', 'Pool', 'Setup', 'become_pooled_worker']
+__all__ = ['BATCH_SYSTEMS', 'Jobs', 'Pool', 'Setup']
 
 BATCH_SYSTEMS = ('local', 'slurm', 'condor', 'sge', 'pbs', 'torque', 'lsf', 'moab')
 
@@ -104,7 +103,7 @@ class Setup:
         found = [entry for entry in sys.path if entry]
         code = (
             f'import sys; sys.path[:] = {found}\n'
-            f'from shadho_workqueue.pool import become_pooled_worker as become; become({json.dumps(job)!r}, sys.argv[1:])'
+            f'from shadho_workqueue.worker.pooled import become_pooled_worker as become; become({json.dumps(job)!r}, sys.argv[1:])'
         )
         number = ''.join(f'${{{name}:-' for name in _JOB_NUMBERS) + '$$' + '}' * len(_JOB_NUMBERS)
         log = f' > {shlex.quote(str(self.folder))}/"{number}.log" 2>&1' if keeps_log else ''
@@ -132,46 +131,3 @@ class Jobs(ABC):
     @abstractmethod
     def close(self) -> None:
         """Take all jobs back."""
-
-
-def become_pooled_worker(job: str, arguments: Sequence[str]) -> NoReturn:
-    """Turn a job of the batch system into a worker, with the arguments that the engine's worker would be given."""
-    import argparse
-    import socket
-
-    from shadho_workqueue.worker import become_worker, detect
-
-    given = json.loads(job)
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    for option in ('--cores', '--memory', '--gpus'):
-        parser.add_argument(option, type=lambda text: int(float(text)))  # such as 1.000
-    # Neither the door of the factory nor the public catalog that it names: where the driver is, the pool knows.
-    for option in ('-C', '-M'):
-        parser.add_argument(option)
-    parser.add_argument('--parent-death', action='store_true')
-    known, others = parser.parse_known_args(arguments)
-    find = None
-    if given['driver'] is not None:
-        place = Path(given['driver'])
-        driver, find = Driver.read(place), lambda: _read(place)
-    else:
-        driver = Driver(tuple(given['address']), tuple(others[0 if known.M else 2 :]))
-    gpus = given['gpus'] if given['gpus'] is not None else ['gpu'] * known.gpus if known.gpus else None
-    cores = given['cores'] or known.cores or _granted('SLURM_CPUS_ON_NODE')
-    memory = given['memory'] or known.memory or _granted('SLURM_MEM_PER_NODE')
-    found = detect(cores or None, memory or None, gpus, given['features'])
-    become_worker(driver, found, socket.gethostname(), find, known.parent_death)
-
-
-def _read(place: Path) -> Driver | None:
-    """Return where the driver is now; None when the pool has gone."""
-    try:
-        return Driver.read(place)
-    except (OSError, ValueError):
-        return None
-
-
-def _granted(variable: str) -> int:
-    """Return what Slurm has given this job; 0 when it does not say."""
-    text = os.environ.get(variable, '')
-    return int(text) if text.isdigit() else 0

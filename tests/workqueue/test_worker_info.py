@@ -17,8 +17,10 @@ from shadho.backends import Job
 from shadho.execution.objective import Function
 from shadho.records import Hardware
 from shadho_workqueue import WorkQueue
-from shadho_workqueue.meeting import read
-from shadho_workqueue.roster import Card, Roster, ask, read_workers, trial_mark
+from shadho_workqueue.driver.worker_list import WorkerList
+from shadho_workqueue.rendezvous import read
+from shadho_workqueue.reports import ask
+from shadho_workqueue.worker_info import WorkerInfo, read_workers, trial_mark
 
 HARDWARE = Hardware(16, 64_000, ('RTX 3090', 'V100'), 'EPYC', {'rack': 'east', 'fast': True, 'tier': 2})
 
@@ -35,9 +37,9 @@ STATUS = {
     st.dictionaries(st.text(), st.text() | st.integers() | st.booleans()),
 )  # fmt: skip
 def test_a_card_is_read_as_it_was_written(name: str, cores: int, memory: int, gpus: list[str], features: Any) -> None:
-    card = Card(name, Hardware(cores, memory, tuple(gpus), 'cpu', features), '3.11')
-    text = card.encode()
-    assert Card.decode(text) == card
+    info = WorkerInfo(name, Hardware(cores, memory, tuple(gpus), 'cpu', features), '3.11')
+    text = info.encode()
+    assert WorkerInfo.decode(text) == info
     assert text.isascii()
     assert not set(text) & set(' \t\n"\'\\')
 
@@ -46,7 +48,7 @@ def test_a_card_is_read_as_it_was_written(name: str, cores: int, memory: int, gp
     'text', ['x86_64', '', 'shadho:', 'shadho:!', 'shadho:e30=', 'shadho:' + base64.urlsafe_b64encode(b'[1]').decode()]
 )
 def test_anything_else_is_no_card(text: str) -> None:
-    assert Card.decode(text) is None
+    assert WorkerInfo.decode(text) is None
 
 
 @pytest.mark.parametrize(
@@ -54,25 +56,25 @@ def test_anything_else_is_no_card(text: str) -> None:
 )
 def test_a_card_with_impossible_hardware_is_none(hardware: Any) -> None:
     text = json.dumps({'name': 'a', 'hardware': hardware, 'python': '3.11'})
-    assert Card.decode('shadho:' + base64.urlsafe_b64encode(text.encode()).decode()) is None
+    assert WorkerInfo.decode('shadho:' + base64.urlsafe_b64encode(text.encode()).decode()) is None
 
 
 def test_workers_of_one_kind_have_one_feature() -> None:
-    card = Card('a', HARDWARE, '3.11')
-    assert card.feature == Card('b', HARDWARE, '3.11').feature
-    assert card.feature != Card('a', HARDWARE, '3.12').feature
-    assert card.feature != Card('a', Hardware(16), '3.11').feature
+    info = WorkerInfo('a', HARDWARE, '3.11')
+    assert info.feature == WorkerInfo('b', HARDWARE, '3.11').feature
+    assert info.feature != WorkerInfo('a', HARDWARE, '3.12').feature
+    assert info.feature != WorkerInfo('a', Hardware(16), '3.11').feature
 
 
 def test_a_plain_worker_is_what_the_engine_says() -> None:
     (worker,) = read_workers([STATUS])
-    assert (worker.name, worker.address, worker.card) == ('node7', '10.0.0.7:40000', None)
+    assert (worker.name, worker.address, worker.info) == ('node7', '10.0.0.7:40000', None)
     assert worker.hardware == Hardware(16, 64_000, ('gpu', 'gpu'))
     assert (worker.memory, worker.disk, worker.running) == (64_000, 9000, (12, 3))
 
 
 def test_a_worker_of_ours_is_what_it_says_itself() -> None:
-    (worker,) = read_workers([{**STATUS, 'arch': Card('a', HARDWARE, '3.11').encode()}])
+    (worker,) = read_workers([{**STATUS, 'arch': WorkerInfo('a', HARDWARE, '3.11').encode()}])
     assert (worker.name, worker.host, worker.hardware) == ('a', 'node7', HARDWARE)
 
 
@@ -90,22 +92,22 @@ def test_workers_are_the_same_while_their_trials_and_disk_change() -> None:
 
 
 @pytest.fixture
-def meeting() -> Any:
+def rendezvous() -> Any:
     with WorkQueue() as backend:
-        backend.open(Job('roster', Function(abs)))
-        yield read('roster')
+        backend.open(Job('worker_list', Function(abs)))
+        yield read('worker_list')
 
 
-def test_a_manager_without_workers_reports_none(meeting: Any) -> None:
-    assert ask(meeting.port, meeting.password) == []
+def test_a_manager_without_workers_reports_none(rendezvous: Any) -> None:
+    assert ask(rendezvous.port, rendezvous.password) == []
 
 
-def test_a_manager_tells_nobody_who_does_not_know_the_password(meeting: Any) -> None:
+def test_a_manager_tells_nobody_who_does_not_know_the_password(rendezvous: Any) -> None:
     with pytest.raises(OSError):
-        ask(meeting.port, 'guessed')
+        ask(rendezvous.port, 'guessed')
 
 
-def test_the_password_is_not_sent(meeting: Any) -> None:
+def test_the_password_is_not_sent(rendezvous: Any) -> None:
     heard = []
     with socket.create_server(('127.0.0.1', 0)) as listener:
 
@@ -119,10 +121,10 @@ def test_the_password_is_not_sent(meeting: Any) -> None:
         thread = threading.Thread(target=listen)
         thread.start()
         with pytest.raises(OSError):
-            ask(listener.getsockname()[1], meeting.password, timeout=0.5)
+            ask(listener.getsockname()[1], rendezvous.password, timeout=0.5)
         thread.join()
     assert heard
-    assert meeting.password.encode() not in b''.join(heard)
+    assert rendezvous.password.encode() not in b''.join(heard)
 
 
 def test_what_is_no_manager_is_an_error() -> None:
@@ -134,15 +136,15 @@ def test_what_is_no_manager_is_an_error() -> None:
         ask(port, 'password', timeout=0.2)
 
 
-def test_a_roster_knows_who_comes_and_goes(meeting: Any, crew: Any, wait_until: Callable[..., None]) -> None:
-    roster = Roster(meeting.port, meeting.password)
-    hand = crew.start('-M', 'roster', name='a', cores=3, gpus='V100,V100', features={'rack': 'east', 'tier': 2})
-    wait_until(lambda: roster.workers, 'the coming of the worker')
-    (worker,) = roster.workers
+def test_a_roster_knows_who_comes_and_goes(rendezvous: Any, crew: Any, wait_until: Callable[..., None]) -> None:
+    worker_list = WorkerList(rendezvous.port, rendezvous.password)
+    hand = crew.start('-M', 'worker_list', name='a', cores=3, gpus='V100,V100', features={'rack': 'east', 'tier': 2})
+    wait_until(lambda: worker_list.workers, 'the coming of the worker')
+    (worker,) = worker_list.workers
     hardware = worker.hardware
     assert (worker.name, hardware.cores, hardware.memory, hardware.gpus) == ('a', 3, 1000, ('V100', 'V100'))
     assert hardware.features == {'rack': 'east', 'tier': 2}
     hand.end()
-    wait_until(lambda: not roster.workers, 'the going of the worker')
-    roster.close()
-    roster.close()
+    wait_until(lambda: not worker_list.workers, 'the going of the worker')
+    worker_list.close()
+    worker_list.close()

@@ -30,14 +30,11 @@ from shadho.execution.sandbox import FILES, Pickled, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
 from shadho_worker.files import ready_outputs
 from shadho_worker.outcomes import Outcome
-from shadho_worker.task import COMMAND, OUTCOME, REQUEST, run_task
-from shadho_workqueue.engine_worker import EngineWorker
+from shadho_worker.task import OUTCOME, REQUEST, run_task
 from shadho_workqueue.reach import Driver
+from shadho_workqueue.worker.engine_worker import EngineWorker
 
-__all__ = ['FILES_OF_SLOT', 'VARIABLE', 'FolderCommand', 'Server', 'shell_command']
-
-VARIABLE = 'SHADHO_WORKER'
-"""In the environment of a worker's tasks: port and token of the process beside it."""
+__all__ = ['FILES_OF_SLOT', 'FolderCommand', 'TaskServer']
 
 FILES_OF_SLOT = FILES + 1
 """Files that a slot keeps open: those of its sandbox, and the connection of its task."""
@@ -49,27 +46,6 @@ _LOOK_FOR_DRIVER = 2.0
 _LONGEST_REQUEST = 2**13
 _MOST_ASKING = 64
 _TIME_TO_ASK = 10.0  # seconds
-
-
-def shell_command(mark: str) -> str:
-    """Return what the engine runs for a trial, under workers of ours and plain ones.
-
-    Parameters
-    ----------
-    mark : str
-        A setting of a variable, by which the trial is found among the tasks of a worker.
-    """
-    # No double quotes and no backslashes, which would have to be escaped in the manager's reports.
-    connect = (
-        f'exec 3<>/dev/tcp/127.0.0.1/${{{VARIABLE}%%:*}} && echo ${VARIABLE} $PWD >&3 && read <&3 && echo $(<{OUTCOME})'
-    )
-    # When the process beside has gone, the engine's worker goes in a moment, and must not take another trial till then.
-    connect = f'IFS=; set -f; {connect} || sleep 5'
-    # The engine's worker makes the shell the leader of a group, unless the shell was faster to start. Without that
-    # group, it would kill nobody and wait for this shell for ever, deaf to all else.
-    lead = 'lead=; kill -0 -$$ 2>&- || lead=$(command -v setsid)'
-    run = f"if [ ${VARIABLE} ]; then exec $lead bash -c '{connect}'; else exec $lead {COMMAND}; fi"
-    return f'export {mark}; {lead}; {run}'
 
 
 @attrs.frozen
@@ -100,7 +76,7 @@ class _Slot:
     outputs: Sequence[str] = ()
 
 
-class Server:
+class TaskServer:
     """Serves the tasks of the engine's worker, and ends it.
 
     Parameters
