@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from shadho.errors import LedgerError
 from shadho.goal import Goal
-from shadho.history import History
 from shadho.records import Result, Trial, TrialState
+from shadho.table import Table
 
 __all__ = ['Ledger']
 
@@ -36,7 +36,7 @@ class Ledger:
 
     Attributes
     ----------
-    history : History
+    history : Table
         Finished trials as columns, and counts of all trials. For others to read.
 
     Notes
@@ -46,7 +46,7 @@ class Ledger:
 
     def __init__(self, goal: Goal | None = None) -> None:
         self.goal = goal or Goal()
-        self.history = History()
+        self.history = Table()
         self._waiting: dict[str, dict[int, Trial]] = {}  # by the class of the last attempt
         self._busy: Counter[str] = Counter()
         self._lost: Counter[int] = Counter()

@@ -30,6 +30,7 @@ from shadho.records import DEFAULT_CLASS, LATEST, ComputeClass, Result, Trial, T
 from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.samplers.grid import combination
 from shadho.scheduling import Policy, PolicyContext
+from shadho.table import Table
 
 __all__ = ['Search', 'check_tree']
 
@@ -73,8 +74,10 @@ class Search:
     forest : Forest
     ledger : Ledger
         The state of every trial.
-    history : History
+    history : Table
         The finished trials, which the ledger keeps.
+    added : Table
+        Results that were added (see `add`).
     pending : mapping of int to Trial
         Trials that were asked for and not yet told.
     seed : int
@@ -114,6 +117,7 @@ class Search:
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.ledger = Ledger(self.goal)
         self.history = self.ledger.history
+        self.added = Table()
         self._visited = Visited(self.repeats)
         self._leaders: list[Trial] = []
         self._exhausted: set[int] = set()
@@ -124,7 +128,7 @@ class Search:
         options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
-        known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats)
+        known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats, self.added)
         self.sampler: Sampler = _make('method', Sampler, sampler_class, known, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
@@ -390,6 +394,7 @@ class Search:
             raise ConfigurationError(f'add(): loss must be a number, or None for a failed trial; got {loss!r}')
         tree, point = self.forest.encode(params)
         known = self.goal.minimised(None if loss is None else float(loss))
+        self.added.add(tree.index, point, known)
         self.sampler.tell(Suggestion(tree, np.array(point)), known)
 
     def record(self, result: Result) -> Trial:

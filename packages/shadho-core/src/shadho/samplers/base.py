@@ -17,6 +17,7 @@ from shadho.errors import ConfigurationError
 from shadho.forest import Forest, Tree
 from shadho.ledger import Ledger
 from shadho.records import Trial
+from shadho.table import Table
 
 __all__ = ['CountingSampler', 'Sampler', 'SamplerContext', 'Suggestion', 'whole_number']
 
@@ -52,12 +53,16 @@ class SamplerContext:
         Fixes every random choice.
     repeats : int
         How often the search tries each setting of a finite tree.
+    added : Table
+        Results that are none of the search's trials, and that are learned from all the same (`Search.add`). Those of its trials are
+        in `ledger.history`; `LeafColumns` shows both as columns.
     """
 
     forest: Forest
     ledger: Ledger
     seed: int
     repeats: int = 1
+    added: Table = attrs.field(factory=Table)
 
     @property
     def pending(self) -> list[Trial]:

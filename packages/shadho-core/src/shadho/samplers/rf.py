@@ -208,13 +208,13 @@ class RandomForest(LearningSampler):
         return self._model
 
     def _fitted(self, pending: Floats, trees: Sequence[int]) -> _Model | None:
-        losses = self.table.losses
+        losses = self.table.losses()
         if not self.knows_enough:
             return None
         scores = _scores(losses)
         chosen = self._chosen(scores)
-        points = np.concatenate([self.table.points[chosen], pending])
-        indices = [*(self.table.trees[row] for row in chosen), *trees]
+        points = np.concatenate([self.table.points(chosen), pending])
+        indices = [*self.table.trees()[chosen].tolist(), *trees]
         rng = np.random.default_rng((self.seed, len(losses), len(trees)))
         return _Model(self.table.dimensions, points, list(map(self.forest.tree, indices)), scores[chosen], rng)
 

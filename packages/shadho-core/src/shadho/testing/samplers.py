@@ -95,7 +95,9 @@ class SamplerRun:
 
     def add(self, tree: Tree, point: Iterable[float], loss: float) -> None:
         """Let the sampler learn a result that is none of the run's trials."""
-        self.sampler.tell(Suggestion(tree, np.array(list(point), dtype=float)), loss)
+        point = np.array(list(point), dtype=float)
+        self.context.added.add(tree.index, point, loss)
+        self.sampler.tell(Suggestion(tree, point), loss)
 
     def resumed(self) -> SamplerRun:
         """Return a run with a new sampler that has seen the trials of this one, and where those that run here wait."""
