@@ -128,7 +128,7 @@ class Search:
         options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
-        known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats, self.added)
+        known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats, self.added, self._visited)
         self.sampler: Sampler = _make('method', Sampler, sampler_class, known, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
@@ -395,6 +395,7 @@ class Search:
         tree, point = self.forest.encode(params)
         known = self.goal.minimised(None if loss is None else float(loss))
         self.added.add(tree.index, point, known)
+        self._visited.know(tree, point)
         self.sampler.tell(Suggestion(tree, np.array(point)), known)
 
     def record(self, result: Result) -> Trial:

@@ -87,14 +87,8 @@ class Auto(Sampler):
     def _turn(self) -> int:
         return (len(self._parzen.table) + self.context.pending_count) % 4
 
-    @property
-    def _samplers(self) -> list[TPE | GaussianProcess | CMAES]:
-        gaussian = [] if self._gaussian is None else [self._gaussian]
-        return [*gaussian, self._parzen, self._evolution]
-
     def tell(self, suggestion: Suggestion, loss: float) -> None:
-        for sampler in self._samplers:
-            sampler.tell(suggestion, loss)
+        self._evolution.tell(suggestion, loss)  # the others read the table
         if len(self._parzen.table) >= _MANY_TRIALS:
             self._gaussian = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, wraps
@@ -86,7 +85,6 @@ class LearningSampler(Sampler):
             )
         self.first = number
         self.table = LeafColumns(context.forest, context.added, context.ledger.history)
-        self._tried: dict[int, set[bytes]] = {}
         self._design = lru_cache(maxsize=_KEPT_DESIGNS)(
             lambda dimensions, tree, block: _Design(dimensions, (self.seed, tree, block))
         )
@@ -106,22 +104,6 @@ class LearningSampler(Sampler):
         trees = [trial.tree for trial in trials]
         return self.table.place(trees, [trial.point for trial in trials]), trees
 
-    def are_new(self, tree: Tree, points: Floats) -> npt.NDArray[np.bool_]:
-        """Say which settings of a finite tree are neither finished nor pending; of others, all are taken to be new.
-
-        Parameters
-        ----------
-        tree : Tree
-        points : array, shape (points, dimensions)
-            In the middles of their cells (`shadho.forest.snap`).
-        """
-        if tree.size == math.inf:
-            return np.ones(len(points), dtype=bool)
-        tried = self._tried.get(tree.index, set())
-        begun = set(_keys(tree, [own.point for own in self.context.pending if own.tree == tree.index]))
-        keys = [point.tobytes() for point in points]
-        return np.array([not (key in tried or key in begun) for key in keys], dtype=bool)
-
     def ask(self, tree: Tree, number: int) -> Suggestion:
         self.table.columns_of(tree.index)
         point = None
@@ -131,11 +113,6 @@ class LearningSampler(Sampler):
             block, place = divmod(number, _BLOCK)
             point = snap(self._design(len(tree), tree.index, block).point(place), tree.sizes)
         return Suggestion(tree, point)
-
-    def tell(self, suggestion: Suggestion, loss: float) -> None:
-        tree = suggestion.tree
-        if tree.size < math.inf:
-            self._tried.setdefault(tree.index, set()).update(_keys(tree, [suggestion.point]))
 
 
 class _Design:
@@ -167,8 +144,3 @@ class _Design:
         squares = (np.minimum(away, 1.0 - away) ** 2).sum(axis=2)
         farthest: Floats = candidates[squares.min(axis=1, initial=np.inf).argmax()]
         return farthest
-
-
-def _keys(tree: Tree, points: Sequence[Sequence[float] | Floats]) -> list[bytes]:
-    every = np.array(points, dtype=float).reshape(len(points), len(tree))
-    return [point.tobytes() for point in snap(every, tree.sizes)]

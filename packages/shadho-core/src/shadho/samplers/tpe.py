@@ -119,11 +119,11 @@ class TPE(LearningSampler):
         """
         for _ in range(_DRAWS if tree.size < math.inf else 1):
             candidates = likely.draw(rng, _CANDIDATES)
-            are_new = self.are_new(tree, candidates)
+            are_new = self.context.visited.are_new(tree, candidates)
             if are_new.any():
                 return candidates[are_new]
         anywhere = snap(rng.random((_CANDIDATES, len(tree))), tree.sizes)
-        are_new = self.are_new(tree, anywhere)
+        are_new = self.context.visited.are_new(tree, anywhere)
         return anywhere[are_new] if are_new.any() else candidates
 
     def promise(self, trees: Sequence[Tree]) -> Floats | None:

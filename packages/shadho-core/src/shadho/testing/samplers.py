@@ -77,6 +77,7 @@ class SamplerRun:
         """Begin a trial at any point."""
         ledger = self.context.ledger
         point = tuple(map(float, point))
+        self.context.visited.add(tree, point)
         return ledger.apply(Trial(ledger.history.asked, tree.index, 0, point, None, meta=meta or {}))
 
     def tell(self, trial: Trial, loss: float) -> None:
@@ -97,6 +98,7 @@ class SamplerRun:
         """Let the sampler learn a result that is none of the run's trials."""
         point = np.array(list(point), dtype=float)
         self.context.added.add(tree.index, point, loss)
+        self.context.visited.know(tree, point)
         self.sampler.tell(Suggestion(tree, point), loss)
 
     def resumed(self) -> SamplerRun:
@@ -104,6 +106,8 @@ class SamplerRun:
         run = SamplerRun(self._make, self.context.forest, self.context.seed, repeats=self.context.repeats)
         for record in self._log:
             trial = run.context.ledger.apply(record)
+            if isinstance(record, Trial) and not record.attempt:
+                run.context.visited.add(self.context.forest.tree(trial.tree), trial.point)
             if trial.is_finished:
                 meta = json.loads(json.dumps(dict(trial.meta)))
                 run._tell(attrs.evolve(trial, meta=meta), math.nan if trial.loss is None else trial.loss)
