@@ -14,12 +14,12 @@ from typing_extensions import assert_type
 from shadho import ComputeClass, SearchResult, Shadho, Trial, hookimpl
 from shadho.backends import Backend, Job
 from shadho.forest import Dimension, Tree
-from shadho.history import History
 from shadho.records import ClassesChanged, Event, Result
 from shadho.result import SearchInfo
 from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.scheduling import ClassPlan, Heuristic, Policy, PolicyContext
 from shadho.storage import Metadata, Storage
+from shadho.table import Table
 
 
 class Serial(Backend):
@@ -99,7 +99,7 @@ class Width(Heuristic):
 
     name = 'width'
 
-    def scores(self, trees: Sequence[Tree], history: History) -> npt.NDArray[np.float64]:
+    def scores(self, trees: Sequence[Tree], history: Table) -> npt.NDArray[np.float64]:
         return np.array([float(len(tree)) for tree in trees])
 
 

@@ -56,3 +56,26 @@ def test_points_of_continuous_trees_stay_as_they_are() -> None:
     visited, point = Visited(), np.array([0.5])
     visited.add(tree, point)
     assert visited.unvisited(tree, point, np.random.default_rng(0)) is point
+
+
+def test_a_setting_is_new_until_it_was_asked_for_or_is_known() -> None:
+    forest = Forest({'a': [1, 2, 3], 'b': [True, False]})
+    tree, visited = forest.tree(0), Visited()
+    points = np.array([tree.encode({'a': a, 'b': b}) for a in (1, 2, 3) for b in (True, False)])
+    assert visited.are_new(tree, points).all()
+    visited.add(tree, points[0])
+    visited.know(tree, points[3] + 0.01)  # anywhere in its cell
+    assert visited.are_new(tree, points).tolist() == [False, True, True, False, True, True]
+
+
+def test_a_known_setting_may_be_asked_for() -> None:
+    tree, visited = Forest({'a': [1, 2]}).tree(0), Visited()
+    visited.know(tree, [0.25])
+    point = np.array([0.25])
+    assert visited.unvisited(tree, point, np.random.default_rng(0)) is point
+
+
+def test_points_of_a_continuous_tree_are_all_new() -> None:
+    tree, visited = Forest({'x': spaces.uniform(0, 1)}).tree(0), Visited()
+    visited.add(tree, [0.5])
+    assert visited.are_new(tree, np.array([[0.5], [0.25]])).tolist() == [True, True]

@@ -167,7 +167,7 @@ def test_a_model_is_made_of_so_many_trials_at_most():
     run = SamplerRun(RandomForest, forest, seed=1)
     points = np.random.default_rng(1).random((2 * rf._MOST_ROWS, 2))
     told(run, forest.tree(0), points, np.sum)
-    rows = run.sampler._chosen(run.sampler.table.losses)
+    rows = run.sampler._chosen(run.sampler.table.losses())
     assert len(rows) == rf._MOST_ROWS
     assert set(np.argsort(points.sum(axis=1))[: rf._MOST_ROWS // 2]) < set(rows.tolist())
     assert run.sampler.suggest(forest.tree(0), np.random.default_rng(1)).sum() < 0.4

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from shadho import spaces
 from shadho.forest import Forest
-from shadho.history import History
 from shadho.scheduling.complexity import Complexity, complexity
+from shadho.table import Table
 
 
 def of(space):
@@ -71,7 +71,7 @@ def test_a_distribution_with_an_immeasurable_tail_counts_as_a_wide_one(distribut
 
 def test_a_scored_tree_is_not_worked_out_again():
     forest = Forest({'layers': spaces.repeat({'x': spaces.uniform(0, 1), 'y': ['a', 'b']}, 50)})
-    trees, heuristic, history = list(forest), Complexity(), History()
+    trees, heuristic, history = list(forest), Complexity(), Table()
     expected = [complexity(tree) for tree in trees]
     assert heuristic.scores(trees, history).tolist() == expected
     again = min(timeit.repeat(lambda: heuristic.scores(trees, history), number=10, repeat=5))
@@ -80,7 +80,7 @@ def test_a_scored_tree_is_not_worked_out_again():
 
 def test_the_results_do_not_matter():
     forest = Forest({'exclusive': True, 'a': {'x': spaces.uniform(0, 1)}, 'b': ['u', 'v', 'w']})
-    history = History()
+    history = Table()
     before = Complexity().scores(list(forest), history)
     history.ask(0)
     assert Complexity().scores(list(forest), history).tolist() == before.tolist()

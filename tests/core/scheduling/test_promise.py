@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from shadho.forest import Forest
-from shadho.history import History
 from shadho.records import Trial, TrialState
 from shadho.scheduling.promise import Promise
+from shadho.table import Table
 from shadho.testing import HeuristicSuite
 
 FOREST = Forest({'exclusive': True, **{f'tree{number}': {} for number in range(8)}})
@@ -28,7 +28,7 @@ def append(history, tree, loss):
 
 def history_of(*results):
     """Return a history of (tree, loss) in this order."""
-    history = History()
+    history = Table()
     for tree, loss in results:
         append(history, tree, loss)
     return history
@@ -45,7 +45,7 @@ def scores(history, number=2):
 
 
 def test_before_any_result_all_trees_promise_the_same():
-    assert len(set(scores(History(), 8))) == 1
+    assert len(set(scores(Table(), 8))) == 1
 
 
 def test_the_tree_with_the_best_results_promises_most():
@@ -103,7 +103,7 @@ def test_infinite_losses_are_as_bad_as_failures():
 @pytest.mark.parametrize('seed', range(5))
 def test_following_a_history_gives_what_reading_it_anew_gives(seed):
     rng = np.random.default_rng(seed)
-    history, follower = History(), Promise()
+    history, follower = Table(), Promise()
     for number in range(400):
         append(history, int(rng.integers(8)), math.nan if rng.random() < 0.1 else float(rng.normal()))
         if rng.random() < 0.3:
@@ -120,7 +120,7 @@ def history_is_at_a_new_level(promise, history):
 @pytest.mark.parametrize('seed', range(5))
 def test_between_two_levels_a_follower_is_near_what_reading_anew_gives(seed):
     rng = np.random.default_rng(seed)
-    history, follower = History(), Promise()
+    history, follower = Table(), Promise()
     for _ in range(600):
         tree = int(rng.integers(8))
         append(history, tree, float(rng.normal()) + 0.3 * tree)
@@ -157,7 +157,7 @@ def test_the_trees_that_are_asked_for_do_not_matter():
 def test_numbers_of_trees_may_be_of_any_size():
     forest = Forest({f'part{number}': {'optional': True, 'x': {}} for number in range(90)})
     trees = [forest.tree(forest.count - 1 - number * 2**70) for number in range(40)]
-    history = History()
+    history = Table()
     for number in range(400):
         append(history, trees[number % 40].index, float(number % 40))
     found = Promise().scores(trees, history)

@@ -13,12 +13,12 @@ import pytest
 from shadho import ComputeClass, Shadho, Trial, TrialState, hookimpl, spaces
 from shadho.backends import Simulated
 from shadho.errors import ConfigurationError
-from shadho.history import History
 from shadho.records import Result, TrialError
 from shadho.scheduling import Slot
 from shadho.scheduling.runtime import RuntimeModel
 from shadho.scheduling.stragglers import Stragglers
 from shadho.storage.memory import Memory
+from shadho.table import Table
 
 FAST, SLOW = ComputeClass('fast', 2, {'cores': 16}), ComputeClass('slow', 2, {'cores': 4})
 MIDDLE = ComputeClass('middle', 1, {'cores': 8})
@@ -30,7 +30,7 @@ class Cluster:
 
     def __init__(self, classes=(FAST, MIDDLE, SLOW), seen=tuple(SECONDS)):
         self.classes = classes
-        self.history = History()
+        self.history = Table()
         self.runtime = RuntimeModel(lambda tree: 0.0)
         self.stragglers = Stragglers(self.history)
         for own in seen:

@@ -7,9 +7,9 @@ import pytest
 
 from shadho import spaces
 from shadho.forest import Forest
-from shadho.history import History
 from shadho.records import Trial, TrialState
 from shadho.scheduling.uncertainty import Uncertainty
+from shadho.table import Table
 
 DIMENSIONS = 3
 FOREST = Forest(
@@ -40,7 +40,7 @@ def append(history, index, point, loss):
 
 def history_of(*functions, trials=40, seed=0, change=lambda loss: loss):
     """Return a history in which tree number i has losses by function number i."""
-    rng, history = np.random.default_rng(seed), History()
+    rng, history = np.random.default_rng(seed), Table()
     for _ in range(trials):
         for index, function in enumerate(functions):
             point = rng.random(DIMENSIONS).tolist()
@@ -80,7 +80,7 @@ def test_a_smooth_curve_is_understood_better_with_every_tenfold_of_results():
 
 
 def test_the_same_losses_at_other_points_are_less_certain():
-    history, shuffled = history_of(smooth, noise), History()
+    history, shuffled = history_of(smooth, noise), Table()
     rng = np.random.default_rng(1)
     for index in (0, 1):
         for point, loss in zip(history.points(index), rng.permutation(history.losses(index))):
@@ -130,9 +130,9 @@ def test_one_absurd_loss_does_not_make_all_else_look_certain():
 
 def test_different_categories_are_equally_far_apart():
     forest = Forest({'letter': ['p', 'q', 'r', 's', 't', 'u', 'v', 'w']})
-    rng, by_letter = np.random.default_rng(0), History()
+    rng, by_letter = np.random.default_rng(0), Table()
     losses = [0.0, 1.0, 0.2, 0.9, 0.1, 0.7, 0.3, 1.0]
-    renamed = History()
+    renamed = Table()
     for u in rng.random(60).tolist():
         letter = int(8 * u)
         append(by_letter, 0, [u], losses[letter])
@@ -144,7 +144,7 @@ def test_different_categories_are_equally_far_apart():
 
 def test_a_tree_without_dimensions_is_as_uncertain_as_its_losses_vary():
     forest = Forest({'extra': {'optional': True, 'x': spaces.uniform(0, 1)}})
-    rng, same, varied = np.random.default_rng(0), History(), History()
+    rng, same, varied = np.random.default_rng(0), Table(), Table()
     for _ in range(30):
         append(same, 0, [], 0.5)
         append(varied, 0, [], rng.random())

@@ -9,7 +9,6 @@ from typing import overload
 
 from shadho.errors import LedgerError
 from shadho.goal import Goal
-from shadho.history import History
 from shadho.records import (
     Attempt,
     ClassesChanged,
@@ -23,6 +22,7 @@ from shadho.records import (
     Trial,
     TrialState,
 )
+from shadho.table import Table
 
 __all__ = ['Ledger']
 
@@ -49,7 +49,7 @@ class Ledger:
 
     Attributes
     ----------
-    history : History
+    history : Table
         Finished trials as columns, and counts of all trials. Read-only for everyone else.
     classes : mapping of str to ComputeClass
         The compute classes that there are.
@@ -67,7 +67,7 @@ class Ledger:
 
     def __init__(self, goal: Goal | None = None) -> None:
         self.goal = goal or Goal()
-        self.history = History()
+        self.history = Table()
         self.classes: Mapping[str, ComputeClass] = {}
         self.time = 0.0
         self.stopped = ''

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from shadho.forest import Forest, snap
-from shadho.history import History
 from shadho.ledger import Ledger
 from shadho.records import Trial
 from shadho.samplers import SamplerContext, Suggestion
 from shadho.samplers.gp import MOST_LEAVES, GaussianProcess
+from shadho.table import Table
 
 __all__ = ['MOST_LEADERS', 'recommended']
 
@@ -30,13 +30,13 @@ _ALIKE = 1e-3
 without noise the best trial is the recommended one. It is the deviation of the least noise that a model has."""
 
 
-def recommended(forest: Forest, history: History, leaders: Sequence[Trial]) -> Trial | None:
+def recommended(forest: Forest, history: Table, leaders: Sequence[Trial]) -> Trial | None:
     """Return the trial whose expected loss is least by a Gaussian process of up to 300 trials, whatever method suggested them.
 
     Parameters
     ----------
     forest : Forest
-    history : History
+    history : Table
     leaders : sequence of Trial
         The trials of the least losses, the best one first.
 
@@ -48,16 +48,16 @@ def recommended(forest: Forest, history: History, leaders: Sequence[Trial]) -> T
     """
     if len(leaders) < 2 or len(forest.leaves) > MOST_LEAVES:
         return leaders[0] if leaders else None
-    model = GaussianProcess(SamplerContext(forest, Ledger(), seed=0))
+    known = Table()
     for row in _chosen(forest, history, leaders):
-        tree, point, loss = history.trial(row)
-        model.tell(Suggestion(forest.tree(tree), point), loss)
+        known.add(*history.trial(row))
+    model = GaussianProcess(SamplerContext(forest, Ledger(), seed=0, added=known))
     settings = [Suggestion(forest.tree(trial.tree), np.array(trial.point)) for trial in leaders]
     expected = model.expected(settings)
     return leaders[0 if expected is None else int(np.argmax(expected < expected.min() + _ALIKE))]
 
 
-def _chosen(forest: Forest, history: History, leaders: Sequence[Trial]) -> list[int]:
+def _chosen(forest: Forest, history: Table, leaders: Sequence[Trial]) -> list[int]:
     """Return which trials a model is made of, as numbers in the order of completion."""
     if len(history) <= _MOST_TRIALS:
         return list(range(len(history)))

@@ -19,12 +19,12 @@ from shadho.checks import check_whole
 from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.goal import Goal
-from shadho.history import History
 from shadho.recommend import recommended
 from shadho.records import ComputeClass, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
 from shadho.storage import LogIndex, Storage, replay
 from shadho.storage.base import FileStorage
+from shadho.table import Table
 from shadho.words import (
     WIDTH,
     counted,
@@ -220,7 +220,7 @@ class SearchResult:
         Seconds of active search, all runs together.
     storage : Storage
     forest : Forest
-    history : History
+    history : Table
     direction : str
     seed : int
     classes : list of ClassUse
@@ -231,7 +231,7 @@ class SearchResult:
 
     def __init__(
         self, exp_key: str, leaders: Sequence[Trial], stopped: str, elapsed: float, storage: Storage, forest: Forest,
-        history: History, direction: str, seed: int, classes: Sequence[ClassUse] = (), loss_key: str = 'loss',
+        history: Table, direction: str, seed: int, classes: Sequence[ClassUse] = (), loss_key: str = 'loss',
     ) -> None:  # fmt: skip
         self.exp_key = exp_key
         self._leaders = list(leaders)

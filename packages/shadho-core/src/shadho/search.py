@@ -43,6 +43,7 @@ from shadho.records import (
 from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.samplers.grid import combination
 from shadho.scheduling import Choice, New, Policy, PolicyContext, Slot
+from shadho.table import Table
 
 __all__ = ['Search', 'check_tree']
 
@@ -86,8 +87,10 @@ class Search:
     forest : Forest
     ledger : Ledger
         The state of every trial.
-    history : History
+    history : Table
         The finished trials, which the ledger keeps.
+    added : Table
+        Results that were added (see `add`).
     pending : mapping of int to Trial
         Trials that were asked for and not yet told.
     seed : int
@@ -127,6 +130,7 @@ class Search:
         self.forest = space if isinstance(space, Forest) else Forest(space)
         self.ledger = Ledger(self.goal)
         self.history = self.ledger.history
+        self.added = Table()
         self._visited = Visited(self.repeats)
         self._leaders: list[Trial] = []
         self._exhausted: set[int] = set()
@@ -138,7 +142,7 @@ class Search:
         options = check_options('options', options)
         if self.grid_points is not None:  # which is an error where the sampler knows of none
             options = {'grid_points': self.grid_points, **options}
-        known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats)
+        known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats, self.added, self._visited)
         self.sampler: Sampler = _make('method', Sampler, sampler_class, known, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
@@ -415,6 +419,8 @@ class Search:
             raise ConfigurationError(f'add(): loss must be a number, or None for a failed trial; got {loss!r}')
         tree, point = self.forest.encode(params)
         known = self.goal.minimised(None if loss is None else float(loss))
+        self.added.add(tree.index, point, known)
+        self._visited.know(tree, point)
         self.sampler.tell(Suggestion(tree, np.array(point)), known)
 
     def record(self, result: Result) -> Trial:

@@ -1,4 +1,4 @@
-"""Which settings of a finite tree were asked for, so that none is asked for again while others are left."""
+"""Which settings of a finite tree were tried, so that none is asked for again while others are left."""
 
 from __future__ import annotations
 
@@ -45,12 +45,32 @@ class Visited:
     def __init__(self, repeats: int = 1) -> None:
         self.repeats = repeats
         self._counts: dict[int, Counter[bytes]] = {}
+        self._known: dict[int, set[bytes]] = {}
         self._left: dict[int, list[bytes]] = {}
 
     def add(self, tree: Tree, point: Sequence[float] | Floats) -> None:
         """Count a point that is asked for; those of trees with a continuous coordinate are not kept."""
         if tree.size < math.inf:
             self._counts.setdefault(tree.index, Counter())[_key(tree, np.asarray(point, dtype=float))] += 1
+
+    def know(self, tree: Tree, point: Sequence[float] | Floats) -> None:
+        """Note a point whose result is known, and which may be asked for all the same."""
+        if tree.size < math.inf:
+            self._known.setdefault(tree.index, set()).add(_key(tree, np.asarray(point, dtype=float)))
+
+    def are_new(self, tree: Tree, points: Floats) -> npt.NDArray[np.bool_]:
+        """Say which settings of a finite tree were neither asked for nor known; of others, all are taken to be new.
+
+        Parameters
+        ----------
+        tree : Tree
+        points : array, shape (points, dimensions)
+        """
+        if tree.size == math.inf:
+            return np.ones(len(points), dtype=bool)
+        counts, known = self._counts.get(tree.index, ()), self._known.get(tree.index, ())
+        keys = [cell.tobytes() for cell in _cells(tree, points)]
+        return np.array([not (key in counts or key in known) for key in keys], dtype=bool)
 
     def unvisited(self, tree: Tree, point: Floats, rng: np.random.Generator) -> Floats:
         """Return the point, or a setting close to it when its own may not be asked for again.
@@ -86,7 +106,11 @@ class Visited:
 
 
 def _key(tree: Tree, point: Floats) -> bytes:
-    return np.clip(np.floor(point * tree.sizes), 0, tree.sizes - 1).astype(np.int64).tobytes()
+    return _cells(tree, point).tobytes()
+
+
+def _cells(tree: Tree, points: Floats) -> npt.NDArray[np.int64]:
+    return np.clip(np.floor(points * tree.sizes), 0, tree.sizes - 1).astype(np.int64)
 
 
 def _around(tree: Tree, point: Floats, rng: np.random.Generator) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import attrs
@@ -66,7 +65,6 @@ class Auto(Sampler):
             self._gaussian = GaussianProcess(context, first=first)
             early = 'gp and tpe in turn'
         self.choice = f'{early}; cmaes where a tree has {_MANY_IN_TREE} trials'
-        self._finished: Counter[int] = Counter()
 
     @property
     def title(self) -> str:
@@ -79,7 +77,7 @@ class Auto(Sampler):
 
     def _current(self, tree: Tree) -> TPE | GaussianProcess | CMAES:
         """Return whose turn it is: a function of how many trials are finished and pending, so that it survives a restart."""
-        if self._finished[tree.index] >= _MANY_IN_TREE:
+        if self._parzen.table.count(tree.index) >= _MANY_IN_TREE:
             return self._parzen if self._turn == 3 else self._evolution
         if self._gaussian is None or self.context.pending_count > _MANY_PENDING or self._turn % 2:
             return self._parzen
@@ -89,15 +87,8 @@ class Auto(Sampler):
     def _turn(self) -> int:
         return (len(self._parzen.table) + self.context.pending_count) % 4
 
-    @property
-    def _samplers(self) -> list[TPE | GaussianProcess | CMAES]:
-        gaussian = [] if self._gaussian is None else [self._gaussian]
-        return [*gaussian, self._parzen, self._evolution]
-
     def tell(self, suggestion: Suggestion, loss: float) -> None:
-        for sampler in self._samplers:
-            sampler.tell(suggestion, loss)
-        self._finished[suggestion.tree.index] += 1
+        self._evolution.tell(suggestion, loss)  # the others read the table
         if len(self._parzen.table) >= _MANY_TRIALS:
             self._gaussian = None
 

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from shadho.checks import as_integer
 from shadho.errors import ConfigurationError
-from shadho.forest import Forest, Tree
+from shadho.forest import Forest, Tree, Visited
 from shadho.ledger import Ledger
 from shadho.records import Trial
+from shadho.table import Table
 
 __all__ = ['CountingSampler', 'Sampler', 'SamplerContext', 'Suggestion', 'whole_number']
 
@@ -52,12 +53,19 @@ class SamplerContext:
         Fixes every random choice.
     repeats : int
         How often the search tries each setting of a finite tree.
+    added : Table
+        Results that are none of the search's trials, and that are learned from all the same (`Search.add`). Those of its trials are
+        in `ledger.history`; `LeafColumns` shows both as columns.
+    visited : Visited
+        Which settings of the finite trees were asked for, or added.
     """
 
     forest: Forest
     ledger: Ledger
     seed: int
     repeats: int = 1
+    added: Table = attrs.field(factory=Table)
+    visited: Visited = attrs.field(factory=Visited)
 
     @property
     def pending(self) -> list[Trial]:

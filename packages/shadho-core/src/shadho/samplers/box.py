@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,6 @@ class Box(ABC):
         self.dimensions = dimensions
         self.seed = seed
         self._sizes = sizes_of(dimensions)
-        self._is_finite = bool(self._sizes.all())
-        self._seen: set[bytes] = set()  # of a finite box; elsewhere points hardly repeat
 
     @abstractmethod
     def ask(
@@ -62,31 +60,26 @@ class Box(ABC):
         """Learn what was tried, and its loss: infinite when it failed; without notes when it was no idea of `ask`."""
 
     def draw(
-        self, number: int, rng: np.random.Generator, pending: Sequence[tuple[Floats, Mapping[str, Any]]], *, new: bool
+        self,
+        number: int,
+        rng: np.random.Generator,
+        pending: Sequence[Mapping[str, Any]],
+        is_new: Callable[[Floats], bool],
     ) -> tuple[Floats, dict[str, Any]]:
-        """Return a point and its notes; a `new` point, if there is one to be found.
+        """Return a point and its notes; a new point, if there is one to be found.
 
         Most algorithms draw the same point again and again once they have settled on a cell. What it is worth is
         known by then, so that they are asked again, and if need be replaced by chance.
         """
-        notes_of_pending = [notes for _, notes in pending]
-        begun = {point.tobytes() for point, _ in pending} if new and self._is_finite else set()
         for attempt in range(2 * _DRAWS):
             if attempt < _DRAWS:
-                position, notes = self.ask(number, rng, notes_of_pending)
+                position, notes = self.ask(number, rng, pending)
             else:
                 position, notes = rng.random(len(self.dimensions)), {}
             point = snap(np.clip(position, 0.0, 1.0), self._sizes)
-            key = point.tobytes()
-            if not (new and self._is_finite) or not (key in self._seen or key in begun):
+            if is_new(point):
                 break
         return point, notes
-
-    def learn(self, point: Floats, loss: float, notes: Mapping[str, Any]) -> None:
-        """Learn what was tried, as `tell`, and that it was tried."""
-        if self._is_finite:
-            self._seen.add(point.tobytes())
-        self.tell(point, loss, notes)
 
 
 class BoxSampler(Sampler):
@@ -108,20 +101,20 @@ class BoxSampler(Sampler):
         point = np.full(len(tree), 0.5)
         notes: dict[str, Any] = {}
         if places:
-            pending = [
-                (np.array(trial.point)[places], trial.meta)
-                for trial in self.context.pending
-                if trial.tree == tree.index
-            ]
+
+            def is_new(drawn: Floats) -> bool:
+                return len(places) < len(tree) or bool(self.context.visited.are_new(tree, drawn[None])[0])
+
+            pending = [trial.meta for trial in self.context.pending if trial.tree == tree.index]
             rng = np.random.default_rng((self.seed, tree.index, number))
-            point[places], notes = self._box(tree).draw(number, rng, pending, new=len(places) == len(tree))
+            point[places], notes = self._box(tree).draw(number, rng, pending, is_new)
         return Suggestion(tree, point, notes)
 
     def tell(self, suggestion: Suggestion, loss: float) -> None:
         places = _places(suggestion.tree)
         if places:
             known = math.inf if math.isnan(loss) else loss
-            self._box(suggestion.tree).learn(suggestion.point[places], known, suggestion.meta)
+            self._box(suggestion.tree).tell(suggestion.point[places], known, suggestion.meta)
 
     def _box(self, tree: Tree) -> Box:
         if tree.index not in self._boxes:

@@ -194,9 +194,7 @@ class GaussianProcess(LearningSampler):
         model = self._model([setting.tree for setting in settings])
         if model is None:
             return None
-        points = np.full((len(settings), len(self.table.columns)), np.nan)
-        for row, setting in enumerate(settings):
-            points[row, self.table.columns_of(setting.tree)] = setting.point
+        points = self.table.place([setting.tree.index for setting in settings], [setting.point for setting in settings])
         decisions = [self._decided(setting.tree.index) for setting in settings]
         mean, _ = model.predict(model.data.embedding.features(points, decisions))
         return mean
@@ -221,14 +219,13 @@ class GaussianProcess(LearningSampler):
         return best  # of a small space, all was tried
 
     def _improvement(self, model: _Model, tree: Tree) -> _Improvement:
-        return _Improvement(model, tree, self.table.columns_of(tree), self._decided(tree.index))
+        return _Improvement(model, tree, self.table.columns_of(tree.index), self._decided(tree.index))
 
     def _asked(self, tree: Tree) -> Floats:
         """Return the points of a tree that were suggested or told."""
-        pending, trees = self.pending()
-        told = self.table.points[np.equal(self.table.trees, tree.index)]
-        points = np.concatenate([told, pending[np.equal(trees, tree.index)]])
-        return snap(points[:, self.table.columns_of(tree)], tree.sizes)
+        pending = [trial.point for trial in self.context.pending if trial.tree == tree.index]
+        points = np.concatenate([self.table.points_in(tree.index), np.array(pending).reshape(len(pending), len(tree))])
+        return snap(points, tree.sizes)
 
     # --- the model ---------------------------------------------------------------------------------
 
@@ -238,9 +235,10 @@ class GaussianProcess(LearningSampler):
         Leaves of these trees have columns in its table.
         """
         for tree in trees:
-            self.table.columns_of(tree)
+            self.table.columns_of(tree.index)
         count = len(self.table)
-        finite = self.table.losses[np.isfinite(self.table.losses)]
+        losses = self.table.losses()
+        finite = losses[np.isfinite(losses)]
         if not self.knows_enough or finite.min() == finite.max():
             return None
         pending, of_trees = self.pending()
@@ -278,9 +276,9 @@ class GaussianProcess(LearningSampler):
         if count <= _ROWS:
             return np.arange(count)
         third = _ROWS // 3
-        order = np.argsort(self.table.losses[:count], kind='stable')
+        order = np.argsort(self.table.losses()[:count], kind='stable')
         chosen, others = order[:third], np.sort(order[third:])
-        points = self.table.points
+        points = self.table.points(np.arange(count))
         distances = np.nan_to_num(points[others] - points[order[0]], nan=1.0)
         is_near = np.zeros(len(others), dtype=bool)
         is_near[np.argsort((distances**2).sum(axis=1), kind='stable')[:third]] = True
@@ -289,12 +287,12 @@ class GaussianProcess(LearningSampler):
         return np.sort(np.concatenate([chosen, others[is_near], rest]))
 
     def _data(self, rows: Integers) -> _Data:
-        trees = [self.table.trees[row] for row in rows]
-        points = self.table.points[rows]
-        decisions = [self._decided(tree) for tree in trees]
+        trees = self.table.trees()[rows]
+        points = self.table.points(rows)
+        decisions = [self._decided(tree) for tree in trees.tolist()]
         embedding = _Embedding(points, decisions, self.table.dimensions)
         features = embedding.features(points, decisions)
-        return _Data(points, np.array(trees), _standardised(self.table.losses[rows]), embedding, features)
+        return _Data(points, trees, _standardised(self.table.losses()[rows]), embedding, features)
 
     def _decided(self, tree: int) -> Mapping[Any, str]:
         if self.forest.count == 1:

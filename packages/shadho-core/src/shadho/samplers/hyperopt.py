@@ -68,7 +68,7 @@ class Hyperopt(LearningSampler):
         leaves = _leaves(tree)
         if not leaves:
             return point
-        pending = self.pending()[0][:, self.table.columns_of(tree)]
+        pending = self.pending()[0][:, self.table.columns_of(tree.index)]
         for draw in self._draws(tree, list(leaves.values())):
             point[list(leaves)] = draw(int(rng.integers(2**31)))
             if not (pending == point).all(axis=1).any():
@@ -106,9 +106,9 @@ class Hyperopt(LearningSampler):
         from hyperopt import Trials, trials_from_docs
 
         pending, _ = self.pending()
-        columns = [self.table.columns[leaf.path] for leaf in leaves]
-        points = np.concatenate([self.table.points, pending])[:, columns]
-        losses = np.append(self.table.losses, np.full(len(pending), np.inf))
+        columns = np.array([self.table.columns[leaf.path] for leaf in leaves])
+        points = np.concatenate([self.table.points(columns=columns), pending[:, columns]])
+        losses = np.append(self.table.losses(), np.full(len(pending), np.inf))
         related = np.flatnonzero(~np.isnan(points).all(axis=1))
         best = related[np.argsort(losses[related], kind='stable')[:_BEST]]
         shown = np.union1d(best, related[-_LATEST:]).tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, wraps
@@ -13,13 +12,14 @@ import numpy.typing as npt
 
 from shadho.checks import as_integer
 from shadho.errors import ConfigurationError
-from shadho.forest import Dimension, Path, Tree, snap
+from shadho.forest import Tree, snap
 from shadho.samplers.base import Sampler, SamplerContext, Suggestion
+from shadho.table import LeafColumns
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-__all__ = ['FIRST', 'LearningSampler', 'Table', 'on_one_thread']
+__all__ = ['FIRST', 'LearningSampler', 'on_one_thread']
 
 Floats = npt.NDArray[np.float64]
 P = ParamSpec('P')
@@ -27,8 +27,6 @@ R = TypeVar('R')
 
 FIRST = 10
 """Suggestions before anything is modelled, in the whole forest."""
-
-_FIRST_ROWS = 64
 
 _BLOCK = 64
 """First points after which the design begins anew: it is meant for few."""
@@ -64,83 +62,8 @@ def on_one_thread(function: Callable[P, R]) -> Callable[P, R]:
     return limited
 
 
-class Table:
-    """Points of all trees, in one table: a column for each leaf, nan where a tree has no such leaf.
-
-    Attributes
-    ----------
-    columns : dict of path to int
-        The column of each leaf that has been seen; the same path is the same leaf in every tree.
-    dimensions : list of Dimension
-        What is known of each column.
-    succeeded : int
-        Finished trials that have a finite loss.
-    """
-
-    def __init__(self) -> None:
-        self.columns: dict[Path, int] = {}
-        self.dimensions: list[Dimension] = []
-        self._of_tree: dict[int, npt.NDArray[np.intp]] = {}
-        self._points = np.full((_FIRST_ROWS, 0), np.nan)
-        self._losses = np.zeros(_FIRST_ROWS)
-        self._trees: list[int] = []
-        self.succeeded = 0
-
-    def __len__(self) -> int:
-        return len(self._trees)
-
-    @property
-    def points(self) -> Floats:
-        """Coordinates of finished trials: shape (trials, columns)."""
-        return self._points[: len(self), : len(self.columns)]
-
-    @property
-    def losses(self) -> Floats:
-        """Their losses, to be minimised: shape (trials,); infinite for failed trials, which are the worst."""
-        return self._losses[: len(self)]
-
-    @property
-    def trees(self) -> list[int]:
-        """Numbers of their trees."""
-        return self._trees
-
-    def columns_of(self, tree: Tree) -> npt.NDArray[np.intp]:
-        """Return the columns of a tree's coordinates, in their order."""
-        known = self._of_tree.get(tree.index)
-        if known is None:
-            for dimension in tree.dimensions:
-                if dimension.path not in self.columns:
-                    self.columns[dimension.path] = len(self.dimensions)
-                    self.dimensions.append(dimension)
-            known = np.array([self.columns[dimension.path] for dimension in tree.dimensions], dtype=np.intp)
-            self._of_tree[tree.index] = known
-            self._make_room()
-        return known
-
-    def add(self, tree: Tree, point: Floats, loss: float) -> None:
-        """Add a finished trial."""
-        columns, row = self.columns_of(tree), len(self)
-        self._make_room()
-        self._points[row, columns] = point
-        self._losses[row] = np.inf if np.isnan(loss) else loss
-        self._trees.append(tree.index)
-        self.succeeded += math.isfinite(loss)
-
-    def _make_room(self) -> None:
-        rows, columns = self._points.shape
-        if len(self) < rows and len(self.columns) <= columns:
-            return
-        rows = 2 * rows if len(self) == rows else rows
-        columns = max(columns, 2 * len(self.columns) if len(self.columns) > columns else 0)
-        points = np.full((rows, columns), np.nan)
-        points[: self._points.shape[0], : self._points.shape[1]] = self._points
-        losses = np.zeros(rows)
-        losses[: len(self._losses)] = self._losses
-        self._points, self._losses = points, losses
-
-
 class LearningSampler(Sampler):
-    """A sampler whose next point follows from the seed, the table of all trees, and the number of the suggestion.
+    """A sampler whose next point follows from the seed, the points of all trees, and the number of the suggestion.
 
     Parameters
     ----------
@@ -149,8 +72,8 @@ class LearningSampler(Sampler):
 
     Attributes
     ----------
-    table : Table
-        What it was told.
+    table : LeafColumns
+        Results that were added, then those of the search's trials.
     """
 
     def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
@@ -161,8 +84,7 @@ class LearningSampler(Sampler):
                 f'method={self.name!r}: first must be an integer of 1 or more, or None; got {first!r}'
             )
         self.first = number
-        self.table = Table()
-        self._tried: dict[int, set[bytes]] = {}
+        self.table = LeafColumns(context.forest, context.added, context.ledger.history)
         self._design = lru_cache(maxsize=_KEPT_DESIGNS)(
             lambda dimensions, tree, block: _Design(dimensions, (self.seed, tree, block))
         )
@@ -179,30 +101,11 @@ class LearningSampler(Sampler):
     def pending(self) -> tuple[Floats, list[int]]:
         """Return coordinates and trees of the pending trials: shape (pending, columns)."""
         trials = self.context.pending
-        columns = [self.table.columns_of(self.forest.tree(trial.tree)) for trial in trials]
-        points = np.full((len(trials), len(self.table.columns)), np.nan)
-        for row, trial in enumerate(trials):
-            points[row, columns[row]] = trial.point
-        return points, [trial.tree for trial in trials]
-
-    def are_new(self, tree: Tree, points: Floats) -> npt.NDArray[np.bool_]:
-        """Say which settings of a finite tree are neither finished nor pending; of others, all are taken to be new.
-
-        Parameters
-        ----------
-        tree : Tree
-        points : array, shape (points, dimensions)
-            In the middles of their cells (`shadho.forest.snap`).
-        """
-        if tree.size == math.inf:
-            return np.ones(len(points), dtype=bool)
-        tried = self._tried.get(tree.index, set())
-        begun = {_key(tree, np.array(own.point)) for own in self.context.pending if own.tree == tree.index}
-        keys = [point.tobytes() for point in points]
-        return np.array([not (key in tried or key in begun) for key in keys], dtype=bool)
+        trees = [trial.tree for trial in trials]
+        return self.table.place(trees, [trial.point for trial in trials]), trees
 
     def ask(self, tree: Tree, number: int) -> Suggestion:
-        self.table.columns_of(tree)
+        self.table.columns_of(tree.index)
         point = None
         if self.knows_enough:
             point = on_one_thread(self.suggest)(tree, np.random.default_rng((self.seed, tree.index, number)))
@@ -210,12 +113,6 @@ class LearningSampler(Sampler):
             block, place = divmod(number, _BLOCK)
             point = snap(self._design(len(tree), tree.index, block).point(place), tree.sizes)
         return Suggestion(tree, point)
-
-    def tell(self, suggestion: Suggestion, loss: float) -> None:
-        tree = suggestion.tree
-        if tree.size < math.inf:
-            self._tried.setdefault(tree.index, set()).add(_key(tree, suggestion.point))
-        self.table.add(tree, suggestion.point, loss)
 
 
 class _Design:
@@ -247,7 +144,3 @@ class _Design:
         squares = (np.minimum(away, 1.0 - away) ** 2).sum(axis=2)
         farthest: Floats = candidates[squares.min(axis=1, initial=np.inf).argmax()]
         return farthest
-
-
-def _key(tree: Tree, point: Floats) -> bytes:
-    return snap(point, tree.sizes).tobytes()

@@ -146,7 +146,9 @@ class RandomForest(LearningSampler):
         # Equal values are usual: predictions are constant in the cells of the forest.
         order = np.lexsort((rng.random(len(values)), -values))
         apart = (points[place] for place in order[is_apart[order]])
-        point: Floats = next((one for one in apart if self.are_new(tree, one[None])), cube.draw(1, rng)[0]).copy()
+        point: Floats = next(
+            (one for one in apart if self.context.visited.are_new(tree, one[None])), cube.draw(1, rng)[0]
+        ).copy()
         return point
 
     def promise(self, trees: Sequence[Tree]) -> Floats | None:
@@ -195,7 +197,7 @@ class RandomForest(LearningSampler):
         incumbents = model.incumbents(tree, cube, max(count // 16, 1), rng)
         near = cube.neighbours(incumbents, count // 2 // len(incumbents), rng) if len(incumbents) else incumbents
         points = np.concatenate([near, cube.draw(count - len(near), rng)])
-        return model.rows(tree, points[self.are_new(tree, points)])
+        return model.rows(tree, points[self.context.visited.are_new(tree, points)])
 
     # --- the model -----------------------------------------------------------------------------------
 
@@ -208,13 +210,13 @@ class RandomForest(LearningSampler):
         return self._model
 
     def _fitted(self, pending: Floats, trees: Sequence[int]) -> _Model | None:
-        losses = self.table.losses
+        losses = self.table.losses()
         if not self.knows_enough:
             return None
         scores = _scores(losses)
         chosen = self._chosen(scores)
-        points = np.concatenate([self.table.points[chosen], pending])
-        indices = [*(self.table.trees[row] for row in chosen), *trees]
+        points = np.concatenate([self.table.points(chosen), pending])
+        indices = [*self.table.trees()[chosen].tolist(), *trees]
         rng = np.random.default_rng((self.seed, len(losses), len(trees)))
         return _Model(self.table.dimensions, points, list(map(self.forest.tree, indices)), scores[chosen], rng)
 

@@ -93,20 +93,20 @@ class TPE(LearningSampler):
 
     def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
         super().__init__(context, first=FIRST if first is None else first)
-        self._split_at = -1
+        self._split_at = (-1, 0)
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
         self._keep_up()
         good, others = self._good, self._others
         if not (len(tree) and len(good)):
             return None
-        columns = self.table.columns_of(tree)
-        points = self.table.points
+        columns = self.table.columns_of(tree.index)
+        points = self.table.points(np.append(good, others), columns)
         pending, _ = self.pending()
         weights = np.linspace(1.0, 1.0 / len(good), len(good))  # the better, the more
         kinds = tree.dimensions
-        likely = _Density(points[np.ix_(good, columns)], weights * (len(good) / weights.sum()), kinds)
-        bad = np.concatenate([points[np.ix_(others, columns)], pending[:, columns]])
+        likely = _Density(points[: len(good)], weights * (len(good) / weights.sum()), kinds)
+        bad = np.concatenate([points[len(good) :], pending[:, columns]])
         unlikely = _Density(bad, np.ones(len(bad)), kinds)
         candidates = self._candidates(tree, likely, rng)
         best: Floats = candidates[np.argmax(likely.logarithm(candidates) - unlikely.logarithm(candidates))]
@@ -119,11 +119,11 @@ class TPE(LearningSampler):
         """
         for _ in range(_DRAWS if tree.size < math.inf else 1):
             candidates = likely.draw(rng, _CANDIDATES)
-            are_new = self.are_new(tree, candidates)
+            are_new = self.context.visited.are_new(tree, candidates)
             if are_new.any():
                 return candidates[are_new]
         anywhere = snap(rng.random((_CANDIDATES, len(tree))), tree.sizes)
-        are_new = self.are_new(tree, anywhere)
+        are_new = self.context.visited.are_new(tree, anywhere)
         return anywhere[are_new] if are_new.any() else candidates
 
     def promise(self, trees: Sequence[Tree]) -> Floats | None:
@@ -146,9 +146,9 @@ class TPE(LearningSampler):
         """Split the trials, those of the last instants left out, so that the cost of a trial does not grow with them."""
         count = len(self.table)
         count -= count % (1 << max(count.bit_length() - _INSTANT, 0))
-        if count != self._split_at:
-            self._split_at = count
-            losses, trees = self.table.losses[:count], np.array(self.table.trees[:count])
+        if self._split_at != (count, len(self.context.added)):
+            self._split_at = count, len(self.context.added)
+            losses, trees = self.table.losses()[:count], self.table.trees()[:count]
             self._split(losses, np.unique(trees, return_inverse=True)[1])
             best = np.argsort(losses, kind='stable')
             number = _count_good(count)

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.forest import Tree
-from shadho.history import History
 from shadho.scheduling.policy import Heuristic
 from shadho.spaces.domains import Domain
+from shadho.table import Table
 
 __all__ = ['Complexity', 'complexity']
 
@@ -28,7 +28,7 @@ class Complexity(Heuristic):
     def __init__(self) -> None:
         self._known: dict[Tree, float] = {}
 
-    def scores(self, trees: Sequence[Tree], history: History) -> npt.NDArray[np.float64]:
+    def scores(self, trees: Sequence[Tree], history: Table) -> npt.NDArray[np.float64]:
         for tree in trees:
             if tree not in self._known:
                 self._known[tree] = complexity(tree)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shadho.history import History
 from shadho.records import ComputeClass, Trial
 from shadho.scheduling.planner import Plan
 from shadho.scheduling.runtime import INFEASIBLE, UNFIT, RuntimeModel
+from shadho.table import Table
 
 __all__ = ['Fit']
 
@@ -23,7 +23,7 @@ class Fit:
 
     Parameters
     ----------
-    history : History
+    history : Table
     runtime : RuntimeModel
         Counts the trials that fitted and those that did not.
 
@@ -32,7 +32,7 @@ class Fit:
     All arrays have the shape (classes, trees) of the latest plan.
     """
 
-    def __init__(self, history: History, runtime: RuntimeModel) -> None:
+    def __init__(self, history: Table, runtime: RuntimeModel) -> None:
         self._history = history
         self._runtime = runtime
         self.has_failures = False

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.forest import Forest, Tree
-from shadho.history import History
 from shadho.ledger import Ledger
 from shadho.records import Event, Trial
+from shadho.table import Table
 
 __all__ = ['Choice', 'ClassPlan', 'Heuristic', 'Move', 'New', 'Policy', 'PolicyContext', 'Run', 'Slot']
 
@@ -195,9 +195,9 @@ class Heuristic(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def scores(self, trees: Sequence[Tree], history: History) -> npt.NDArray[np.float64]:
+    def scores(self, trees: Sequence[Tree], history: Table) -> npt.NDArray[np.float64]:
         """Return one score of 0 or more for each tree; higher means sooner.
 
         Called each time a policy plans anew: what is costly should be kept, and computed again only
-        where the history has grown (`History.count`).
+        where the history has grown (`Table.count`).
         """

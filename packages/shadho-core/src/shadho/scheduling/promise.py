@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.forest import Tree
-from shadho.history import History
 from shadho.scheduling.policy import Heuristic
+from shadho.table import Table
 
 __all__ = ['Promise']
 
@@ -53,7 +53,7 @@ class Promise(Heuristic):
     def __init__(self) -> None:
         self._begin(None)
 
-    def _begin(self, history: History | None) -> None:
+    def _begin(self, history: Table | None) -> None:
         self._history = history
         self._rows: dict[int, int] = {}
         self._levels = np.zeros(0)
@@ -61,7 +61,7 @@ class Promise(Heuristic):
         self._seen = 0
         self._set_at = 0
 
-    def scores(self, trees: Sequence[Tree], history: History) -> Floats:
+    def scores(self, trees: Sequence[Tree], history: Table) -> Floats:
         if history is not self._history:
             self._begin(history)
         self._update(history)
@@ -80,7 +80,7 @@ class Promise(Heuristic):
             self._deepest = np.concatenate([self._deepest, np.zeros_like(self._deepest)])
         return row
 
-    def _update(self, history: History) -> None:
+    def _update(self, history: Table) -> None:
         if len(history) == self._seen:
             return
         if len(history) >= _GROWTH * self._set_at:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from shadho.history import History
 from shadho.records import ComputeClass, Trial
 from shadho.scheduling.policy import Slot
 from shadho.scheduling.runtime import RuntimeModel, age
+from shadho.table import Table
 
 __all__ = ['Stragglers']
 
@@ -37,7 +37,7 @@ class Stragglers:
     those that would end last. Here the first attempt is ended, as two at once might write the same files.
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: Table) -> None:
         self._history = history
         self._found: Mapping[str, deque[Trial]] = {}
         self._begun_anew: set[int] = set()

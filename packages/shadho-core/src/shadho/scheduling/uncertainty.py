@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.forest import Tree
-from shadho.history import History
 from shadho.scheduling.policy import Heuristic
+from shadho.table import Table
 
 __all__ = ['Uncertainty']
 
@@ -50,10 +50,10 @@ class Uncertainty(Heuristic):
     name = 'uncertainty'
 
     def __init__(self) -> None:
-        self._history: History | None = None
+        self._history: Table | None = None
         self._known: dict[int, tuple[int, float]] = {}
 
-    def scores(self, trees: Sequence[Tree], history: History) -> Floats:
+    def scores(self, trees: Sequence[Tree], history: Table) -> Floats:
         if history is not self._history:
             self._history, self._known = history, {}
         reference: _Reference | None = None
@@ -74,7 +74,7 @@ class Uncertainty(Heuristic):
 class _Reference:
     """The latest losses of all trees: what is usual, and how widely they spread."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: Table) -> None:
         losses = history.losses(last=_REFERENCE)
         finite = losses[np.isfinite(losses)]
         self.middle = self.width = self.spread = self.worst = 0.0
@@ -94,7 +94,7 @@ class _Reference:
             return np.clip((losses - self.middle) / self.width, -_FAR, _FAR)
 
 
-def _score(tree: Tree, history: History, reference: _Reference) -> float:
+def _score(tree: Tree, history: Table, reference: _Reference) -> float:
     losses = reference.standardise(history.losses(tree.index, last=_LATEST))
     if np.ptp(losses) == 0:
         return 0.0

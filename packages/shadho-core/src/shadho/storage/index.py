@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.goal import Goal
-from shadho.history import History
 from shadho.records import LATEST, Attempt, Event, Result, RunBegan, RunEnded, Trial
+from shadho.table import Table
 
 __all__ = ['BEGAN', 'ENDED', 'LogIndex', 'index_records', 'index_rows']
 
@@ -160,9 +160,9 @@ class LogIndex:
         rows: list[int] = done[np.argsort(losses[done], kind='stable')][:count].tolist()
         return rows
 
-    def history(self, direction: str, running: Iterable[Trial] = ()) -> History:
+    def history(self, direction: str, running: Iterable[Trial] = ()) -> Table:
         """Return the finished trials as a search keeps them, with those that were asked and have not finished."""
-        history = History()
+        history = Table()
         history.extend(
             self.trees, array('d', self.minimised(direction).tobytes()), self.seconds, self.classes, self.points,
             self.lengths().tolist(), sum(self.failed),

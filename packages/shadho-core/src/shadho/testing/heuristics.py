@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from shadho.forest import Forest, Tree
-from shadho.history import History
 from shadho.records import Trial, TrialState
 from shadho.scheduling import Heuristic
+from shadho.table import Table
 from shadho.testing.spaces import SPACES, some_trees
 
 __all__ = ['HeuristicSuite']
@@ -53,12 +53,12 @@ class HeuristicSuite(ABC):
         return _LOSSES[request.param]
 
     def test_trees_are_scored_before_any_trial(self, trees: list[Tree]) -> None:
-        self._scores(trees, History())
+        self._scores(trees, Table())
 
     def test_trees_are_scored_whatever_came_of_their_trials(
         self, trees: list[Tree], loss: Callable[[int], float]
     ) -> None:
-        history = History()
+        history = Table()
         heuristic = self.make()
         for number in range(40):
             _append(history, trees[number * number % len(trees)], loss(number))
@@ -67,11 +67,11 @@ class HeuristicSuite(ABC):
         self._scores(trees, history, heuristic)
 
     def test_no_trees_have_no_scores(self) -> None:
-        assert self._scores([], History()).shape == (0,)
+        assert self._scores([], Table()).shape == (0,)
 
     def test_any_number_of_trees_is_scored(self) -> None:
         forest = Forest({'exclusive': True, **{f'tree{number}': number for number in range(300)}})
-        history = History()
+        history = Table()
         for number in range(600):
             _append(history, forest.tree(number * number % 300), math.sin(number))
         for number in (1, 2, 300):
@@ -102,7 +102,7 @@ class HeuristicSuite(ABC):
             assert history.asked_in(tree.index) == twin.asked_in(tree.index)
 
     def _scores(
-        self, trees: Sequence[Tree], history: History, heuristic: Heuristic | None = None
+        self, trees: Sequence[Tree], history: Table, heuristic: Heuristic | None = None
     ) -> npt.NDArray[np.float64]:
         scores = (heuristic or self.make()).scores(trees, history)
         assert scores.shape == (len(trees),)
@@ -111,14 +111,14 @@ class HeuristicSuite(ABC):
         return scores
 
 
-def _history(trees: Sequence[Tree]) -> History:
-    history = History()
+def _history(trees: Sequence[Tree]) -> Table:
+    history = Table()
     for number in range(50):
         _append(history, trees[number * number % len(trees)], math.sin(number))
     return history
 
 
-def _append(history: History, tree: Tree, loss: float) -> None:
+def _append(history: Table, tree: Tree, loss: float) -> None:
     number = history.asked
     history.ask(tree.index)
     rng = np.random.default_rng(number)

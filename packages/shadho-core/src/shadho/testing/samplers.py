@@ -77,6 +77,7 @@ class SamplerRun:
         """Begin a trial at any point."""
         ledger = self.context.ledger
         point = tuple(map(float, point))
+        self.context.visited.add(tree, point)
         return ledger.apply(Trial(ledger.history.asked, tree.index, 0, point, None, meta=meta or {}))
 
     def tell(self, trial: Trial, loss: float) -> None:
@@ -95,13 +96,18 @@ class SamplerRun:
 
     def add(self, tree: Tree, point: Iterable[float], loss: float) -> None:
         """Let the sampler learn a result that is none of the run's trials."""
-        self.sampler.tell(Suggestion(tree, np.array(list(point), dtype=float)), loss)
+        point = np.array(list(point), dtype=float)
+        self.context.added.add(tree.index, point, loss)
+        self.context.visited.know(tree, point)
+        self.sampler.tell(Suggestion(tree, point), loss)
 
     def resumed(self) -> SamplerRun:
         """Return a run with a new sampler that has seen the trials of this one, and where those that run here wait."""
         run = SamplerRun(self._make, self.context.forest, self.context.seed, repeats=self.context.repeats)
         for record in self._log:
             trial = run.context.ledger.apply(record)
+            if isinstance(record, Trial):
+                run.context.visited.add(self.context.forest.tree(record.tree), record.point)
             if trial is not None and trial.is_finished:
                 meta = json.loads(json.dumps(dict(trial.meta)))
                 run._tell(attrs.evolve(trial, meta=meta), math.nan if trial.loss is None else trial.loss)
