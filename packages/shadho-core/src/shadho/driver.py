@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from shadho.backends import Backend
-from shadho.cluster import ClusterNotes
+from shadho.cluster import ClusterNotes, ServiceWarnings, Usage
 from shadho.errors import ShadhoError
 from shadho.interrupts import Interrupts
 from shadho.records import ClassesChanged, ComputeClass, Result, RunEnded, Trial, TrialError, TrialState
@@ -59,10 +59,9 @@ class Driver:
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
         self.classes: Sequence[ComputeClass] = ()
         self.placement: Sequence[ClassPlan] = ()
-        self.uses: dict[str, ClassUse] = {}
-        self.measured = self.now()
-        self.unserved: set[str] = set()
+        self.warnings = ServiceWarnings(shadho._classes)
         self.ledger = search.ledger
+        self.usage = Usage(self.ledger, elapsed)
         self.ledger.write_to(storage.append)
         self.unsent: dict[int, Trial] = {}  # trials that run, and that the backend has not yet got
         self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
@@ -122,7 +121,7 @@ class Driver:
                 self.backend.start(trial)
                 del self.unsent[trial.id]
                 self.registry.notify('shadho_trial_dispatched', trial=trial)
-            self.notes.note_workers(self.measured)
+            self.notes.note_workers(self.now())
             for result in self._poll():
                 finished += self._learn(result)
         self.storage.flush()
@@ -186,7 +185,7 @@ class Driver:
         """Yield the results that the ledger awaits when their turn comes: two may be of one attempt."""
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
-        self._measure()
+        self.usage.measure(self.now())
         return (self._on_own_clock(result) for result in results if self.ledger.awaits(result))
 
     def _on_own_clock(self, result: Result) -> Result:
@@ -199,7 +198,7 @@ class Driver:
         """Take a result in; return the trial when it is finished with it."""
         trial = self.search.record(result)
         if result.state is not TrialState.CANCELLED:  # it had begun
-            self.uses[trial.compute_class].busy_seconds += result.seconds or result.finished - result.started
+            self.usage.count(trial.compute_class, result.seconds or result.finished - result.started)
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
             self.echo.show(result.output)
         if result.state is TrialState.LOST:
@@ -227,11 +226,10 @@ class Driver:
     def _discover(self) -> None:
         classes = list(self.backend.discover())
         if classes != self.classes:
-            self._warn_of_unserved(classes)
+            self.warnings.look(classes)
             self.classes = classes
             self.search.apply(ClassesChanged(classes, self.now()))
-            for own in classes:
-                self.uses.setdefault(own.name, ClassUse(own)).compute_class = own
+            self.usage.measure(self.now())
             self._tell_plan(anew=True)
             self.notes.note_classes(classes, self.now())
 
@@ -242,38 +240,13 @@ class Driver:
             self.placement = placement
             self.registry.notify('shadho_plan_changed', classes=tuple(self.classes), placement=placement)
 
-    def _measure(self) -> None:
-        """Note how long the slots of each class have been there, and had a trial."""
-        now = self.now()
-        for own in self.classes:
-            self.uses[own.name].add(now - self.measured, self.ledger.busy(own.name))
-        self.measured = now
-
-    def _warn_of_unserved(self, classes: Sequence[ComputeClass]) -> None:
-        if not classes:
-            return  # workers are still to come
-        present = {compute_class.name for compute_class in classes}
-        connected = '; '.join(f'{own.name}: {own.hardware}, {counted(own.slots, "slot")}' for own in classes)
-        unserved = {declared.name for declared in self.config._classes} - present
-        for declared in self.config._classes:
-            if declared.name in unserved - self.unserved:
-                log.warning('no connected worker can serve the compute class %s; connected: %s', declared, connected)
-        self.unserved = unserved
-        for compute_class in classes:
-            if compute_class.slots < 1:
-                log.warning(
-                    'the compute class %s (%s) has no slot for a trial that asks for %s',
-                    compute_class.name, compute_class.hardware, dict(compute_class.resources),
-                )  # fmt: skip
-
     def _cancel_running(self) -> None:
         """End what still runs, and note how long the search was active."""
         for trial in list(self.ledger.running.values()):
             self._end(trial, 'ended')
         self.search.apply(RunEnded(self.now(), self.stopped))
         self.storage.flush()
-        uses = {name: [use.slot_seconds, use.busy_seconds, use.assigned_seconds] for name, use in self.uses.items()}
-        self.storage.update(uses=uses)
+        self.storage.update(uses=self.usage.to_plain())
         self.notes.clear()
 
     def _end(self, trial: Trial, reason: str) -> None:
@@ -282,7 +255,7 @@ class Driver:
             self.backend.stop(trial)
         now = self.now()
         started = now if trial.started is None else trial.started
-        self.uses[trial.compute_class].busy_seconds += now - started
+        self.usage.count(trial.compute_class, now - started)
         ended = Result(
             trial.id, TrialState.CANCELLED, started=started, finished=now, attempt=trial.attempt, reason=reason
         )
@@ -296,16 +269,7 @@ class Driver:
         )  # fmt: skip
 
     def _uses(self) -> list[ClassUse]:
-        """Return how the classes have been used; trials that run count for as long as they have run."""
-        plans = {own.name: own for own in self.search.policy.placement}
-        now = self.now()
-        running = dict.fromkeys(self.uses, 0.0)
-        for trial in list(self.ledger.running.values()):  # a display asks from a thread of its own
-            running[trial.compute_class] += now - (now if trial.started is None else trial.started)
-        return [
-            attrs.evolve(use, busy_seconds=use.busy_seconds + running.get(name, 0.0), plan=plans.get(name))
-            for name, use in list(self.uses.items())
-        ]
+        return self.usage.so_far(self.now(), self.search.policy.placement)
 
     def _info(self) -> SearchInfo:
         search, config = self.search, self.config

@@ -17,7 +17,8 @@ from shadho.records import Attempt, ClassesChanged, ComputeClass, Event, Result,
 from shadho.scheduling.complexity import complexity
 from shadho.scheduling.credits import Credits
 from shadho.scheduling.fit import Fit
-from shadho.scheduling.planner import Plan, Planner
+from shadho.scheduling.layout import Layout
+from shadho.scheduling.planner import Planner
 from shadho.scheduling.policy import Choice, Heuristic, Move, Policy, PolicyContext, Slot
 from shadho.scheduling.promise import Promise
 from shadho.scheduling.quota import QuotaPlanner
@@ -120,40 +121,42 @@ class Market(Policy):
 
     def choose(self, slot: Slot, now: float) -> Choice | None:
         choice = super().choose(slot, now)
-        if choice is not None or not slot.may_move or self._stragglers is None or len(self._plan.classes) < 2:
+        if choice is not None or not slot.may_move or self._stragglers is None or len(self._layout.classes) < 2:
             return choice
-        trial = self._stragglers.find(slot, self._plan.classes, self.runtime, now)
+        trial = self._stragglers.find(slot, self._layout.classes, self.runtime, now)
         return None if trial is None else Move(trial)
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
-        column = self._plan.columns.get(compute_class)
-        if column is None or not self._plan.trees:
+        row, trees = self._layout.rows.get(compute_class), self._layout.trees
+        if row is None or not trees:
             return None
         if self._is_alone:
-            return self._plan.trees[0]
-        may_run = self._may_run(column, now)
-        return self._plan.trees[self._credits.best(column, may_run)] if may_run.any() else None
+            return trees[0]
+        may_run = self._may_run(row, now)
+        return trees[self._credits.best(row, may_run)] if may_run.any() else None
 
     @property
-    def _plan(self) -> Plan:
-        return self._credits.plan
+    def _layout(self) -> Layout:
+        return self._credits.plan.layout
 
     @property
     def _is_alone(self) -> bool:
         """Whether there is nothing to choose from: a single tree, which fits everywhere as far as is known."""
-        return len(self._plan.trees) == 1 and self._quota is None and not self._fit.has_failures
+        return len(self._layout.trees) == 1 and self._quota is None and not self._fit.has_failures
 
-    def _may_run(self, column: int, now: float) -> npt.NDArray[np.bool_]:
+    def _may_run(self, row: int, now: float) -> npt.NDArray[np.bool_]:
         """Return which trees a class may run now."""
-        may_run: npt.NDArray[np.bool_] = self._credits.mix[column] > 0
-        if self._fit.asks(column):
-            free = may_run & ~self._fit.blocked(column)
-            may_run = free if free.any() or len(self._plan.classes) > 1 else may_run  # a single class never stays idle
+        may_run: npt.NDArray[np.bool_] = self._credits.mix[row] > 0
+        if self._fit.asks(row):
+            free = may_run & ~self._fit.blocked(row)
+            may_run = (
+                free if free.any() or len(self._layout.classes) > 1 else may_run
+            )  # a single class never stays idle
         if not self.heuristics:
-            others = may_run & ~self._fit.slow_perhaps(column)
-            may_run = others if (others & self._fit.fitted(column)).any() else may_run
+            others = may_run & ~self._fit.slow_perhaps(row)
+            may_run = others if (others & self._fit.fitted(row)).any() else may_run
         if self._quota is not None:
-            may_run = may_run & self._quota.in_time(self._plan, column, now)
+            may_run = may_run & self._quota.in_time(self._credits.plan, row, now)
         return may_run
 
     # --- learning ----------------------------------------------------------------------------------
@@ -182,13 +185,13 @@ class Market(Policy):
 
     def _have_changed(self, classes: Sequence[ComputeClass]) -> bool:
         slots = {each.name: each.slots for each in classes if each.slots}
-        return list(slots.items()) != [(each.name, each.slots) for each in self._plan.classes]
+        return list(slots.items()) != [(each.name, each.slots) for each in self._layout.classes]
 
     def _pay(self, trial: Trial) -> None:
         """Charge a new trial to its tree."""
-        column, place = self._plan.columns.get(trial.compute_class), self._plan.places.get(trial.tree)
-        if column is not None and place is not None and not self._is_alone:
-            self._credits.begin(column, place, self._may_run(column, trial.started or 0.0))
+        place = self._layout.place(trial)
+        if place is not None and not self._is_alone:
+            self._credits.begin(*place, self._may_run(place[0], trial.started or 0.0))
 
     def _begun(self, trial: Trial) -> None:
         self.runtime.know(trial)
@@ -206,19 +209,19 @@ class Market(Policy):
 
     def _replan_if_due(self) -> None:
         """Make another plan when enough has happened: at events only, so that a log brings the same plans back."""
-        few = self._excluded <= _MOST_EXCLUDED * len(self._plan.trees)
+        few = self._excluded <= _MOST_EXCLUDED * len(self._layout.trees)
         if self._is_due or not few or self._results >= self._interval:
             self._is_due, self._results, self._excluded = False, 0, 0
             plan = self._planner.plan(list(self.ledger.classes.values()), self.ledger.time)
             self._interval = self._planner.interval(plan)
             self._credits.follow(plan)
-            self._fit.lay_out(plan)
-            self.placement = plan.placement
+            self._fit.lay_out(plan.layout)
+            self.placement = plan.describe()
 
     def forecast(self, classes: Sequence[ComputeClass], now: float) -> Forecast:
         """Plan for these classes, and say what is to be expected of them."""
         plan = self._planner.plan(classes, now, repeats=False)
-        return Forecast(list(plan.trees), list(plan.columns), plan.seconds.T, plan.rates.T, plan.prices)
+        return Forecast(plan.layout.trees, list(plan.layout.rows), plan.seconds.T, plan.rates.T, plan.prices)
 
 
 def _check_share(name: str, value: float) -> float:

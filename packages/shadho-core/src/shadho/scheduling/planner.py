@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from shadho.errors import ConfigurationError
-from shadho.forest import Tree
 from shadho.records import ComputeClass
 from shadho.scheduling.active import ActiveTrees
 from shadho.scheduling.equilibrium import equilibrium
+from shadho.scheduling.layout import Layout
 from shadho.scheduling.policy import ClassPlan, Heuristic, PolicyContext
 from shadho.scheduling.promise import Promise
 from shadho.scheduling.runtime import RuntimeModel
 
-__all__ = ['Known', 'Plan', 'Planner', 'common', 'mean_seconds']
+__all__ = ['Plan', 'Planner']
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,67 +38,63 @@ _ALONE = 20
 """Results between two plans of a single tree: the plan changes prices only, which people read."""
 
 
+@attrs.frozen(eq=False)
 class Plan:
-    """Which share of each compute class every tree has. Nothing changes it.
-
-    Parameters
-    ----------
-    trees : sequence of Tree
-    classes : sequence of ComputeClass
-        Those with slots.
+    """Which share of each compute class every tree has.
 
     Attributes
     ----------
-    mix : array, shape (classes, trees)
+    layout : Layout
+        Of the arrays: shape (classes, trees).
+    mix : array
         Share of the trials begun in a class that are of each tree.
-    slots : array, shape (classes, trees)
+    slots : array
         Slots of a class that work for each tree on average.
-    seconds : array, shape (classes, trees)
+    seconds : array
         Expected seconds of one trial; inf where it does not fit.
     prices : array, shape (classes,)
         What one more slot is worth, as a share of the speed of the search.
     end : float
         When every tree has had its quota, in seconds of active search; inf without one.
-    placement : tuple of ClassPlan
-        The same for people.
     """
 
-    def __init__(self, trees: Sequence[Tree], classes: Sequence[ComputeClass]) -> None:
-        self.trees = trees
-        self.classes = classes
-        shape = len(classes), len(trees)
-        self.mix, self.slots, self.seconds = np.zeros(shape), np.zeros(shape), np.ones(shape)
-        self.prices = np.zeros(len(classes))
-        self.end = math.inf
-        self.placement: tuple[ClassPlan, ...] = ()
+    layout: Layout = attrs.Factory(Layout)
+    mix: Floats = attrs.field()
+    slots: Floats = attrs.field()
+    seconds: Floats = attrs.field()
+    prices: Floats = attrs.field()
+    end: float = math.inf
 
-    @cached_property
-    def places(self) -> Mapping[int, int]:
-        """Where each tree stands in the arrays, by its number."""
-        return {tree.index: place for place, tree in enumerate(self.trees)}
+    @mix.default
+    @slots.default
+    def _nothing(self) -> Floats:
+        return np.zeros(self.layout.shape)
 
-    @cached_property
-    def columns(self) -> Mapping[str, int]:
-        """Where each class stands in the arrays, by its name."""
-        return {compute_class.name: column for column, compute_class in enumerate(self.classes)}
+    @seconds.default
+    def _unknown(self) -> Floats:
+        return np.ones(self.layout.shape)
+
+    @prices.default
+    def _free(self) -> Floats:
+        return np.zeros(len(self.layout.classes))
 
     @property
     def rates(self) -> Floats:
         """Trials per second: shape (classes, trees)."""
         return self.slots / self.seconds
 
-    def is_of(self, trees: Sequence[int], classes: Sequence[str]) -> bool:
-        """Whether the arrays are of these trees and classes, in this order."""
-        return list(self.places) == list(trees) and list(self.columns) == list(classes)
-
-
-@attrs.frozen(eq=False)
-class Known:
-    """What a plan is made of, by trees and by classes."""
-
-    seconds: Floats  # (trees, classes)
-    slots: Floats  # (classes,)
-    weights: Floats  # (trees,): how far each tree's own estimates count
+    def describe(self) -> tuple[ClassPlan, ...]:
+        """Return the plan for people: prices are shares of what all slots together are worth."""
+        if not self.mix.size:
+            return ()
+        plans = []
+        for compute_class, price, slots in zip(self.layout.classes, self.prices, self.slots):
+            shares = slots / compute_class.slots
+            worthy = np.flatnonzero(shares >= 0.005)
+            first = worthy[np.argsort(-shares[worthy], kind='stable')[:_SHOWN]]
+            trees = tuple((self.layout.trees[column].index, float(shares[column])) for column in first)
+            plans.append(ClassPlan(compute_class.name, compute_class.slots, float(price), trees))
+        return tuple(plans)
 
 
 class Planner:
@@ -131,16 +125,16 @@ class Planner:
         self.fairness = fairness
         self.floor = floor
         self.active = ActiveTrees(context.forest, seed=context.seed)
-        self._bids: Floats | None = None
-        self._bidders = Plan((), ())
+        self._bids = np.zeros((0, 0))
+        self._bidders = Layout()
 
     def interval(self, plan: Plan) -> float:
         """Return the number of results after which a plan is to be replaced."""
-        wanted = sum(compute_class.slots for compute_class in plan.classes)
-        interval = max(min(len(self.history) // 50, 100), wanted // 20, plan.mix.size // 2000, 1)
-        if len(plan.trees) != 1 or self.context.trials_per_tree is not None:
+        layout = plan.layout
+        interval = max(min(len(self.history) // 50, 100), layout.slots // 20, plan.mix.size // 2000, 1)
+        if len(layout.trees) != 1 or self.context.trials_per_tree is not None:
             return interval
-        return max(interval, _ALONE) if len(plan.classes) > 1 else math.inf  # it shares with none
+        return max(interval, _ALONE) if len(layout.classes) > 1 else math.inf  # it shares with none
 
     def plan(self, classes: Sequence[ComputeClass], now: float, *, repeats: bool = True) -> Plan:
         """Find the market's equilibrium with all that is known by now.
@@ -154,81 +148,74 @@ class Planner:
             Leave measured seconds out where there is a single slot, so that a search in series repeats exactly.
         """
         classes = [compute_class for compute_class in classes if compute_class.slots > 0]
+        self._grow(sum(compute_class.slots for compute_class in classes))
+        layout = Layout(classes, self.active.trees)
+        if not classes or not layout.trees:
+            return Plan(layout)
         slots = np.array([compute_class.slots for compute_class in classes], dtype=float)
-        wanted = int(slots.sum())
-        self._grow(wanted)
-        plan = Plan(self.active.trees, classes)
-        if plan.mix.size:
-            seconds = self._predict(plan, now, is_known=not (repeats and wanted == 1))
-            self._fill(plan, Known(seconds, slots, self._weights(plan, wanted)), now)
-        return plan
+        seconds = self._predict(layout, now, is_known=not (repeats and layout.slots == 1))
+        weights = self._weights(layout)
+        budgets = self._budgets(layout, mean_seconds(seconds, slots), weights)
+        apart = np.clip(1 - weights, _EXPLORED, 1 - _EXPLORED)
+        explored = apart[:, None] * _spread(budgets, np.isfinite(seconds), slots)
+        market = equilibrium(
+            (1 - apart) * budgets, seconds, slots - explored.sum(axis=0), bids=self._kept_bids(layout),
+            remaining=self._remaining(layout), tolerance=1e-3 if seconds.size > _LARGE else 1e-4,
+        )  # fmt: skip
+        self._bids, self._bidders = market.bids.T, layout
+        shares = (market.slots + explored).T
+        starts = shares / seconds.T * self._precedence(layout, seconds)
+        totals = starts.sum(axis=1, keepdims=True)
+        mix = starts / np.where(totals > 0, totals, 1.0)
+        end = self._end(layout, (shares / seconds.T).sum(axis=0), now)
+        return Plan(layout, mix, shares, seconds.T, market.prices / budgets.sum(), end)
 
     def _grow(self, slots: int) -> None:
         self.active.grow(len(self.history), slots)
 
-    def _fill(self, plan: Plan, known: Known, now: float) -> None:
-        """Let the trees bid, and put what comes of it into a plan."""
-        seconds, slots = known.seconds, known.slots
-        budgets = self._budgets(plan, known)
-        apart = np.clip(1 - known.weights, _EXPLORED, 1 - _EXPLORED)
-        explored = apart[:, None] * _spread(budgets, np.isfinite(seconds), slots)
-        market = equilibrium(
-            (1 - apart) * budgets, seconds, slots - explored.sum(axis=0), bids=self._kept_bids(plan), remaining=self._remaining(plan),
-            tolerance=1e-3 if seconds.size > _LARGE else 1e-4,
-        )  # fmt: skip
-        self._bids, self._bidders = market.bids, plan
-        plan.prices = market.prices / budgets.sum()
-        plan.slots = (market.slots + explored).T
-        plan.seconds = seconds.T
-        starts = plan.rates * self._precedence(plan)
-        totals = starts.sum(axis=1, keepdims=True)
-        plan.mix = starts / np.where(totals > 0, totals, 1.0)
-        plan.end = self._end(plan, now)
-        plan.placement = _describe(plan)
-
-    def _predict(self, plan: Plan, now: float, is_known: bool) -> Floats:
+    def _predict(self, layout: Layout, now: float, is_known: bool) -> Floats:
         """Return expected seconds: shape (trees, classes); all the same when they are not to be known."""
         running = self.history.running.values()
-        seconds = self.runtime.predict(list(plan.places), list(plan.columns), running, now)
+        seconds = self.runtime.predict(list(layout.columns), list(layout.rows), running, now)
         if not is_known:
             seconds = np.where(np.isfinite(seconds), 1.0, np.inf)
         if not np.isfinite(seconds).any():  # nothing fits anywhere, as far as is known: try all the same
             seconds = np.ones_like(seconds)
         return seconds
 
-    def _weights(self, plan: Plan, slots: int) -> Floats:
+    def _weights(self, layout: Layout) -> Floats:
         """Return the weight, from 0 to 1, of each tree's own estimates.
 
         Where many trials run at once, those that return first are short ones: of cheap trees, on fast slots, and of each
         tree those of small settings. Until about as many have returned as run at once, a tree gets what it would get
         of first come, first served.
         """
-        if slots == 1:
-            return np.ones(len(plan.trees))
-        counts = np.array([self.history.count(index) for index in plan.places], dtype=float)
-        running = np.array([self.history.asked_in(index) for index in plan.places]) - counts
-        few = min(slots / len(counts), _FEW)
+        if layout.slots == 1:
+            return np.ones(len(layout.trees))
+        counts = np.array([self.history.count(index) for index in layout.columns], dtype=float)
+        running = np.array([self.history.asked_in(index) for index in layout.columns]) - counts
+        few = min(layout.slots / len(counts), _FEW)
         many = np.maximum(running, few)
         unknown: Floats = (many / (counts + many)) ** 3
         return 1 - min(few, 1.0) * unknown  # of many trees hardly any has more than one trial in a wave
 
-    def _budgets(self, plan: Plan, known: Known) -> Floats:
+    def _budgets(self, layout: Layout, mean: Floats, weights: Floats) -> Floats:
         """Return what each tree can pay: its priority times its mean seconds to the power of `fairness`, as far as both are known."""
-        mean = mean_seconds(known.seconds, known.slots)
         usual = math.exp(np.log(mean[mean > 0]).mean())
-        wanted = self._priorities(plan) ** known.weights * (mean / usual) ** (1 - (1 - self.fairness) * known.weights)
+        wanted = self._priorities(layout) ** weights * (mean / usual) ** (1 - (1 - self.fairness) * weights)
         budgets: Floats = (1 - self.floor) * wanted / wanted.sum() + self.floor / len(wanted)
         return budgets
 
-    def _priorities(self, plan: Plan) -> Floats:
-        logarithms = np.zeros(len(plan.trees))
+    def _priorities(self, layout: Layout) -> Floats:
+        trees = layout.trees
+        logarithms = np.zeros(len(trees))
         for heuristic, power in self.heuristics.items():
-            scores = self.context.promise(plan.trees) if isinstance(heuristic, Promise) else None
+            scores = self.context.promise(trees) if isinstance(heuristic, Promise) else None
             if scores is None:
-                scores = np.asarray(heuristic.scores(plan.trees, self.history), dtype=float)
+                scores = np.asarray(heuristic.scores(trees, self.history), dtype=float)
             if scores.shape != logarithms.shape or not np.isfinite(scores).all() or (scores < 0).any():
                 raise ConfigurationError(
-                    f'the heuristic {heuristic.name!r} must score each of {len(plan.trees)} trees with a finite number of '
+                    f'the heuristic {heuristic.name!r} must score each of {len(trees)} trees with a finite number of '
                     f'0 or more; got {scores!r}'
                 )
             if scores.any():
@@ -236,37 +223,26 @@ class Planner:
         priorities: Floats = np.exp(logarithms - logarithms.max(initial=-math.inf))
         return priorities
 
-    def _remaining(self, plan: Plan) -> Floats | None:
+    def _remaining(self, layout: Layout) -> Floats | None:
         """Return how many trials each tree still needs; None where there is no quota."""
         return None
 
-    def _precedence(self, plan: Plan) -> Floats | float:
+    def _precedence(self, layout: Layout, seconds: Floats) -> Floats | float:
         """Return by which factor each tree goes before others, whatever its rate."""
         return 1.0
 
-    def _end(self, plan: Plan, now: float) -> float:
+    def _end(self, layout: Layout, rates: Floats, now: float) -> float:
+        """Return when the search ends, at these trials per second of each tree; inf when that is not known."""
         return math.inf
 
-    def _kept_bids(self, plan: Plan) -> Floats | None:
+    def _kept_bids(self, layout: Layout) -> Floats | None:
         """Return the bids of the plan before, from which those of this one are found sooner: shape (trees, classes)."""
-        if self._bids is None or plan.is_of(list(self._bidders.places), list(self._bidders.columns)):
-            return self._bids
-        bids = np.zeros((len(plan.classes), len(plan.trees)))
-        new, old = common(plan, self._bidders)
-        bids[new] = self._bids.T[old]
+        if not self._bids.size or layout.is_like(self._bidders):
+            return self._bids.T if self._bids.size else None
+        bids = layout.moved(self._bids, self._bidders, np.zeros(layout.shape))
         bids[:, bids.sum(axis=0) == 0] = 1.0
-        return bids.T
-
-
-def common(plan: Plan, earlier: Plan) -> tuple[Any, Any]:
-    """Return where the trees and classes of both plans stand in the arrays of each, for indexing."""
-    trees = [index for index in plan.places if index in earlier.places]
-    names = [name for name in plan.columns if name in earlier.columns]
-    new, old = (
-        np.ix_([each.columns[name] for name in names], [each.places[index] for index in trees])
-        for each in (plan, earlier)
-    )
-    return new, old
+        kept: Floats = bids.T
+        return kept
 
 
 def mean_seconds(seconds: Floats, slots: Floats) -> Floats:
@@ -284,15 +260,3 @@ def _spread(budgets: Floats, fits: npt.NDArray[np.bool_], slots: Floats) -> Floa
     sums = paid.sum(axis=0)
     spread: Floats = paid / np.where(sums > 0, sums, 1.0) * slots
     return spread
-
-
-def _describe(plan: Plan) -> tuple[ClassPlan, ...]:
-    """Describe a plan for people: prices are shares of what all slots together are worth."""
-    plans = []
-    for compute_class, price, slots in zip(plan.classes, plan.prices, plan.slots):
-        shares = slots / compute_class.slots
-        worthy = np.flatnonzero(shares >= 0.005)
-        first = worthy[np.argsort(-shares[worthy], kind='stable')[:_SHOWN]]
-        trees = tuple((plan.trees[place].index, float(shares[place])) for place in first)
-        plans.append(ClassPlan(compute_class.name, compute_class.slots, float(price), trees))
-    return tuple(plans)
