@@ -111,7 +111,9 @@ class Usage:
     def measure(self, now: float) -> None:
         """Count how long the slots that there are have been there, and had a trial; to be called before classes change."""
         for compute_class in self._ledger.classes.values():
-            use = self._uses.setdefault(compute_class.name, ClassUse(compute_class))
+            use = self._uses.get(compute_class.name)
+            if use is None:
+                use = self._uses[compute_class.name] = ClassUse(compute_class)
             use.compute_class = compute_class
             use.add(now - self._measured, self._ledger.busy(compute_class.name))
         self._measured = now

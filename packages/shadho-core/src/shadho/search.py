@@ -311,14 +311,16 @@ class Search:
         """
         trial = self.ledger.apply(event)
         if isinstance(event, Trial):
-            self._visited.add(self.forest.tree(event.tree), event.point)
-        elif trial is not None and trial.is_finished:
+            tree = self.forest.tree(event.tree)
+            self._visited.add(tree, event.point)
+            self.policy.on(event, trial)
+            self._exclude_if_exhausted(tree)
+            return trial
+        if trial is not None and trial.is_finished:
             self._learn(trial)
         elif isinstance(event, ClassesChanged):
             self._are_planned = True
         self.policy.on(event, trial)
-        if isinstance(event, Trial):
-            self._exclude_if_exhausted(self.forest.tree(event.tree))
         return trial
 
     def length(self, tree: Tree) -> float:

@@ -52,17 +52,21 @@ class Fit:
         if not is_same:
             self._running = np.zeros(layout.shape)
             for trial in self._history.running.values():
-                self._count(trial, 1)
+                self.begun(trial)
 
     def begun(self, trial: Trial) -> None:
         """Count an attempt that runs."""
-        self._count(trial, 1)
+        place = self._layout.place(trial)
+        if place is not None:
+            self._running[place] += 1
 
     def ended(self, trial: Trial) -> bool:
         """Take in how an attempt ended; return whether the plan should be replaced, as a trial did not fit."""
-        self._count(trial, -1)
         place = self._layout.place(trial)
-        if not trial.is_finished or place is None:
+        if place is None:
+            return False
+        self._running[place] -= 1
+        if not trial.is_finished:
             return False
         kind = '' if trial.error is None else trial.error.kind
         if kind in UNFIT:
@@ -72,11 +76,6 @@ class Fit:
         if kind != 'lost':
             self._has_fitted[place] = True
         return False
-
-    def _count(self, trial: Trial, number: int) -> None:
-        place = self._layout.place(trial)
-        if place is not None:
-            self._running[place] += number
 
     def asks(self, row: int) -> bool:
         """Whether any tree may have to wait in a class."""

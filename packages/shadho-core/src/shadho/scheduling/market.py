@@ -169,9 +169,9 @@ class Market(Policy):
         """Take an event in without planning, as to `forecast` from a log."""
         if isinstance(event, ClassesChanged):
             self._is_due |= self._have_changed(event.classes)
-        elif isinstance(event, Trial) and trial is not None:
-            self._pay(trial)
-            self._begun(trial)
+        elif isinstance(event, Trial):
+            self._pay(event)
+            self._begun(event)
         elif isinstance(event, Attempt) and trial is not None:
             self._begun(trial)
         elif isinstance(event, Result) and trial is not None:
@@ -189,8 +189,8 @@ class Market(Policy):
 
     def _pay(self, trial: Trial) -> None:
         """Charge a new trial to its tree."""
-        place = self._layout.place(trial)
-        if place is not None and not self._is_alone:
+        place = None if self._is_alone else self._layout.place(trial)
+        if place is not None:
             self._credits.begin(*place, self._may_run(place[0], trial.started or 0.0))
 
     def _begun(self, trial: Trial) -> None:
@@ -209,8 +209,8 @@ class Market(Policy):
 
     def _replan_if_due(self) -> None:
         """Make another plan when enough has happened: at events only, so that a log brings the same plans back."""
-        few = self._excluded <= _MOST_EXCLUDED * len(self._layout.trees)
-        if self._is_due or not few or self._results >= self._interval:
+        many = self._excluded and self._excluded > _MOST_EXCLUDED * len(self._layout.trees)
+        if self._is_due or many or self._results >= self._interval:
             self._is_due, self._results, self._excluded = False, 0, 0
             plan = self._planner.plan(list(self.ledger.classes.values()), self.ledger.time)
             self._interval = self._planner.interval(plan)

@@ -128,8 +128,10 @@ class RuntimeModel:
 
     def know(self, trial: Trial) -> None:
         """Take note of a trial that begins; so that the order of what is known does not depend on when it is asked about."""
-        self._row(trial.tree)
-        self._column(trial.compute_class)
+        if trial.tree not in self._rows:
+            self._row(trial.tree)
+        if trial.compute_class not in self._columns:
+            self._column(trial.compute_class)
 
     def _row(self, tree: int) -> int:
         row = self._rows.get(tree)

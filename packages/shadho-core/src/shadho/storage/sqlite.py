@@ -54,6 +54,10 @@ UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, time, 'report', ste
 UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results
 UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", NULL, NULL FROM notes ORDER BY position
 """
+_INSERTS = {
+    kind: f'INSERT INTO {kind}s VALUES (?{", ?" * columns})'
+    for kind, columns in (('trial', 10), ('attempt', 5), ('report', 5), ('result', 12), ('note', 4))
+}
 _MOST_NUMBERS = 500
 """Values that a query names at once; SQLite takes 999 at least."""
 # File systems that several machines share: SQLite's write-ahead log needs memory that all its
@@ -79,7 +83,7 @@ class SQLite(FileStorage):
         self._lock = WriterLock(self.path)
         self._connection: sqlite3.Connection | None = None
         self._position = 0
-        self._waiting: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _TABLES}
+        self._waiting: dict[str, list[tuple[Any, ...]]] = {}
 
     def open(self) -> None:
         if self._connection is not None:
@@ -153,19 +157,17 @@ class SQLite(FileStorage):
         self._writer()
         self._position += 1
         kind, row = row_of(event)
-        self._waiting[f'{kind}s'].append((self._position, *row.values()))
+        self._waiting.setdefault(kind, []).append((self._position, *row.values()))
 
     def flush(self) -> None:
         connection = self._writer()
-        if not any(self._waiting.values()):
+        if not self._waiting:
             return
         with self._errors(), connection:  # one transaction
             connection.execute('BEGIN IMMEDIATE')
-            for table, rows in self._waiting.items():
-                if rows:
-                    connection.executemany(f'INSERT INTO {table} VALUES ({", ".join("?" * len(rows[0]))})', rows)
-        for rows in self._waiting.values():
-            rows.clear()
+            for kind, rows in self._waiting.items():
+                connection.executemany(_INSERTS[kind], rows)
+        self._waiting.clear()
 
     def metadata(self) -> Metadata:
         return self._query(
