@@ -1,4 +1,4 @@
-"""Ends what a vanished driver leaves behind: a script of its own, which needs the standard library only.
+"""Ends what a vanished driver leaves behind; runs as a script too, with the standard library only.
 
 Every process below a sandbox carries the sandbox's folder in its environment, also one that started
 a session of its own or whose parents are gone. So that is what is looked for.
