@@ -15,6 +15,7 @@ from scipy.optimize import linprog
 from shadho import ComputeClass, Search, Shadho, Trial, hookimpl, spaces
 from shadho.backends import Simulated
 from shadho.records import Result, TrialState
+from shadho.scheduling import Slot
 
 from .contenders import POLICIES, Ended, OracleMarket, OracleTarget, optuna_trials
 from .workloads import CLUSTERS, WORKLOADS, Workload
@@ -168,7 +169,7 @@ def decision_cost(trees: int, classes: int, slots: int, trials: int) -> float:
     def start(number: int, now: float) -> None:
         nonlocal spent
         begun = time.perf_counter()
-        trial = search.suggest(own[number].name, now)
+        trial = search.fill(Slot(own[number].name), now)
         spent += time.perf_counter() - begun
         seconds = float(base[trial.tree] * factors[trial.tree, number]) * noise[trial.id]
         heapq.heappush(events, (now + seconds, trial.id, number, seconds))
