@@ -210,8 +210,6 @@ class Recorded:
 
     def _check_numbers(self) -> None:
         assert sorted(self.trials) == list(range(len(self.trials)))
-        samples = {(trial.tree, trial.sample) for trial in self.trials.values()}
-        assert len(samples) == len(self.trials), 'two trials have the same sample'
 
     @property
     def best(self) -> float | None:
@@ -229,7 +227,7 @@ class Recorded:
 
 
 def _setting(trial: Trial) -> tuple[Any, ...]:
-    return trial.tree, trial.sample, trial.point, trial.params
+    return trial.tree, trial.point, trial.params
 
 
 @pytest.fixture(scope='session')

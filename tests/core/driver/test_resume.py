@@ -212,8 +212,8 @@ def test_trials_that_were_running_are_run_first() -> None:
     search(max_tasks=5).run()
     with SQLite('test.db') as storage:
         trials = [record for _, record in storage.read() if not isinstance(record, Result)]
-        lost = type(trials[0])(id=5, tree=0, sample=99, point=(0.125,), params={'a': {'x': 0.125}})
-        cancelled = type(trials[0])(id=6, tree=0, sample=100, point=(0.25,), params={'a': {'x': 0.25}})
+        lost = type(trials[0])(id=5, tree=0, point=(0.125,), params={'a': {'x': 0.125}})
+        cancelled = type(trials[0])(id=6, tree=0, point=(0.25,), params={'a': {'x': 0.25}})
         for record in (lost, cancelled, Result(6, TrialState.CANCELLED)):
             storage.append(record)
     result = list(search(max_tasks=8).run())

@@ -99,7 +99,7 @@ def finish(policy, history, tree, own, seconds=1.0, loss=0.5, kind=None):
     error = None if kind is None else TrialError(kind, 'no luck')
     state, loss = (TrialState.DONE, loss) if kind is None else (TrialState.FAILED, math.nan)
     number = history.asked - 1
-    trial = Trial(number, tree, number, (), {}, own, state=state, error=error, seconds=seconds, started=0.0)
+    trial = Trial(number, tree, (), {}, own, state=state, error=error, seconds=seconds, started=0.0)
     history.append(trial, loss)
     policy.tell(trial, loss)
 
@@ -701,7 +701,7 @@ def test_a_trial_that_was_taken_back_counts_no_longer_as_one_that_runs():
     begun = []
     while (tree := policy.pick('small', 0.0)) is not None:  # until enough of both run to tell whether they fit
         number = ledger.history.asked
-        begun.append(ledger.apply(Trial(number, tree.index, number, (), {}, 'small', started=0.0)))
+        begun.append(ledger.apply(Trial(number, tree.index, (), {}, 'small', started=0.0)))
         policy.begin(begun[-1])
     assert 2 <= len(begun) < 20
     policy.take_back(ledger.apply(Result(0, TrialState.LOST)))

@@ -89,7 +89,7 @@ def append(history, policy, index, loss=0.5, compute_class='only', seconds=1.0, 
     state = TrialState.FAILED if math.isnan(loss) else TrialState.DONE
     point = tuple([0.5] * len(tree) if point is None else point)
     history.ask(index)
-    trial = Trial(history.asked - 1, index, 0, point, {}, compute_class, state=state, seconds=seconds)
+    trial = Trial(history.asked - 1, index, point, {}, compute_class, state=state, seconds=seconds)
     history.append(trial, loss)
     policy.tell(trial, loss)
 

@@ -27,7 +27,7 @@ _VERSION = 2
 _SCHEMA = f"""
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
-    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, tree TEXT NOT NULL, sample INTEGER NOT NULL, point TEXT NOT NULL,
+    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, tree TEXT NOT NULL, point TEXT NOT NULL,
     params TEXT NOT NULL, compute_class TEXT NOT NULL, resources TEXT NOT NULL, meta TEXT NOT NULL, started REAL,
     attempt INTEGER NOT NULL);
 CREATE TABLE results (
@@ -38,7 +38,7 @@ PRAGMA application_id = {int.from_bytes(b'SHDO', 'big')};
 PRAGMA user_version = {_VERSION};
 """
 _INSERTS = {
-    'trials': 'INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    'trials': 'INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
     'results': 'INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
 }
 _READS: dict[str, Callable[[dict[str, Any]], Record]] = {'trials': row_trial, 'results': row_result}

@@ -178,7 +178,7 @@ def _forged(chance: random.Random, model: _Model) -> Trial | Result:
 
 
 def _trial(number: int, tree: int, compute_class: str) -> Trial:
-    return Trial(number, tree, number, (0.5,), {'x': 0.5}, compute_class, started=float(max(number, 0)))
+    return Trial(number, tree, (0.5,), {'x': 0.5}, compute_class, started=float(max(number, 0)))
 
 
 def _again(trial: Trial, **changes: Any) -> Trial:

@@ -156,7 +156,7 @@ class _Search:
     def _begin(self, tree: Tree, compute_class: str, started: float) -> Trial:
         number = self.ledger.history.asked
         point = (0.5,) * len(tree)
-        trial = self.ledger.apply(Trial(number, tree.index, number, point, {}, compute_class, started=started))
+        trial = self.ledger.apply(Trial(number, tree.index, point, {}, compute_class, started=started))
         self.policy.begin(trial)
         return trial
 
