@@ -28,8 +28,8 @@ SIDE_BY_SIDE = ('-n', str(2 * (os.cpu_count() or 1)), '--dist', 'loadfile', '--n
 OF_VERSIONS = tuple(
     f'tests/core/{name}'
     for name in (
-        'cli', 'driver/test_run.py', 'driver/test_warm_start.py', 'execution', 'plugins', 'report', 'samplers', 'scheduling/test_equilibrium.py',
-        'sklearn', 'spaces', 'test_dashboard.py', 'test_live.py', 'test_search.py', 'trackers',
+        'cli', 'driver/test_run.py', 'driver/test_warm_start.py', 'execution', 'hardware', 'plugins', 'report', 'samplers', 'scheduling/test_equilibrium.py',
+        'sklearn', 'spaces', 'test_dashboard.py', 'test_live.py', 'test_search.py', 'trackers', 'worker',
     )
 )  # fmt: skip
 """Tests of what calls other packages: numbers, tables, figures, pages, terminals, commands, and what is pickled."""

@@ -47,16 +47,16 @@ from mpi4py.futures import MPICommExecutor
 from shadho import ComputeClass
 from shadho.execution.objective import Function
 from shadho.execution.sandbox import pickle_objective
-from shadho.execution.station import Station
+from shadho.execution.sandbox_pool import SandboxPool
 
-station = None
+pool = None
 
 def evaluate(number, params):
-    global station
-    if station is None:
-        station = Station(pickle_objective(Function(lambda params: params['x'])), [ComputeClass('one', 1)])
-    station.submit(number, 'one', params, None)
-    return station.poll(None)[0].outcome
+    global pool
+    if pool is None:
+        pool = SandboxPool(pickle_objective(Function(lambda params: params['x'])), [ComputeClass('one', 1)])
+    pool.start(number, 'one', params, None)
+    return pool.poll(None)[0].outcome
 
 count = int(sys.argv[1])
 with MPICommExecutor(MPI.COMM_WORLD, root=0, backoff=1e-3) as executor:
@@ -72,8 +72,8 @@ with MPICommExecutor(MPI.COMM_WORLD, root=0, backoff=1e-3) as executor:
                 running.add(executor.submit(evaluate, sent, {'x': 0.5}))
                 sent += 1
         print(rate(times), flush=True)
-if station is not None:
-    station.close()
+if pool is not None:
+    pool.close()
 """
 )
 

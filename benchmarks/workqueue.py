@@ -34,9 +34,9 @@ import psutil
 
 from shadho import Shadho, spaces
 from shadho_workqueue import WorkQueue
-from shadho_workqueue.engine import Engine
+from shadho_workqueue.driver.engine import Engine
 from shadho_workqueue.installation import find_bindings, find_program
-from shadho_workqueue.roster import ask
+from shadho_workqueue.reports import ask
 
 SLOTS = 2
 WINDOW = 4

@@ -10,10 +10,10 @@ from email.message import Message
 from pathlib import Path
 
 MODULES = {
-    'shadho-core': 'shadho',
-    'shadho-local': 'shadho_local',
-    'shadho-mpi': 'shadho_mpi',
-    'shadho-workqueue': 'shadho_workqueue',
+    'shadho-core': ('shadho', 'shadho_worker'),
+    'shadho-local': ('shadho_local',),
+    'shadho-mpi': ('shadho_mpi',),
+    'shadho-workqueue': ('shadho_workqueue',),
 }
 WANTED = ('Summary', 'Keywords', 'Author', 'Project-URL', 'Classifier', 'Requires-Python', 'License-Expression')
 
@@ -30,16 +30,14 @@ def check_metadata(text: bytes, name: str) -> None:
 
 
 def check_wheel(path: Path, name: str) -> None:
-    module = MODULES[name]
     with zipfile.ZipFile(path) as wheel:
         files = set(wheel.namelist())
         (info,) = {file.partition('/')[0] for file in files if '.dist-info/' in file}
         check_metadata(wheel.read(f'{info}/METADATA'), name)
         assert b'[shadho]' in wheel.read(f'{info}/entry_points.txt')
         assert wheel.read(f'{info}/licenses/LICENSE')
-    assert f'{module}/py.typed' in files
-    alone = {'shadho_worker.py'} if name == 'shadho-core' else set()
-    assert {file for file in files if not file.startswith((f'{module}/', info))} == alone
+    assert {f'{module}/py.typed' for module in MODULES[name]} <= files
+    assert {file.partition('/')[0] for file in files} == {info, *MODULES[name]}
     check_files(files)
 
 
@@ -50,7 +48,7 @@ def check_source(path: Path, name: str) -> None:
         metadata = source.extractfile(f'{folder}/PKG-INFO')
         assert metadata is not None
         check_metadata(metadata.read(), name)
-    assert {'LICENSE', 'README.md', 'pyproject.toml', f'src/{MODULES[name]}/py.typed'} <= files
+    assert {'LICENSE', 'README.md', 'pyproject.toml', *(f'src/{module}/py.typed' for module in MODULES[name])} <= files
     check_files(files)
 
 

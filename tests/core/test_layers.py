@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import shadho
 
 LAYERS = [
-    'errors', 'words', 'checks', 'jsontags', 'interrupts', 'streams', 'records', 'goal', 'spaces', 'forest', 'table', 'ledger', 'samplers', 'scheduling', 'storage', 'execution',
+    'errors', 'words', 'checks', 'jsontags', 'interrupts', 'streams', 'records', 'goal', 'spaces', 'forest', 'table', 'ledger', 'samplers', 'scheduling', 'storage', 'hardware', 'execution',
     'backends', 'plugins', 'options', 'recommend', 'search', 'result', 'trackers', 'live', 'resume', 'cluster', 'background', 'driver', 'shadho', 'sklearn', 'report', 'dashboard', 'cli', 'workers', 'install', 'testing',
 ]  # fmt: skip
 HOME = Path(shadho.__file__).parent
@@ -25,8 +26,8 @@ def room(path: Path) -> str:
     return path.parts[0].removesuffix('.py')
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Return the rooms that a file imports when it is run, whether at its top or within a function."""
+def run_nodes(path: Path) -> list[ast.AST]:
+    """Return what a file holds, whether at its top or within a function, without what is for type checkers only."""
     tree = ast.parse((HOME / path).read_text())
     typing_only = {
         id(inner)
@@ -34,10 +35,13 @@ def imported_rooms(path: Path) -> set[str]:
         if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.dump(node.test)
         for inner in ast.walk(node)
     }
+    return [node for node in ast.walk(tree) if id(node) not in typing_only]
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Return the rooms that a file imports when it is run."""
     names = set()
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
+    for node in run_nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module == 'shadho':
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith('shadho.'):
@@ -60,13 +64,35 @@ def test_a_file_imports_only_from_its_own_room_and_those_below(path: Path) -> No
     assert imported_rooms(path) <= set(below)
 
 
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    modules = {('shadho', *path.with_suffix('').parts): path for path in FILES}
+    modules = {'.'.join(name).removesuffix('.__init__'): path for name, path in modules.items()}
+    graph = {}
+    for module, path in modules.items():
+        names = {
+            f'{node.module}.{alias.name}' if f'{node.module}.{alias.name}' in modules else str(node.module)
+            for node in run_nodes(path)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        graph[module] = (names & modules.keys()) - {module}
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
 def test_the_local_backend_uses_public_rooms_only() -> None:
     import shadho_local
 
     text = '\n'.join(path.read_text() for path in Path(shadho_local.__file__).parent.rglob('*.py'))
     modules = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module}
     rooms = {name for name in modules if name.startswith('shadho.')}
-    assert {name.split('.')[1] for name in rooms} <= {'backends', 'checks', 'errors', 'execution', 'records'}
+    assert {name.split('.')[1] for name in rooms} <= {
+        'backends',
+        'checks',
+        'errors',
+        'execution',
+        'hardware',
+        'records',
+    }
 
 
 def modules_after(statement: str) -> set[str]:
@@ -98,4 +124,4 @@ def test_importing_shadho_loads_nothing_heavy() -> None:
 
 def test_importing_a_search_loads_no_backend_and_no_storage() -> None:
     rooms = {name.split('.')[1] for name in modules_after('import shadho.search') if name.startswith('shadho.')}
-    assert rooms & {'backends', 'storage', 'execution', 'driver', 'report'} == set()
+    assert rooms & {'backends', 'storage', 'hardware', 'execution', 'driver', 'report'} == set()

@@ -249,8 +249,8 @@ def test_finished_trials_of_which_one_is_missing_are_refused(numbers: list[int],
         Search(X, seed=0).restore(trials)
 
 
-def test_only_trials_and_results_can_be_restored() -> None:
-    with pytest.raises(ShadhoError, match=r'takes trials and results; got \(1, .*for _, record in storage.read'):
+def test_only_events_can_be_restored() -> None:
+    with pytest.raises(ShadhoError, match=r'takes events of a log; got \(1, .*for _, event in storage.read'):
         Search(X, seed=0).restore([(1, Search(X, seed=0).ask())])
 
 

@@ -17,9 +17,9 @@ import shadho.testing
 import shadho_worker
 from shadho import Shadho, TrialState, spaces
 from shadho.cli.run import run
-from shadho_workqueue.commands import worker
 from shadho_workqueue.install import install
-from shadho_workqueue.meeting import Meeting
+from shadho_workqueue.rendezvous import Rendezvous
+from shadho_workqueue.worker.command import worker
 
 REFERENCE = Path(__file__).parents[2] / 'docs' / 'reference'
 
@@ -106,7 +106,7 @@ def test_every_option_of_a_search_by_command_is_described(option: str) -> None:
 
 def test_every_key_of_a_rendezvous_is_described() -> None:
     table = _page('work-queue.md')
-    assert [own.name for own in Meeting.__attrs_attrs__ if f'`{own.name}`' not in table] == []
+    assert [own.name for own in Rendezvous.__attrs_attrs__ if f'`{own.name}`' not in table] == []
 
 
 def test_commands_for_workers_on_the_pages_have_options_that_exist() -> None:

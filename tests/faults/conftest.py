@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from shadho import load_result
-from shadho.records import Result, Trial, TrialState
+from shadho.records import Attempt, Event, Result, Trial, TrialState
 from shadho.storage.jsonl import JSONLines
 from shadho.storage.sqlite import SQLite
 
@@ -173,7 +173,7 @@ class Recorded:
         Those that are done or failed.
     """
 
-    def __init__(self, path: str | Path, before: Sequence[Trial | Result] = ()) -> None:
+    def __init__(self, path: str | Path, before: Sequence[Event] = ()) -> None:
         self.path = Path(path)
         self._check_file()
         storage = (SQLite if self.path.suffix == '.db' else JSONLines)(self.path)
@@ -196,13 +196,14 @@ class Recorded:
             with closing(sqlite3.connect(f'{folder}/copy')) as connection:
                 assert connection.execute('PRAGMA integrity_check').fetchall() == [('ok',)]
 
-    def _add(self, record: Trial | Result) -> None:
+    def _add(self, record: Event) -> None:
         if isinstance(record, Trial):
-            assert record.id not in self.final, f'trial {record.id} was handed out after its result'
-            known = self.trials.setdefault(record.id, record)
-            assert _setting(known) == _setting(record), f'trial {record.id} has changed'
+            assert record.id not in self.trials, f'trial {record.id} was begun twice'
             self.trials[record.id] = record
-        else:
+        elif isinstance(record, Attempt):
+            assert record.trial not in self.final, f'trial {record.trial} was begun again after its result'
+            self.trials[record.trial] = self.trials[record.trial].begun_again(record)
+        elif isinstance(record, Result):
             assert record.trial in self.trials, f'trial {record.trial} has a result, but was never handed out'
             assert record.trial not in self.final, f'trial {record.trial} has two results'
             if record.state in FINAL:
@@ -224,10 +225,6 @@ class Recorded:
         assert len(list(result)) == count
         assert (result.best.loss if result.best else None) == self.best
         assert [path.name for path in self.path.parent.glob(f'{self.path.name}*')] == [self.path.name]
-
-
-def _setting(trial: Trial) -> tuple[Any, ...]:
-    return trial.tree, trial.point, trial.params
 
 
 @pytest.fixture(scope='session')

@@ -10,8 +10,8 @@ SECURITY, FORGED, NETWORK = (f'tests/faults/test_{name}.py' for name in ('securi
 PAGE, DASHBOARD, RESUME = (
     f'tests/core/{path}.py' for path in ('report/test_page', 'test_dashboard', 'cli/test_resume')
 )
-ERRORS, MEETING, ROSTER, FILES = (
-    f'tests/workqueue/test_{name}.py' for name in ('errors', 'meeting', 'roster', 'files')
+ERRORS, RENDEZVOUS, WORKER_INFO, FILES = (
+    f'tests/workqueue/test_{name}.py' for name in ('errors', 'rendezvous', 'worker_info', 'files')
 )
 
 CLAIMS = {
@@ -49,11 +49,11 @@ CLAIMS = {
         f'{RESUME}::test_the_command_is_shown_and_only_runs_when_that_is_wanted',
     ),
     'made up anew unless you give one': (
-        f'{MEETING}::test_passwords_that_are_made_up_are_long_and_different',
-        f'{MEETING}::test_a_search_takes_a_password_that_it_is_given',
+        f'{RENDEZVOUS}::test_passwords_that_are_made_up_are_long_and_different',
+        f'{RENDEZVOUS}::test_a_search_takes_a_password_that_it_is_given',
     ),
     'kept in files of mode 0600': (
-        f'{MEETING}::test_only_the_user_may_read_it',
+        f'{RENDEZVOUS}::test_only_the_user_may_read_it',
         f'{SECURITY}::test_every_folder_on_the_way_to_a_password_is_private',
     ),
     'never in\narguments of a process': (
@@ -82,10 +82,10 @@ CLAIMS = {
     'pages of other sites cannot read it': (f'{DASHBOARD}::test_pages_of_other_sites_cannot_read_it',),
     'as pickles, never back': (f'{SECURITY}::test_code_is_loaded_in_known_places_only',),
 }
-"""Words of SECURITY.md, and the tests that show what they claim."""
+"""WorkerOutput of SECURITY.md, and the tests that show what they claim."""
 
 OF_WORK_QUEUE = {
-    'prove to each other that they know it': (f'{ROSTER}::test_the_password_is_not_sent',),
+    'prove to each other that they know it': (f'{WORKER_INFO}::test_the_password_is_not_sent',),
     'The driver unpickles nothing that comes over the network': (
         f'{SECURITY}::test_code_is_loaded_in_known_places_only',
     ),

@@ -19,6 +19,7 @@ import pytest
 
 from shadho import ComputeClass, SearchResult, Shadho, Trial, TrialState, hookimpl, spaces
 from shadho.backends import Simulated
+from shadho.records import Attempt, Result
 from shadho.storage.sqlite import SQLite
 
 HOUR, MINUTE = 3600, 60
@@ -76,7 +77,10 @@ class Log:
             if isinstance(record, Trial):
                 self._hand_out(record.id)
                 running.add(record.id)
-            else:
+            elif isinstance(record, Attempt):
+                self._hand_out(record.trial)
+                running.add(record.trial)
+            elif isinstance(record, Result):
                 running.remove(record.trial)
                 self.states[record.state] += 1
                 is_final = record.state in (TrialState.DONE, TrialState.FAILED)

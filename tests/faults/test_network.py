@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from shadho import load_result
 from shadho.cli import cli
 from shadho_workqueue.installation import find_program
-from shadho_workqueue.meeting import Meeting, read
+from shadho_workqueue.rendezvous import Rendezvous, read
 
 SERVING = """
 import time
@@ -55,7 +55,7 @@ class Serving(NamedTuple):
 
     launch: Any
     worker: Any
-    meeting: Meeting
+    rendezvous: Rendezvous
     wait_until: Callable[..., None]
 
     def finished(self) -> int:
@@ -85,9 +85,9 @@ def serving(drivers: Any, crew: Any, wait_until: Callable[..., None]) -> Iterato
     worker = crew.start('-M', 'faults', name='honest')
     launch = drivers.start('workqueue', SERVING)
     wait_until(lambda: read('faults') is not None, 'the start of the driver', 90.0)
-    meeting = read('faults')
-    assert meeting is not None
-    started = Serving(launch, worker, meeting, wait_until)
+    rendezvous = read('faults')
+    assert rendezvous is not None
+    started = Serving(launch, worker, rendezvous, wait_until)
     started.goes_on()
     yield started
 
@@ -116,13 +116,13 @@ KNOWN = [
 def test_who_does_not_know_the_password_gets_nothing_and_ends_nothing(
     serving: Serving, crew: Any, tmp_path: Path, rounds: Callable[[int, int], int]
 ) -> None:
-    port = serving.meeting.port
+    port = serving.rendezvous.port
     chance = random.Random(1)
     texts = [*KNOWN, *[chance.randbytes(chance.choice([10, 1000, 70_000])) for _ in range(rounds(20, 500))]]
     mixed = [b''.join(chance.choices(KNOWN[4:15], k=3)) for _ in range(rounds(10, 500))]
     answers = [shake_hands(port, text) for text in [*texts, *mixed]]
     assert {line.partition(b' ')[0] for answer in answers for line in answer.splitlines()[:1]} <= {b'auth', b'no'}
-    assert not any(TREASURE in answer or serving.meeting.password.encode() in answer for answer in answers)
+    assert not any(TREASURE in answer or serving.rendezvous.password.encode() in answer for answer in answers)
     serving.goes_on()
     (tmp_path / 'guess').write_text('guessed')
     guessing = crew.start('--host', f'127.0.0.1:{port}', '--password-file', str(tmp_path / 'guess'), name='guessing')
@@ -145,7 +145,7 @@ def test_connections_that_say_nothing_hold_a_search_up_and_end_nothing(
     """The engine waits five seconds for each of them, with all else."""
     with contextlib.ExitStack() as stack:
         for _ in range(rounds(2, 20)):
-            stack.enter_context(socket.create_connection(('127.0.0.1', serving.meeting.port)))
+            stack.enter_context(socket.create_connection(('127.0.0.1', serving.rendezvous.port)))
         serving.goes_on()
     serving.goes_on()
     assert serving.worker.is_running
@@ -165,7 +165,7 @@ def arguments_and_variables() -> bytes:
 def test_passwords_and_tokens_are_in_no_list_of_processes_and_in_nothing_that_is_shown_or_kept(
     serving: Serving,
 ) -> None:
-    password = serving.meeting.password.encode()
+    password = serving.rendezvous.password.encode()
     _, _, token = serving.worker.engine.environ()['SHADHO_WORKER'].partition(':')
     assert len(token) == 32
     for _ in range(20):

@@ -43,7 +43,7 @@ for name in ('unequal trees', 'every domain'):
 """
 
 TIMES = {'trials': ('started',), 'results': ('started', 'finished', 'seconds')}
-TIMELY = ('elapsed', 'clock', 'uses', 'command', 'folder', 'running', 'workers')
+TIMELY = ('clock', 'uses', 'command', 'folder', 'running', 'workers')
 """Metadata of when and how a search ran."""
 
 

@@ -48,8 +48,8 @@ PLACES = {
         'pickle.loads': 'the command that the first rank sends to the others',
         'ctypes.CDLL': 'exit() of the C library',
     },
-    'shadho_workqueue/task.py': {'os.execv': 'the reaper, by the same interpreter'},
-    'shadho_workqueue/engine_worker.py': {'ctypes.CDLL': 'prctl() of the C library'},
+    'shadho_worker/package.py': {'builtins.compile': 'our own modules, for the archive that plain workers run'},
+    'shadho_workqueue/worker/engine_worker.py': {'ctypes.CDLL': 'prctl() of the C library'},
 }
 """All places of our packages where one of them is named, and what it loads there."""
 
@@ -97,14 +97,14 @@ def test_no_archive_is_unpacked_but_by_those_who_look_at_each_member(repository:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in ('extract', 'extractall', 'extractfile', 'unpack_archive')
     }
-    assert unpacking == {'shadho_mpi/serve.py', 'shadho_workqueue/files.py'}
+    assert unpacking == {'shadho_mpi/serve.py', 'shadho_workqueue/driver/outputs.py'}
 
 
 VARIABLES = {
     "'PATH'": 'where programs are found, as everywhere',
     "'CONDA_PREFIX'": 'where the engine and a Python with its bindings are found',
     "'CONDA_EXE'": 'conda, by which the user lets the engine be installed',
-    "'XDG_STATE_HOME'": 'the folder of meetings: who can write there is trusted by a worker',
+    "'XDG_STATE_HOME'": 'the folder of rendezvous: who can write there is trusted by a worker',
     "'TERM'": 'text', "'CUDA_VISIBLE_DEVICES'": 'text', 'OVERRIDE': 'SHADHO_HARDWARE: JSON', 'LOADING': 'a mark',
     'LOSS_KEY_VARIABLE': 'text', 'name': 'numbers of threads and ranks',
     'variable': 'numbers: what Slurm has given a job',
@@ -175,7 +175,7 @@ def open_umask() -> Iterator[None]:
 def test_others_can_read_nothing_of_a_search_while_it_runs(
     drivers: Any, crew: Any, state_folder: Path, tmp_path: Path, backend: str, storage: str
 ) -> None:
-    """Storages, locks, passwords, meetings, objectives, parameters, and folders of trials; simulated ones have none."""
+    """Storages, locks, passwords, rendezvous, objectives, parameters, and folders of trials; simulated ones have none."""
     hands = [crew.start('-M', 'faults')] if backend == 'workqueue' else []
     script = WATCHED.replace('COMMAND', repr('echo 1 > result.json')).replace('STORAGE', repr(storage))
     places = ':'.join(map(str, [tmp_path, state_folder.parent.parent, *[hand.folder for hand in hands]]))
@@ -190,7 +190,7 @@ def test_others_can_read_nothing_of_a_search_while_it_runs(
 
 @pytest.mark.usefixtures('open_umask')
 def test_every_folder_on_the_way_to_a_password_is_private(tmp_path: Path) -> None:
-    from shadho_workqueue.meeting import keep_private
+    from shadho_workqueue.rendezvous import keep_private
 
     path = tmp_path / 'state' / 'shadho' / 'workqueue' / 'key.json'
     keep_private(path, 'secret')

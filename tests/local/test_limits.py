@@ -96,7 +96,7 @@ def test_a_process_that_the_system_refuses_for_a_while_is_tried_again_until_that
     times: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sandbox, '_START_PAUSE', 0.01)
-    monkeypatch.setattr('shadho.execution.station._START_PATIENCE', 0.05 if times > 2 else 60.0)
+    monkeypatch.setattr('shadho.execution.sandbox_pool._START_PATIENCE', 0.05 if times > 2 else 60.0)
     monkeypatch.setattr(subprocess, 'Popen', Refusals(subprocess.Popen, no_process(), times, after=2))
     if times > 2:
         with pytest.raises(BackendError, match='no process for trials can be started'):

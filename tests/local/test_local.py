@@ -18,7 +18,7 @@ import pytest
 
 from shadho import ComputeClass, SearchResult, Shadho, Trial, TrialState, spaces
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.hardware import usable_cpus
+from shadho.hardware.machine import usable_cpus
 from shadho.live.lines import PlainDisplay
 from shadho.records import Result
 from shadho.storage.sqlite import SQLite
@@ -494,7 +494,7 @@ def test_a_request_that_never_fits_is_an_error_before_anything_runs() -> None:
 
 
 def test_every_slot_sees_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    import shadho.execution.station as module
+    import shadho.execution.sandbox_pool as module
 
     def objective(params: Any) -> dict[str, Any]:
         import os

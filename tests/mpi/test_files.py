@@ -83,7 +83,7 @@ def test_output_files_that_cannot_be_packed_fail_their_trial(monkeypatch: pytest
     rank.open(1, pickle_objective(command), ComputeClass(slots=1), pack([]), None)
     monkeypatch.setattr(serve, 'pack', refuse)
     try:
-        rank.submit(0, 2, pickle_params({'x': 1}))
+        rank.start(0, 2, pickle_params({'x': 1}))
         ended = wait_for(lambda: rank.poll(1.0))
     finally:
         rank.close()

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from shadho.execution.hardware import usable_cpus
+from shadho.hardware.machine import usable_cpus
 
 START = """
 import json, os, time

@@ -14,11 +14,11 @@ from typing_extensions import assert_type
 from shadho import ComputeClass, SearchResult, Shadho, Trial, hookimpl
 from shadho.backends import Backend, Job
 from shadho.forest import Dimension, Tree
-from shadho.records import Result
+from shadho.records import ClassesChanged, Event, Result
 from shadho.result import SearchInfo
 from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.scheduling import ClassPlan, Heuristic, Policy, PolicyContext
-from shadho.storage import Metadata, Record, Storage
+from shadho.storage import Metadata, Storage
 from shadho.table import Table
 
 
@@ -41,10 +41,10 @@ class Serial(Backend):
     def discover(self) -> Sequence[ComputeClass]:
         return [ComputeClass('serial', 1, {'cores': 4}, {'cores': 1})]
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         self._waiting.append(trial)
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         self._waiting.remove(trial)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
@@ -83,8 +83,9 @@ class Turns(Policy):
         super().__init__(context)
         self._left = list(range(context.forest.count))
 
-    def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
-        self.placement = tuple(ClassPlan(own.name, own.slots, 0.0, ((0, 1.0),)) for own in classes)
+    def on(self, event: Event, trial: Trial | None) -> None:
+        if isinstance(event, ClassesChanged):
+            self.placement = tuple(ClassPlan(own.name, own.slots, 0.0, ((0, 1.0),)) for own in event.classes)
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
         return self.forest.tree(self._left[self.history.asked % len(self._left)]) if self._left else None
@@ -109,19 +110,19 @@ class Listed(Storage):
     suffixes = ('.list',)
 
     def __init__(self) -> None:
-        self._records: list[Record] = []
+        self._records: list[Event] = []
         self._metadata: Metadata = {}
 
     def open(self) -> None: ...
 
     def close(self) -> None: ...
 
-    def append(self, record: Record) -> None:
-        self._records.append(record)
+    def append(self, event: Event) -> None:
+        self._records.append(event)
 
     def flush(self) -> None: ...
 
-    def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
+    def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
         yield from enumerate(self._records[after:], after + 1)
 
     def metadata(self) -> Metadata:

@@ -17,7 +17,7 @@ import pytest
 from shadho.backends import Job
 from shadho_workqueue import WorkQueue
 from shadho_workqueue.installation import find_program
-from shadho_workqueue.meeting import read
+from shadho_workqueue.rendezvous import read
 
 
 class Hand:
@@ -126,13 +126,13 @@ class Crew:
 
     def start_plain(self, exp_key: str, *options: str) -> Hand:
         """Start a worker of the engine itself, for a search that has begun."""
-        meeting = read(exp_key)
-        assert meeting is not None
+        rendezvous = read(exp_key)
+        assert rendezvous is not None
         program = find_program('work_queue_worker')
         assert program is not None
         password = self.folder / f'{exp_key}.password'
-        password.write_text(meeting.password)
-        address = ['127.0.0.1', str(meeting.port), '-P', str(password)]
+        password.write_text(rendezvous.password)
+        address = ['127.0.0.1', str(rendezvous.port), '-P', str(password)]
         return self.run([program, *address, '-t', '60', '-i', '1', '-b', '2', *options], 'plain')
 
     def run(self, command: Sequence[str], name: str, environment: Mapping[str, str] | None = None) -> Hand:
@@ -180,7 +180,7 @@ class Staffed(WorkQueue):
 
 @pytest.fixture(autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep meetings of the test apart from the user's own, and from those of other tests."""
+    """Keep rendezvous of the test apart from the user's own, and from those of other tests."""
     folder = tmp_path_factory.mktemp('state')
     monkeypatch.setenv('XDG_STATE_HOME', str(folder))
     return folder / 'shadho' / 'workqueue'

@@ -239,8 +239,8 @@ def test_a_trial_that_could_not_be_sent_and_was_cancelled_gives_no_result() -> N
     with opt._backend as backend:
         backend.open(opt._job())
         trial = Trial(0, 0, (), {'x': object()}, 'any', started=0.0)
-        backend.submit(trial)
-        backend.cancel(trial)
+        backend.start(trial)
+        backend.stop(trial)
         assert list(backend.poll(0.0)) == []
-        backend.submit(trial)
+        backend.start(trial)
         assert [(result.trial, result.state) for result in backend.poll(0.0)] == [(0, TrialState.FAILED)]

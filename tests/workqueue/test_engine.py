@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from shadho_workqueue import engine
+from shadho_workqueue.driver import engine
 
 ECHO = """
 import json, os

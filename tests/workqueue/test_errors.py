@@ -20,9 +20,13 @@ from shadho.backends import Job
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.objective import Function
 from shadho.records import Hardware
-from shadho_workqueue import WorkQueue, backend, commands, engine, installation, worker
-from shadho_workqueue.meeting import Meeting, read
-from shadho_workqueue.roster import Card, ask
+from shadho_workqueue import WorkQueue, installation
+from shadho_workqueue.driver import backend, engine
+from shadho_workqueue.rendezvous import Rendezvous, read
+from shadho_workqueue.reports import ask
+from shadho_workqueue.worker import command as commands
+from shadho_workqueue.worker import main as worker
+from shadho_workqueue.worker_info import WorkerInfo
 
 X = {'x': spaces.uniform(0, 1)}
 
@@ -42,9 +46,9 @@ def driver(caplog: pytest.LogCaptureFixture) -> Iterator[WorkQueue]:
 
 @pytest.fixture
 def address(driver: WorkQueue) -> list[str]:
-    meeting = read('errors')
-    assert meeting is not None
-    return ['127.0.0.1', str(meeting.port)]
+    rendezvous = read('errors')
+    assert rendezvous is not None
+    return ['127.0.0.1', str(rendezvous.port)]
 
 
 @pytest.fixture
@@ -86,18 +90,18 @@ def test_the_password_is_asked_of_plain_workers_too(
 
 
 def test_a_worker_of_another_protocol_is_told_of(address: list[str], wait_for_warning: Callable[[str], str]) -> None:
-    meeting = read('errors')
-    assert meeting is not None
+    rendezvous = read('errors')
+    assert rendezvous is not None
     with pytest.raises(OSError):
-        ask(meeting.port, meeting.password, 'workqueue 99 machine linux x86_64 99.0.0')
+        ask(rendezvous.port, rendezvous.password, 'workqueue 99 machine linux x86_64 99.0.0')
     warning = wait_for_warning('speaks protocol 99')
     assert warning.startswith('a worker on 127.0.0.1 was refused: it speaks protocol 99 of Work Queue, and the driver ')
     assert warning.endswith('install the same release of CCTools on both')
 
 
 def test_a_worker_of_another_python_gets_no_function(crew: Any, wait_for_warning: Callable[[str], str]) -> None:
-    card = Card('old', Hardware(2), '3.4')
-    crew.start_plain('errors', '-A', card.encode(), '--feature', card.feature)
+    info = WorkerInfo('old', Hardware(2), '3.4')
+    crew.start_plain('errors', '-A', info.encode(), '--feature', info.feature)
     warning = wait_for_warning('the worker old runs Python 3.4')
     assert f'this search evaluates a function of Python {sys.version_info.major}.{sys.version_info.minor}' in warning
     assert 'or make the objective a command' in warning
@@ -132,9 +136,9 @@ def test_a_range_of_ports_is_tried() -> None:
         port = other.getsockname()[1]
         with WorkQueue(port=(port, min(port + 20, 65535))) as opened:
             opened.open(Job('errors', Function(constant)))
-            meeting = read('errors')
-    assert meeting is not None
-    assert port < meeting.port <= port + 20
+            rendezvous = read('errors')
+    assert rendezvous is not None
+    assert port < rendezvous.port <= port + 20
 
 
 def test_a_range_may_be_of_one_port_and_its_ends_are_in_order() -> None:
@@ -167,13 +171,13 @@ def _two_ports(stack: contextlib.ExitStack) -> int:
 def test_a_search_goes_on_elsewhere_when_its_last_port_is_taken(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(('', 0)) as other:
         port = other.getsockname()[1]
-        Meeting('errors', socket.gethostname(), port, 'known', pid=2**22 + 1).write()
+        Rendezvous('errors', socket.gethostname(), port, 'known', pid=2**22 + 1).write()
         with WorkQueue() as opened:
             opened.open(Job('errors', Function(constant)))
-            meeting = read('errors')
-    assert meeting is not None
-    assert meeting.port != port
-    assert meeting.password == 'known'
+            rendezvous = read('errors')
+    assert rendezvous is not None
+    assert rendezvous.port != port
+    assert rendezvous.password == 'known'
     assert f'port {port} of the last run is taken now' in caplog.text
 
 

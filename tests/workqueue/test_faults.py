@@ -26,9 +26,10 @@ from shadho.errors import BackendError
 from shadho.execution.objective import Command, Function
 from shadho.records import Result, Trial
 from shadho.storage.sqlite import SQLite
-from shadho_workqueue import WorkQueue, backend
-from shadho_workqueue.meeting import read
-from shadho_workqueue.warm import VARIABLE, shell_command
+from shadho_workqueue import WorkQueue
+from shadho_workqueue.driver import backend
+from shadho_workqueue.rendezvous import read
+from shadho_workqueue.shell import VARIABLE, shell_command
 
 TRIALS = 200
 X = {'x': spaces.uniform(0, 1)}
@@ -36,7 +37,7 @@ X = {'x': spaces.uniform(0, 1)}
 DRIVER = """
 import time
 from shadho import Shadho, spaces
-from shadho_workqueue import WorkQueue
+from shadho_workqueue import (WorkQueue)
 
 def objective(params):
     with open('FOLDER/evaluated.txt', 'a') as file:
@@ -163,7 +164,7 @@ def test_a_trial_that_takes_its_worker_down_each_time_has_failed_as_lost(staffed
 
 CUT_OFF = """
 from shadho import Shadho, spaces
-from shadho_workqueue import WorkQueue
+from shadho_workqueue import (WorkQueue)
 
 def objective(params):
     import os, time
@@ -229,11 +230,11 @@ def test_workers_follow_a_driver_whose_port_was_taken_meanwhile(
     hand = crew.start('-M', 'cut', name='patient')
     driven = Driven(tmp_path)
     driven.end_in_the_middle(signal.SIGTERM, wait_until)
-    meeting = read('cut')
-    assert meeting is not None
+    rendezvous = read('cut')
+    assert rendezvous is not None
     with ExitStack() as taken:
         with suppress(OSError):  # somebody was quicker, such as the driver of a test beside this one: it is taken then
-            taken.enter_context(socket.create_server(('', meeting.port)))
+            taken.enter_context(socket.create_server(('', rendezvous.port)))
         assert driven.finish() == dict.fromkeys(range(8), 'patient')
     assert hand.wait() == 0
 
@@ -331,7 +332,7 @@ class Breeding:
         (own,) = backend.discover()
         self.trial = Trial(0, 0, (), {}, own.name, own.resources, started=backend.now())
         self.backend = backend
-        backend.submit(self.trial)
+        backend.start(self.trial)
         wait(lambda: self.polled() == [] and (folder / 'pid').exists(), 'the start of the trial')
         self.child = int((folder / 'pid').read_text())
 
@@ -391,7 +392,7 @@ def test_cancelling_a_trial_ends_all_that_it_has_started(
     with staffed({'cores': 1}) as backend:
         breeding = Breeding(backend, breed(tmp_path), tmp_path, wait_until, timeout=None)
         assert breeding.is_alive
-        backend.cancel(breeding.trial)
+        backend.stop(breeding.trial)
         wait_until(lambda: breeding.polled() == [] and not breeding.is_alive, 'the end of the child')
 
 
@@ -462,7 +463,7 @@ def test_trials_that_wait_for_a_worker_that_leaves_come_back_as_not_begun(
     with staffed({'cores': 1}) as backend:
         breeding = Breeding(backend, breeding_function(tmp_path), tmp_path, wait_until, timeout=None)
         for number in (1, 2):  # the engine has the first of them, the backend the second
-            backend.submit(attrs.evolve(breeding.trial, id=number))
+            backend.start(attrs.evolve(breeding.trial, id=number))
         assert breeding.polled() == []
         crew.hands[0].kill()
         results: dict[int, TrialState] = {}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shadho_workqueue.files import output_name, take_outputs
+from shadho_worker.files import output_name
+from shadho_workqueue.driver.outputs import take_outputs
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import tarfile
 import pytest
 from click.testing import CliRunner
 
-from shadho_workqueue import engine, installation
+from shadho_workqueue import installation
+from shadho_workqueue.driver import engine
 from shadho_workqueue.install import install
 from shadho_workqueue.installation import Bindings, find_bindings, find_program
 

@@ -19,11 +19,14 @@ from shadho import Shadho, hookimpl, spaces
 from shadho.backends import Job
 from shadho.errors import BackendError
 from shadho.execution.objective import Function
-from shadho_workqueue import WorkQueue, commands, factory
-from shadho_workqueue.factory import Factory
-from shadho_workqueue.meeting import Meeting
-from shadho_workqueue.pool import Pool, Setup, become_pooled_worker
+from shadho_workqueue import WorkQueue
+from shadho_workqueue.pool import factory
+from shadho_workqueue.pool.factory import Factory
+from shadho_workqueue.pool.jobs import Pool, Setup
 from shadho_workqueue.reach import Driver
+from shadho_workqueue.rendezvous import Rendezvous
+from shadho_workqueue.worker import command as commands
+from shadho_workqueue.worker.pooled import become_pooled_worker
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def test_a_pool_that_is_interrupted_ends_with_its_workers(
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> Callable[..., Any]:
     """Return a function that runs the command up to where the pool would start, and tells which."""
-    Meeting('pool', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
+    Rendezvous('pool', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
     seen: dict[str, Any] = {}
 
     def run_pool(pool: Pool, find: Callable[[], Any]) -> None:
@@ -227,7 +230,7 @@ def test_jobs_learn_of_a_driver_that_has_moved_from_the_folder_of_their_pool(set
 
 
 def test_without_the_factory_no_pool_starts(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
-    Meeting('pool', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
+    Rendezvous('pool', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
     monkeypatch.setattr(factory, 'find_program', lambda name: None)
     before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     done = CliRunner().invoke(commands.worker, ['-M', 'pool', '--batch', 'local'])
@@ -244,7 +247,7 @@ def test_without_the_factory_no_pool_starts(monkeypatch: pytest.MonkeyPatch, lis
 def become(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that runs a job up to where it would become a worker, and returns which."""
     seen: list[Any] = []
-    monkeypatch.setattr('shadho_workqueue.worker.become_worker', lambda *given: seen.append(given))
+    monkeypatch.setattr('shadho_workqueue.worker.pooled.become_worker', lambda *given: seen.append(given))
 
     def become(arguments: list[str], **job: Any) -> Any:
         known = {'cores': None, 'memory': None, 'gpus': None, 'features': {}, 'driver': None, 'address': None, **job}
@@ -269,7 +272,7 @@ def test_a_job_without_a_shared_folder_takes_what_the_factory_says(become: Any) 
         '1',
     ]
     driver, hardware, name, find, _ = become(arguments, features={'rack': 'east'}, address=['login', '9000'])
-    assert driver == Driver(('login', '9000'), ('-t', '60'))  # neither the door, nor the public catalog that it names
+    assert driver == Driver(('login', '9000'), ('-t', '60'))  # neither the proxy, nor the public catalog that it names
     assert (hardware.cores, hardware.memory, hardware.gpus) == (16, 64_000, ('gpu',))
     assert hardware.features == {'rack': 'east'}
     assert (name, find) == (socket.gethostname(), None)

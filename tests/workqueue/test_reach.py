@@ -16,9 +16,9 @@ import pytest
 from shadho.backends import Job
 from shadho.execution.objective import Function
 from shadho_workqueue import WorkQueue, reach
-from shadho_workqueue.meeting import read
 from shadho_workqueue.reach import Driver, Place, Watch
-from shadho_workqueue.words import Words
+from shadho_workqueue.rendezvous import read
+from shadho_workqueue.worker.output import WorkerOutput
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def manager() -> Iterator[Place]:
     """Return where a real manager is."""
     with WorkQueue() as backend:
         backend.open(Job('reach', Function(abs)))
-        meeting = read('reach')
-        assert meeting is not None
-        yield Place('127.0.0.1', meeting.port, meeting.password, version=meeting.version)
+        rendezvous = read('reach')
+        assert rendezvous is not None
+        yield Place('127.0.0.1', rendezvous.port, rendezvous.password, version=rendezvous.version)
 
 
 @pytest.mark.parametrize('host', ['no-such-host.invalid', 'a' * 70 + '.invalid', ''])
@@ -183,7 +183,7 @@ class Terminal:
 
     def __init__(self, say: Callable[[str], None], watch: Any) -> None:
         heard, self.number = os.openpty()
-        self.words = Words(heard, say, watch)
+        self.words = WorkerOutput(heard, say, watch)
 
     def prints(self, text: str) -> None:
         os.write(self.number, text.encode())
@@ -201,7 +201,7 @@ def said() -> list[str]:
 
 @pytest.fixture
 def terminal(said: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    monkeypatch.setattr('shadho_workqueue.words._SETTLED', 0.0)
+    monkeypatch.setattr('shadho_workqueue.worker.output._SETTLED', 0.0)
 
     class Watched:
         connected = False

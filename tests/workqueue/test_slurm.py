@@ -20,7 +20,7 @@ from shadho import Shadho, spaces
 from shadho.backends import Job
 from shadho.execution.objective import Function
 from shadho_workqueue import WorkQueue
-from shadho_workqueue.meeting import Meeting
+from shadho_workqueue.rendezvous import Rendezvous
 
 # --- a Slurm of our own: its daemons in the foreground, on the loopback, with a key of their own ---
 
@@ -258,7 +258,7 @@ def test_a_job_whose_worker_cannot_start_is_told_of(crew: Any, tmp_path: Path, w
 
 
 def test_without_slurm_no_pool_starts(monkeypatch: pytest.MonkeyPatch, crew: Any, listener: Any) -> None:
-    Meeting('pool', os.uname().nodename, listener.getsockname()[1], 'known', os.getppid()).write()
+    Rendezvous('pool', os.uname().nodename, listener.getsockname()[1], 'known', os.getppid()).write()
     pool = crew.start_pool('--batch', 'slurm', environment={'PATH': str(Path(sys.executable).parent)})
     assert pool.wait() == 1
     assert 'the program sbatch was not found: start the pool where you submit jobs to Slurm' in pool.said

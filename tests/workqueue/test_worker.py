@@ -20,12 +20,13 @@ from shadho import Shadho, spaces
 from shadho.backends import Job
 from shadho.execution.objective import Function
 from shadho.records import Hardware
-from shadho_workqueue import WorkQueue, commands
-from shadho_workqueue.commands import worker
-from shadho_workqueue.meeting import Meeting
+from shadho_workqueue import WorkQueue
 from shadho_workqueue.reach import Driver
-from shadho_workqueue.words import rephrase
-from shadho_workqueue.worker import detect
+from shadho_workqueue.rendezvous import Rendezvous
+from shadho_workqueue.worker import command as commands
+from shadho_workqueue.worker.command import worker
+from shadho_workqueue.worker.main import detect
+from shadho_workqueue.worker.output import rephrase
 
 X = {'x': spaces.uniform(0, 1)}
 
@@ -58,7 +59,7 @@ def password_file(tmp_path: Path) -> str:
 
 
 def test_the_name_of_the_search_is_enough_where_its_file_is(run: Any, listener: socket.socket) -> None:
-    Meeting('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
+    Rendezvous('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid()).write()
     seen = run('-M', 'key')
     assert seen['arguments'][:2] == ['127.0.0.1', str(listener.getsockname()[1])]
     assert (seen['name'], seen['password']) == (socket.gethostname(), 'known')
@@ -66,13 +67,13 @@ def test_the_name_of_the_search_is_enough_where_its_file_is(run: Any, listener: 
 
 
 def test_a_driver_that_speaks_through_ssl_says_so(run: Any, listener: socket.socket) -> None:
-    Meeting('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid(), ssl=True).write()
+    Rendezvous('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid(), ssl=True).write()
     assert '--ssl' in run('-M', 'key')['arguments']
 
 
 @pytest.mark.usefixtures('run')
 def test_a_driver_of_another_release_is_told_of(listener: socket.socket) -> None:
-    Meeting('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid(), version='0.1.2').write()
+    Rendezvous('key', socket.gethostname(), listener.getsockname()[1], 'known', os.getppid(), version='0.1.2').write()
     done = CliRunner().invoke(worker, ['-M', 'key'])
     assert "the driver's machine has Work Queue 0.1.2, and this one" in done.output
     assert 'install the same release on both' in done.output
@@ -145,7 +146,7 @@ def test_a_worker_offers_what_its_machine_has(run: Any, password_file: str) -> N
 def test_a_worker_offers_no_more_cores_than_it_may_use(password_file: str) -> None:
     code = (
         'import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n'
-        'from shadho_workqueue.worker import detect; print(detect().cores)'
+        'from shadho_workqueue.worker.main import detect; print(detect().cores)'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout == '1\n'

@@ -53,10 +53,10 @@ class Threads(Backend):
     def discover(self):
         return self._classes
 
-    def submit(self, trial):
+    def start(self, trial):
         self._futures[trial.id, trial.attempt] = self._pool.submit(self._evaluate, trial, self._results)
 
-    def cancel(self, trial):
+    def stop(self, trial):
         self._futures.pop((trial.id, trial.attempt)).cancel()
 
     def poll(self, timeout):
@@ -68,7 +68,7 @@ class Threads(Backend):
                 results.append(self._results.get_nowait())
         except queue.Empty:
             pass
-        # What is not in `_futures` any more was cancelled while it ran.
+        # What is not in `_futures` any more was stopped while it ran.
         return [result for result in results if self._futures.pop((result.trial, result.attempt), None) is not None]
 
     def _evaluate(self, trial, results):

@@ -14,8 +14,8 @@ import pytest
 from shadho import ComputeClass, Shadho, Trial, TrialState, hookimpl, spaces
 from shadho.backends import Job, Simulated
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.classes import DeclaredClass
 from shadho.execution.objective import Function
+from shadho.hardware.classes import DeclaredClass
 from shadho.records import Result
 from shadho.storage.memory import Memory
 from shadho.testing import BackendSuite
@@ -76,18 +76,18 @@ def uneven(params: Any, own: ComputeClass) -> float:
 def test_the_clock_goes_to_the_next_end_of_a_trial() -> None:
     cluster = opened()
     assert cluster.now() == 0.0
-    cluster.submit(trial(0, 7.0))
-    cluster.submit(trial(1, 3.0))
+    cluster.start(trial(0, 7.0))
+    cluster.start(trial(1, 3.0))
     assert [outcome(result) for result in cluster.poll(None)] == [(1, 'done', 0.0, 3.0)]
     assert cluster.now() == 3.0
-    cluster.submit(trial(2, 4.5))
+    cluster.start(trial(2, 4.5))
     assert [outcome(result) for result in cluster.poll(None)] == [(0, 'done', 0.0, 7.0)]
     assert [outcome(result) for result in cluster.poll(None)] == [(2, 'done', 3.0, 7.5)]
 
 
 def test_the_clock_goes_no_further_than_it_may() -> None:
     cluster = opened()
-    cluster.submit(trial(0, 2.5))
+    cluster.start(trial(0, 2.5))
     for moment in (1.0, 2.0):
         assert list(cluster.poll(1.0)) == []
         assert cluster.now() == moment
@@ -97,8 +97,8 @@ def test_the_clock_goes_no_further_than_it_may() -> None:
 
 def test_trials_that_end_at_the_same_moment_come_together() -> None:
     cluster = opened()
-    cluster.submit(trial(0, 2.0))
-    cluster.submit(trial(1, 2.0))
+    cluster.start(trial(0, 2.0))
+    cluster.start(trial(1, 2.0))
     assert [result.trial for result in cluster.poll(5.0)] == [0, 1]
 
 
@@ -119,13 +119,13 @@ def test_even_a_rest_that_is_too_small_to_count_passes() -> None:
 
 def test_the_clock_goes_on_when_the_cluster_is_opened_again_and_trials_are_forgotten() -> None:
     cluster = opened(changes=[(6.0, 'small', 3)])
-    cluster.submit(trial(0, 4.0))
+    cluster.start(trial(0, 4.0))
     cluster.poll(3.0)
     cluster.close()
     cluster.open(Job('test', Function(loss)))
     assert cluster.now() == 3.0
-    cluster.submit(trial(1, 2.0))
-    cluster.submit(trial(2, 9.0))
+    cluster.start(trial(1, 2.0))
+    cluster.start(trial(2, 9.0))
     assert [outcome(result) for result in cluster.poll(None)] == [(1, 'done', 3.0, 5.0)]
     assert list(cluster.poll(None)) == []
     assert (cluster.now(), cluster.discover()[0].slots) == (6.0, 3)
@@ -136,30 +136,30 @@ def test_the_clock_goes_on_when_the_cluster_is_opened_again_and_trials_are_forgo
 
 def test_how_long_a_trial_takes_depends_on_its_class() -> None:
     cluster = opened(per_core, [LARGE, SMALL])
-    cluster.submit(trial(0, 32.0, 'large'))
-    cluster.submit(trial(1, 32.0, 'small'))
+    cluster.start(trial(0, 32.0, 'large'))
+    cluster.start(trial(1, 32.0, 'small'))
     results = [*cluster.poll(None), *cluster.poll(None)]
     assert [(result.host, result.seconds) for result in results] == [('large-0', 2.0), ('small-0', 8.0)]
 
 
 def test_a_trial_starts_after_the_overhead_and_holds_its_slot_meanwhile() -> None:
     cluster = opened(overhead=0.25)
-    cluster.submit(trial(0, 2.0))
+    cluster.start(trial(0, 2.0))
     (result,) = cluster.poll(None)
     assert (result.started, result.finished, result.seconds) == (0.25, 2.25, 2.0)
 
 
 def test_a_slow_worker_takes_longer() -> None:
     cluster = opened(slowdown={'small-1': 3.0})
-    cluster.submit(trial(0, 2.0))
-    cluster.submit(trial(1, 2.0))
+    cluster.start(trial(0, 2.0))
+    cluster.start(trial(1, 2.0))
     results = [*cluster.poll(None), *cluster.poll(None)]
     assert [(result.host, result.seconds) for result in results] == [('small-0', 2.0), ('small-1', 6.0)]
 
 
 def test_durations_may_be_any_real_numbers() -> None:
     cluster = opened(lambda params, own: Fraction(1, 4))
-    cluster.submit(trial(0))
+    cluster.start(trial(0))
     assert [result.seconds for result in cluster.poll(None)] == [0.25]
 
 
@@ -172,10 +172,10 @@ def test_the_objective_is_evaluated_only_when_its_trial_finishes() -> None:
 
     cluster = opened(objective=objective, changes=[(3.0, 'small', 1)])
     first = trial(0, 1.0)
-    cluster.submit(first)
-    cluster.cancel(first)
-    cluster.submit(trial(1, 2.0))
-    cluster.submit(trial(2, 4.0))
+    cluster.start(first)
+    cluster.stop(first)
+    cluster.start(trial(1, 2.0))
+    cluster.start(trial(2, 4.0))
     assert seen == []
     assert [result.loss for result in cluster.poll(None)] == [-1.0]
     assert [outcome(result) for result in cluster.poll(None)] == [(2, 'lost', 0.0, 3.0)]
@@ -187,7 +187,7 @@ def test_a_trial_that_raises_has_failed_at_its_end() -> None:
         raise ValueError('no')
 
     cluster = opened(objective=objective)
-    cluster.submit(trial(0, 2.0))
+    cluster.start(trial(0, 2.0))
     (result,) = cluster.poll(None)
     assert outcome(result) == (0, 'failed', 0.0, 2.0)
     assert result.error is not None
@@ -197,10 +197,10 @@ def test_a_trial_that_raises_has_failed_at_its_end() -> None:
 def test_a_cancelled_trial_frees_its_slot_at_once() -> None:
     cluster = opened(classes=[LARGE])
     first = trial(0, 5.0, 'large')
-    cluster.submit(first)
+    cluster.start(first)
     cluster.poll(1.0)
-    cluster.cancel(first)
-    cluster.submit(trial(1, 5.0, 'large'))
+    cluster.stop(first)
+    cluster.start(trial(1, 5.0, 'large'))
     assert [outcome(result) for result in cluster.poll(None)] == [(1, 'done', 1.0, 6.0)]
     assert list(cluster.poll(None)) == []
 
@@ -208,19 +208,19 @@ def test_a_cancelled_trial_frees_its_slot_at_once() -> None:
 def test_a_trial_that_runs_again_after_it_was_cancelled_ends_once() -> None:
     cluster = opened()
     again = trial(0, 5.0)
-    cluster.submit(again)
+    cluster.start(again)
     cluster.poll(1.0)
-    cluster.cancel(again)
-    cluster.submit(again)
+    cluster.stop(again)
+    cluster.start(again)
     assert [outcome(result) for result in cluster.poll(None)] == [(0, 'done', 1.0, 6.0)]
     assert list(cluster.poll(None)) == []
 
 
 def test_a_class_without_a_free_slot_takes_no_trial() -> None:
     cluster = opened(classes=[LARGE])
-    cluster.submit(trial(0, 1.0, 'large'))
+    cluster.start(trial(0, 1.0, 'large'))
     with pytest.raises(BackendError, match="class 'large' has no free slot for trial 1"):
-        cluster.submit(trial(1, 1.0, 'large'))
+        cluster.start(trial(1, 1.0, 'large'))
 
 
 def test_it_is_chosen_by_instance_only() -> None:
@@ -234,8 +234,8 @@ def test_it_is_chosen_by_instance_only() -> None:
 
 def test_a_trial_that_needs_more_memory_than_its_slot_has_fails_halfway() -> None:
     cluster = opened(classes=[LARGE, SMALL], memory=lambda params: 1000 * params['x'])
-    cluster.submit(trial(0, 10.0, 'small'))
-    cluster.submit(trial(1, 10.0, 'large'))
+    cluster.start(trial(0, 10.0, 'small'))
+    cluster.start(trial(1, 10.0, 'large'))
     (small,) = cluster.poll(None)
     assert (small.state, small.seconds) == (TrialState.FAILED, 5.0)
     assert small.error is not None
@@ -248,20 +248,20 @@ def test_a_trial_that_needs_more_memory_than_its_slot_has_fails_halfway() -> Non
 def test_what_a_class_asks_for_is_the_memory_of_its_slots() -> None:
     half = ComputeClass('half', 1, {'memory': 8_000}, {'cores': 1, 'memory': 4_000})
     cluster = opened(classes=[half], memory=lambda params: 5_000)
-    cluster.submit(trial(0, 1.0, 'half'))
+    cluster.start(trial(0, 1.0, 'half'))
     assert [result.state for result in cluster.poll(None)] == [TrialState.FAILED]
 
 
 def test_memory_that_is_unknown_is_no_limit() -> None:
     cluster = opened(classes=[ComputeClass('any')], memory=lambda params: 1e12)
-    cluster.submit(trial(0, 1.0, 'any'))
+    cluster.start(trial(0, 1.0, 'any'))
     assert [result.state for result in cluster.poll(None)] == [TrialState.DONE]
 
 
 @pytest.mark.parametrize('kind', ['exception', 'result', 'crash', 'timeout', 'memory'])
 def test_a_trial_may_fail_in_every_way(kind: str) -> None:
     cluster = opened(failures=lambda params, own: kind if own.name == 'small' else None)
-    cluster.submit(trial(0, 2.0))
+    cluster.start(trial(0, 2.0))
     (result,) = cluster.poll(None)
     assert outcome(result) == (0, 'failed', 0.0, 2.0)
     assert result.loss is None
@@ -271,7 +271,7 @@ def test_a_trial_may_fail_in_every_way(kind: str) -> None:
 
 def test_a_trial_may_be_lost() -> None:
     cluster = opened(failures=lambda params, own: 'lost')
-    cluster.submit(trial(0, 2.0))
+    cluster.start(trial(0, 2.0))
     assert [outcome(result) for result in cluster.poll(None)] == [(0, 'lost', 0.0, 2.0)]
 
 
@@ -294,8 +294,8 @@ def test_a_probability_may_be_certainty(probability: int, state: TrialState) -> 
 
 def test_a_trial_is_ended_at_its_time_limit() -> None:
     cluster = opened(job={'trial_timeout': 3.0}, overhead=0.5)
-    cluster.submit(trial(0, 100.0))
-    cluster.submit(trial(1, 3.0))
+    cluster.start(trial(0, 100.0))
+    cluster.start(trial(1, 3.0))
     ended, done = cluster.poll(None)
     assert outcome(ended) == (0, 'failed', 0.5, 3.5)
     assert ended.error is not None
@@ -305,11 +305,11 @@ def test_a_trial_is_ended_at_its_time_limit() -> None:
 
 def test_a_trial_that_hangs_ends_at_its_time_limit_only() -> None:
     cluster = opened(lambda params, own: math.inf, job={'trial_timeout': 3.0})
-    cluster.submit(trial(0))
+    cluster.start(trial(0))
     assert [result.error and result.error.kind for result in cluster.poll(None)] == ['timeout']
     cluster = opened(lambda params, own: math.inf)
     with pytest.raises(ConfigurationError, match="seconds returned inf .* class 'small', which would never end"):
-        cluster.submit(trial(0))
+        cluster.start(trial(0))
 
 
 # --- workers that come and go --------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_a_trial_that_hangs_ends_at_its_time_limit_only() -> None:
 def test_discovering_the_same_workers_costs_nothing() -> None:
     cluster = opened(changes=[(5.0, 'small', 3)])
     first = cluster.discover()
-    cluster.submit(trial(0, 2.0))
+    cluster.start(trial(0, 2.0))
     cluster.poll(None)
     assert cluster.discover() is first
     cluster.poll(None)
@@ -334,15 +334,15 @@ def test_workers_join() -> None:
     assert cluster.now() == 9.0
     assert [(own.name, own.slots) for own in cluster.discover()] == [('large', 2), ('late', 2)]
     for number in range(2):
-        cluster.submit(trial(number, 1.0, 'late'))
+        cluster.start(trial(number, 1.0, 'late'))
     assert [result.host for result in cluster.poll(None)] == ['late-0', 'late-1']
 
 
 def test_the_workers_with_the_highest_numbers_leave_and_lose_their_trials() -> None:
     cluster = opened(classes=[ComputeClass('a', 4), LARGE], changes=[(5.0, 'a', 2)])
     for number in range(4):
-        cluster.submit(trial(number, 9.0, 'a'))
-    cluster.submit(trial(4, 9.0, 'large'))
+        cluster.start(trial(number, 9.0, 'a'))
+    cluster.start(trial(4, 9.0, 'large'))
     lost = cluster.poll(None)
     assert [(result.trial, result.state, result.host, result.finished, result.seconds) for result in lost] == [
         (2, TrialState.LOST, 'a-2', 5.0, 5.0),
@@ -351,21 +351,21 @@ def test_the_workers_with_the_highest_numbers_leave_and_lose_their_trials() -> N
     assert [own.slots for own in cluster.discover()] == [2, 1]
     assert [result.trial for result in cluster.poll(None)] == [0, 1, 4]
     for number in (5, 6):
-        cluster.submit(trial(number, 1.0, 'a'))
+        cluster.start(trial(number, 1.0, 'a'))
     assert [result.host for result in cluster.poll(None)] == ['a-0', 'a-1']
 
 
 def test_a_trial_is_lost_even_before_it_has_started() -> None:
     cluster = opened(overhead=10.0, changes=[(5.0, 'small', 0)])
-    cluster.submit(trial(0))
+    cluster.start(trial(0))
     assert [outcome(result) for result in cluster.poll(None)] == [(0, 'lost', 5.0, 5.0)]
     assert list(cluster.discover()) == []
 
 
 def test_a_trial_that_ends_as_its_worker_leaves_has_ended() -> None:
     cluster = opened(changes=[(5.0, 'small', 0)])
-    cluster.submit(trial(0, 5.0))
-    cluster.submit(trial(1, 6.0))
+    cluster.start(trial(0, 5.0))
+    cluster.start(trial(1, 6.0))
     assert [outcome(result) for result in cluster.poll(None)] == [(0, 'done', 0.0, 5.0), (1, 'lost', 0.0, 5.0)]
 
 
@@ -406,11 +406,11 @@ def test_declared_classes_group_the_workers_anew() -> None:
     # Of 2 + 3 x 3 slots five are wanted; a worker with 4 cores has none.
     assert [(own.name, own.slots) for own in cluster.discover()] == [('wide', 5), ('4-core 8GiB', 0)]
     for number in range(5):
-        cluster.submit(trial(number, 1.0, 'wide'))
+        cluster.start(trial(number, 1.0, 'wide'))
     assert [result.host for result in cluster.poll(None)] == ['large-0', 'large-0', 'other-0', 'other-0', 'other-0']
     assert set(seen) == {'wide'}
     cluster.poll(None)
-    cluster.submit(trial(9, 1.0, 'wide'))
+    cluster.start(trial(9, 1.0, 'wide'))
     assert [result.host for result in cluster.poll(None)] == ['other-0']
 
 
@@ -419,7 +419,7 @@ def test_a_worker_with_several_slots_loses_all_its_trials() -> None:
     cluster = opened(classes=[ComputeClass('a', 2, {'cores': 16})], job={'classes': declared}, changes=[(1.0, 'a', 1)])
     assert [own.slots for own in cluster.discover()] == [8]
     for number in range(8):
-        cluster.submit(trial(number, 9.0, 'all'))
+        cluster.start(trial(number, 9.0, 'all'))
     assert [result.trial for result in cluster.poll(None)] == [4, 5, 6, 7]
     assert [own.slots for own in cluster.discover()] == [4]
 
@@ -596,13 +596,13 @@ def test_a_function_that_returns_no_usable_number_is_named(argument: str, value:
     functions[argument] = lambda *given: value
     cluster = opened(**functions)
     with pytest.raises(ConfigurationError, match=f"{argument} must return a number .* for trial 3 .* 'small'"):
-        cluster.submit(trial(3))
+        cluster.start(trial(3))
 
 
 def test_an_unknown_way_to_fail_is_refused() -> None:
     cluster = opened(failures=lambda params, own: 'explosion')
     with pytest.raises(ConfigurationError, match="failures must return None or a kind .* got 'explosion'"):
-        cluster.submit(trial(0))
+        cluster.start(trial(0))
 
 
 def test_what_a_function_raises_ends_the_search_as_it_is() -> None:

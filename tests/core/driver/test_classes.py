@@ -9,7 +9,7 @@ import pytest
 
 from shadho import ComputeClass, SearchResult, Shadho, Trial, hookimpl, spaces
 from shadho.backends import Simulated
-from shadho.records import Result
+from shadho.records import Attempt
 from shadho.result import ClassUse
 from shadho.scheduling import ClassPlan
 from shadho.storage.memory import Memory
@@ -237,7 +237,7 @@ def test_every_trial_is_recorded_with_its_class_and_what_it_asked_for() -> None:
     for storage in (Memory(), SQLite('classes.db')):
         search(Simulated(classes, seconds), max_tasks=40, storage=storage).run()
         reader = storage if isinstance(storage, Memory) else SQLite('classes.db')
-        trials = [record for _, record in reader.read() if not isinstance(record, Result)]
+        trials = [record for _, record in reader.read() if isinstance(record, Trial)]
         assert {own.compute_class for own in trials} == {'a', 'b'}
         assert len(trials) >= 40
         assert all(own.resources == asked[own.compute_class] for own in trials)
@@ -247,6 +247,8 @@ def test_a_trial_that_runs_again_elsewhere_is_recorded_with_what_it_asks_for_the
     classes = [ComputeClass('a', 1, {'cores': 4}, {'cores': 2}), ComputeClass('b', 1, {'cores': 8}, {'cores': 8})]
     storage = Memory()
     search(Simulated(classes, lambda params, own: 10.0, changes=[(5, 'a', 0)]), timeout=40, storage=storage).run()
-    trials = [record for _, record in storage.read() if not isinstance(record, Result)]
-    again = [own for own in trials if own.id == 0]
-    assert [(own.compute_class, own.resources) for own in again] == [('a', {'cores': 2}), ('b', {'cores': 8})]
+    events = [event for _, event in storage.read()]
+    [first] = [event for event in events if isinstance(event, Trial) and event.id == 0]
+    [second] = [event for event in events if isinstance(event, Attempt)]
+    assert (second.trial, second.number) == (0, 1)
+    assert [(own.compute_class, own.resources) for own in (first, second)] == [('a', {'cores': 2}), ('b', {'cores': 8})]

@@ -21,7 +21,7 @@ from shadho.storage.sqlite import SQLite
 A = ComputeClass('a', 2, {'cores': 4, 'gpus': ['V100', 'V100'], 'rack': ('east', 7)}, {'cores': 2})
 B = ComputeClass('b', 1, {'cores': 8})
 
-THE_END = {'elapsed', 'stopped', 'uses'}
+THE_END = {'uses'}
 """What a run notes when it ends."""
 
 
@@ -54,9 +54,9 @@ class Staffed(Simulated):
         self.handed: dict[int, Any] = {}
         super().open(job)
 
-    def submit(self, trial: Any) -> None:
+    def start(self, trial: Any) -> None:
         self.handed[trial.id] = trial
-        super().submit(trial)
+        super().start(trial)
 
     def poll(self, timeout: float | None) -> Any:
         results = super().poll(timeout)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shadho import Shadho, TrialState, spaces
+from shadho import Shadho, Trial, TrialState, spaces
 from shadho.errors import ConfigurationError, StorageError
 from shadho.records import Result
 from shadho.storage.sqlite import SQLite
@@ -211,9 +211,8 @@ def test_a_second_driver_is_refused_and_told_who_the_first_is() -> None:
 def test_trials_that_were_running_are_run_first() -> None:
     search(max_tasks=5).run()
     with SQLite('test.db') as storage:
-        trials = [record for _, record in storage.read() if not isinstance(record, Result)]
-        lost = type(trials[0])(id=5, tree=0, point=(0.125,), params={'a': {'x': 0.125}})
-        cancelled = type(trials[0])(id=6, tree=0, point=(0.25,), params={'a': {'x': 0.25}})
+        lost = Trial(id=5, tree=0, point=(0.125,), params={'a': {'x': 0.125}})
+        cancelled = Trial(id=6, tree=0, point=(0.25,), params={'a': {'x': 0.25}})
         for record in (lost, cancelled, Result(6, TrialState.CANCELLED)):
             storage.append(record)
     result = list(search(max_tasks=8).run())

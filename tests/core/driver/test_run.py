@@ -301,10 +301,10 @@ class Flaky(Backend):
     def discover(self) -> Sequence[ComputeClass]:
         return [ComputeClass('a', 2), ComputeClass('b', 1)]
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         self.waiting.append(trial)
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         self.waiting.remove(trial)
 
     def poll(self, timeout: float | None) -> list[Result]:
@@ -349,8 +349,8 @@ def test_no_class_ever_runs_more_trials_than_it_has_slots() -> None:
     class Counting(Flaky):
         most = 0
 
-        def submit(self, trial: Trial) -> None:
-            super().submit(trial)
+        def start(self, trial: Trial) -> None:
+            super().start(trial)
             in_b = sum(other.compute_class == 'b' for other in self.waiting)
             assert (len(self.waiting) - in_b <= 2) and in_b <= 1
             self.most = max(self.most, len(self.waiting))

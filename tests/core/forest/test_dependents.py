@@ -9,7 +9,7 @@ import pytest
 from shadho import spaces
 from shadho.errors import SpaceError
 from shadho.forest import Forest
-from shadho.spaces.spec import as_node
+from shadho.spaces.structure import as_node
 
 x = spaces.uniform(0, 1)
 n = spaces.randint(0, 10)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from shadho import Shadho, cli, hookimpl, plugins
+from shadho.backends import Simulated
 from shadho.backends.inline import Inline
 from shadho.plugins import hookspecs
 from shadho.records import ComputeClass, TrialState
@@ -140,7 +141,7 @@ def test_shadho_register_heuristics_makes_a_heuristic_known_to_policies():
         name = 'scored'
         seen = []
 
-        def plan(self, classes, now):
+        def on(self, event, trial):
             heuristic = registry.get('heuristic', 'dimensions')()
             self.seen.append(heuristic.scores([self.forest.tree(0)], self.history).tolist())
 
@@ -170,7 +171,7 @@ def test_shadho_register_commands_adds_a_command_that_reads_a_search(tmp_path, m
     group = click.Group(commands=dict(cli.cli.commands))
     plugins.load().extended(Plugin()).notify('shadho_register_commands', cli=group)
     answer = CliRunner().invoke(group, ['count', 'hooks.db'])
-    assert (answer.exit_code, answer.output) == (0, '12\n')
+    assert (answer.exit_code, answer.output) == (0, '15\n')  # six trials and their results, a run with its classes
 
 
 def test_shadho_search_started_tells_what_is_searched_and_what_is_recorded(tmp_path):
@@ -202,7 +203,7 @@ def test_shadho_plan_changed_tells_the_classes_before_the_first_trial():
             assert [own.name for own in seen[-1][0]] == [trial.compute_class]
 
     search(Observer())
-    assert seen[0][1] == ()
+    assert [plan.name for plan in seen[0][1]] == ['inline']
     assert {tuple(type(own) for own in classes) for classes, _ in seen} == {(ComputeClass,)}
 
 
@@ -220,7 +221,33 @@ def test_shadho_plan_changed_tells_each_new_placement_before_the_trials_that_fol
             assert (plan.name, plan.slots, plan.trees) == (trial.compute_class, 1, ((0, 1.0),))
 
     search(Observer())
-    assert 2 <= len(seen) <= 8
+    assert 1 <= len(seen) <= 8
+
+
+def test_shadho_attempt_ended_tells_of_attempts_that_were_lost_moved_and_cut_off():
+    class Observer:
+        def __init__(self):
+            self.seen = []
+
+        @hookimpl
+        def shadho_attempt_ended(self, trial, result):
+            assert (trial.id, trial.attempt, trial.state) == (result.trial, result.attempt, result.state)
+            self.seen.append((str(result.state), result.reason))
+
+    observer = Observer()
+    classes = [ComputeClass('fast', 1), ComputeClass('slow', 4)]
+    backend = Simulated(classes, lambda params, own: 100.0 if own.name == 'slow' else 5.0, changes=[(20, 'slow', 2)])
+    options = {
+        'backend': backend,
+        'space': {'x': [0, 1, 2]},
+        'storage': None,
+        'display': False,
+        'seed': 1,
+        'plugins': [observer],
+    }
+    Shadho('hooks', lambda params: params['x'], repeats=9, max_tasks=20, max_retries=100, **options).run()
+    Shadho('hooks', lambda params: params['x'], repeats=9, timeout=30.0, **options).run()
+    assert {('lost', ''), ('cancelled', 'moved'), ('cancelled', 'ended')} <= set(observer.seen)
 
 
 def test_shadho_plan_changed_needs_to_take_no_placement():

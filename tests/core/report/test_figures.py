@@ -33,7 +33,7 @@ from shadho.report.trees import sum_up_trees
 
 STILL = [getattr(report, name) for name in report.__all__ if name.startswith('plot_')]
 INTERACTIVE = [getattr(interactive, name) for name in interactive.__all__]
-NEEDS_MORE = ('importance', 'slice', 'contour')
+NEEDS_MORE = ('importance', 'slice', 'contour', 'rank')
 
 
 def the_loss(params):
@@ -152,11 +152,11 @@ def in_classes(course, *classes, states=()):
     """Return a course of these compute classes, with an attempt in the first of them for each state."""
     import attrs
 
-    from shadho.report.log import Attempt
+    from shadho.report.log import EndedAttempt
     from shadho.result import ClassUse
 
     course.result.classes = [ClassUse(own) for own in classes]
-    attempts = [Attempt(900 + number, 0, classes[0].name, state, 0.0, 5.0) for number, state in enumerate(states)]
+    attempts = [EndedAttempt(900 + number, 0, classes[0].name, state, 0.0, 5.0) for number, state in enumerate(states)]
     return attrs.evolve(course, attempts=attempts)
 
 
@@ -459,6 +459,23 @@ def test_a_contour_has_the_axes_that_were_asked_for(search, kernels):
     ax = report.plot_contour(result, 'poly.shift', 'poly.C')
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ('poly.shift', 'poly.C', 'log')
     assert report.plot_contour(result, y='poly.shift').get_ylabel() == 'poly.shift'
+
+
+@pytest.mark.parametrize('direction', ['minimize', 'maximize'])
+def test_a_plot_of_ranks_colours_trials_by_their_order_whatever_the_outliers(search, direction):
+    sign = 1 if direction == 'minimize' else -1
+    space = {'x': spaces.uniform(0, 1), 'y': spaces.uniform(0, 1)}
+    result = search(
+        lambda params: sign * (1e9 if params['x'] > 0.9 else params['x']), space, max_tasks=30, direction=direction
+    )
+    fig = interactive.rank(result, 'x', 'y')
+    (seen,) = fig.data
+    order = np.argsort(seen.marker.color)
+    assert sorted(seen.marker.color) == list(range(30))
+    capped = np.minimum(np.array(seen.x)[order], 0.9)
+    assert (np.diff(capped) >= 0).all()
+    assert (fig.layout.xaxis.title.text, fig.layout.yaxis.title.text) == ('x', 'y')
+    assert seen.marker.color[-1] == 0  # the best is drawn last
 
 
 def test_bars_of_ten_thousand_trials_are_a_few_traces(search):

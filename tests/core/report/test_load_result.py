@@ -10,6 +10,7 @@ import pytest
 import shadho
 from shadho import SearchResult, Shadho, spaces
 from shadho.errors import StorageError
+from shadho.records import RunBegan
 
 SPACE = {'x': spaces.uniform(-1, 1), 'of': [np.sin, np.cos]}
 
@@ -54,9 +55,9 @@ def test_a_search_that_goes_on_has_not_stopped(tmp_path: Path) -> None:
     searched(tmp_path / 'a.db')
     storage = shadho.load_result(tmp_path / 'a.db').storage
     searched(tmp_path / 'a.db', max_tasks=12)
-    assert storage.metadata()['stopped'] == 'max_tasks'
+    assert storage.index().stopped == 'max_tasks'
     with storage:
-        storage.update(stopped='')  # as it is while a run goes on; a driver that is killed leaves it so
+        storage.append(RunBegan(storage.index().latest))  # a driver that is killed leaves no more
     assert shadho.load_result(tmp_path / 'a.db').stopped == 'killed'
 
 

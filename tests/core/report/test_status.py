@@ -11,15 +11,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from click.testing import CliRunner, Result
 
 from shadho import Shadho, spaces
 from shadho.cli import cli
 from shadho.errors import StorageError
+from shadho.records import Attempt, RunBegan, Trial, TrialState
 from shadho.records import Result as TrialResult
-from shadho.records import Trial, TrialState
 from shadho.report.status import Status, look_at
 from shadho.storage import Storage
 from shadho.storage.jsonl import JSONLines
@@ -46,9 +45,9 @@ class Staffed(Inline):
         running = [trial.id for trial in self._waiting]
         return [Worker('w1', 'node1', 'idle', Hardware(16), 3), Worker('w2', 'node2', 'inline', Hardware(4), 1, running)]
 
-    def submit(self, trial):
+    def start(self, trial):
         if trial.compute_class == 'inline':
-            super().submit(trial)
+            super().start(trial)
 
     def now(self):
         return time.monotonic() + self.jumped
@@ -173,7 +172,10 @@ def test_trials_of_a_run_that_was_killed_wait_until_they_are_handed_out_again(he
         before = look_at(storage)
         storage.update(clock={'began': before.seconds, 'time': time.time(), 'seconds': before.seconds})
         again = before.running[1]
-        storage.append(attrs.evolve(again, compute_class='idle', started=before.seconds + 1, attempt=again.attempt + 1))
+        for trial in before.running:
+            storage.append(TrialResult(trial.id, TrialState.CANCELLED, finished=before.seconds, reason='ended'))
+        storage.append(RunBegan(before.seconds))
+        storage.append(Attempt(again.id, again.attempt + 1, 'idle', {}, before.seconds + 1))
         found = look_at(storage)
     assert [trial.id for trial in found.running] == [again.id]
     assert len(found.waiting) == 3
@@ -185,7 +187,7 @@ def test_a_finished_search_tells_what_came_of_it() -> None:
     found = look_at(SQLite('done.db'))
     assert (found.finished, found.failed, found.running, found.waiting) == (5, 0, [], [])
     assert found.best == result.best
-    assert found.seconds == SQLite('done.db').metadata()['elapsed'] > 0
+    assert found.seconds == result.elapsed > 0
     assert [own.name for own in found.classes] == ['inline']
     data = found.to_dict()
     assert (data['writer'], data['best']['trial'], data['trials']) == (None, result.best.id, [])

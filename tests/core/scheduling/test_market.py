@@ -9,15 +9,15 @@ import attrs
 import numpy as np
 import pytest
 
-from shadho import ComputeClass, Search, Shadho, TrialState, hookimpl, spaces
+from shadho import ComputeClass, Search, Shadho, hookimpl, spaces
 from shadho.backends import Simulated
 from shadho.errors import ConfigurationError
 from shadho.forest import Forest
 from shadho.ledger import Ledger
 from shadho.plugins import Registry
-from shadho.records import Result, Trial, TrialError
+from shadho.records import Attempt, ClassesChanged, Result, Trial, TrialError, TrialState
 from shadho.samplers.random import Random
-from shadho.scheduling import Heuristic, PolicyContext, market
+from shadho.scheduling import Heuristic, PolicyContext, planner
 from shadho.scheduling.complexity import Complexity
 from shadho.scheduling.market import Market
 from shadho.scheduling.promise import Promise
@@ -89,8 +89,23 @@ def make(forest, classes, seed=0, **options):
     quota = options.pop('trials_per_tree', None)
     context = PolicyContext(Forest(forest), Ledger(), seed, quota)
     policy = Market(context, **options)
-    policy.plan(classes, 0.0)
+    change(policy, classes)
     return policy, context.ledger.history
+
+
+def change(policy, classes):
+    event = ClassesChanged(classes, 0.0)
+    policy.on(event, policy.ledger.apply(event))
+
+
+def begin(policy, own, now=0.0):
+    """Begin a trial of the tree that is picked for a class; return the tree."""
+    tree = policy.pick(own, now)
+    if tree is not None:
+        number = policy.history.asked
+        trial = Trial(number, tree.index, (0.5,) * len(tree), {}, own, started=now)
+        policy.on(trial, policy.ledger.apply(trial))
+    return tree
 
 
 def finish(policy, history, tree, own, seconds=1.0, loss=0.5, kind=None):
@@ -101,7 +116,7 @@ def finish(policy, history, tree, own, seconds=1.0, loss=0.5, kind=None):
     number = history.asked - 1
     trial = Trial(number, tree, (), {}, own, state=state, error=error, seconds=seconds, started=0.0)
     history.append(trial, loss)
-    policy.tell(trial, loss)
+    policy.on(Result(number, state, trial.loss), trial)
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -138,7 +153,7 @@ def test_an_option_that_makes_no_sense_is_refused_with_the_reason(options, messa
 def test_options_reach_the_policy():
     options = {'fairness': 0, 'floor': 1, 'heuristics': {'complexity': 2, 'promise': 0.5}}
     policy = Search(NETS, policy_options=options).policy
-    assert (policy.fairness, policy.floor) == (0.0, 1.0)
+    assert (policy._planner.fairness, policy._planner.floor) == (0.0, 1.0)
     assert {type(own): power for own, power in policy.heuristics.items()} == {Complexity: 2, Promise: 0.5}
     assert [type(own) for own in Search(NETS).policy.heuristics] == [Promise]
 
@@ -298,11 +313,8 @@ def test_more_trials_go_where_the_best_results_come_from():
 
 
 def test_within_a_class_the_mix_is_followed_without_luck():
-    policy, history = make(trees(4), [ComputeClass('only', 4)], heuristics={})
-    picked = []
-    for _ in range(40):
-        picked.append(policy.pick('only', 0.0).index)
-        history.ask(picked[-1])
+    policy, _ = make(trees(4), [ComputeClass('only', 4)], heuristics={})
+    picked = [begin(policy, 'only').index for _ in range(40)]
     for first in range(37):
         assert len(set(picked[first : first + 4])) >= 3
     assert set(Counter(picked).values()) == {10}
@@ -314,8 +326,7 @@ def test_a_trial_of_an_unknown_tree_takes_its_seconds_from_the_others():
         for tree in (0, 1):
             finish(policy, history, tree, 'gpu', 10.0)
             finish(policy, history, tree, 'cpu', 40.0)
-    policy.plan([GPU, CPU], 0.0)
-    policy.pick('gpu', 0.0)
+    change(policy, [GPU, CPU])
     gpu, cpu = policy.runtime.predict([2], ['gpu', 'cpu'])[0]
     assert 5 < gpu < 30 and cpu > 1.5 * gpu
 
@@ -426,9 +437,7 @@ def test_bids_and_credits_of_what_stays_are_kept_when_a_class_comes():
         for tree, name in ((0, 'net'), (1, 'svm')):
             for own in (GPU, CPU):
                 finish(policy, history, tree, own.name, SECONDS[name][own.name])
-    policy.pick('gpu', 0.0)
-    policy.plan([CPU, ComputeClass('new', 5, {'cores': 9}), GPU], 0.0)
-    policy.pick('gpu', 0.0)
+    change(policy, [CPU, ComputeClass('new', 5, {'cores': 9}), GPU])
     plans = {own.name: own.trees[0] for own in policy.placement}
     assert plans['gpu'][0] == 0 and plans['cpu'][0] == 1
     assert set(plans) == {'gpu', 'cpu', 'new'}
@@ -462,7 +471,6 @@ def test_the_bottleneck_has_the_highest_price():
 
 def test_the_plan_names_the_trees_by_their_share_of_the_class():
     policy, _ = make(trees(12), [ONLY])
-    policy.pick('only', 0.0)
     (plan,) = policy.placement
     shares = [share for _, share in plan.trees]
     assert len(shares) == 5 and shares == sorted(shares, reverse=True)
@@ -471,14 +479,13 @@ def test_the_plan_names_the_trees_by_their_share_of_the_class():
 
 def test_a_plan_is_replaced_only_when_it_is_made_anew():
     policy, history = make(trees(3), [ONLY])
-    policy.pick('only', 0.0)
     before = policy.placement
     for _ in range(5):
         policy.pick('only', 0.0)
+        begin(policy, 'only')
     assert policy.placement is before
     for _ in range(10):
         finish(policy, history, 0, 'only')
-    policy.pick('only', 0.0)
     assert policy.placement is not before
 
 
@@ -534,8 +541,8 @@ def test_a_tree_is_not_judged_by_its_first_results_while_most_of_its_trials_stil
         finish(policy, history, 1, 'a', loss=0.5 + 0.001 * number)
     for _ in range(running):
         history.ask(1)
-    policy.plan(sized(21), 0.0)
-    assert low <= sum(policy.pick('a', 0.0).index for _ in range(200)) / 200 <= high
+    change(policy, sized(21))
+    assert low <= sum(begin(policy, 'a').index for _ in range(200)) / 200 <= high
 
 
 def test_trees_that_are_known_leave_an_unknown_one_its_share_of_every_class():
@@ -543,8 +550,7 @@ def test_trees_that_are_known_leave_an_unknown_one_its_share_of_every_class():
     for _ in range(300):  # which puts tree 0 on the first class, tree 1 on the second
         for tree, own, seconds in ((0, 'a', 1.0), (0, 'b', 8.0), (1, 'a', 1.0), (1, 'b', 1.0)):
             finish(policy, history, tree, own, seconds)
-    policy.plan(sized(20, 21), 0.0)
-    policy.pick('a', 0.0)
+    change(policy, sized(20, 21))
     on_a, on_b = (dict(plan.trees) for plan in policy.placement)
     assert on_a[0] > 0.6 and on_b[1] > 0.6
     assert on_a[2] > 0.2 and on_b[2] > 0.2
@@ -663,8 +669,8 @@ def test_exhausted_trees_of_a_large_forest_are_replaced():
 def calls_of(monkeypatch, run):
     """Return how often the equilibrium is computed in a run."""
     calls = []
-    compute = market.equilibrium
-    monkeypatch.setattr(market, 'equilibrium', lambda *args, **options: calls.append(1) or compute(*args, **options))
+    compute = planner.equilibrium
+    monkeypatch.setattr(planner, 'equilibrium', lambda *args, **options: calls.append(1) or compute(*args, **options))
     run()
     return len(calls)
 
@@ -679,13 +685,12 @@ def test_plans_become_rarer_while_the_search_goes_on_and_with_more_slots(monkeyp
 def test_trees_that_are_exhausted_one_after_another_do_not_each_cost_a_plan(monkeypatch):
     space = {'exclusive': True, **{f'tree{index}': {'x': spaces.grid([1, 2])} for index in range(300)}}
     run = lambda: search(space, [ONLY], lambda params, own: 1.0)  # noqa: E731
-    assert calls_of(monkeypatch, run) < 200
+    assert calls_of(monkeypatch, run) < 300  # fewer than trees, of 600 trials
 
 
 def test_a_pick_costs_little_with_a_thousand_trees_and_many_classes(calls):
     classes = [ComputeClass(f'class{number}', 25, {'cores': 1 + number}) for number in range(20)]
     policy, history = make({f'part{i}': {'optional': True, 'x': X} for i in range(20)}, classes)
-    policy.pick('class0', 0.0)
 
     def pick(number):
         name = classes[number % 20].name
@@ -698,13 +703,13 @@ def test_a_trial_that_was_taken_back_counts_no_longer_as_one_that_runs():
     classes = [ComputeClass('large', 4, {'memory': 8000}), ComputeClass('small', 4, {'memory': 1000})]
     policy, _ = make(trees(2), classes)
     ledger = policy.ledger
-    begun = []
-    while (tree := policy.pick('small', 0.0)) is not None:  # until enough of both run to tell whether they fit
-        number = ledger.history.asked
-        begun.append(ledger.apply(Trial(number, tree.index, (), {}, 'small', started=0.0)))
-        policy.begin(begun[-1])
-    assert 2 <= len(begun) < 20
-    policy.take_back(ledger.apply(Result(0, TrialState.LOST)))
-    assert policy.pick('small', 0.0).index == begun[0].tree
-    policy.begin(ledger.apply(attrs.evolve(begun[0], attempt=1)))
+    while begin(policy, 'small') is not None:  # until enough of both run to tell whether they fit
+        pass
+    assert 2 <= len(ledger.running) < 20
+    lost = Result(0, TrialState.LOST)
+    trial = ledger.apply(lost)
+    policy.on(lost, trial)
+    assert policy.pick('small', 0.0).index == trial.tree
+    again = Attempt(0, 1, 'small', {}, 0.0)
+    policy.on(again, ledger.apply(again))
     assert policy.pick('small', 0.0) is None

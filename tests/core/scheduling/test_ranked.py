@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shadho import Search, spaces
 from shadho.forest import Forest
 from shadho.ledger import Ledger
-from shadho.records import ComputeClass, Trial, TrialState
+from shadho.records import ClassesChanged, ComputeClass, Trial, TrialState
 from shadho.scheduling import PolicyContext
 from shadho.scheduling.ranked import Ranked, pair
 
@@ -89,16 +89,22 @@ def append(history, policy, index, loss=0.5, compute_class='only', seconds=1.0, 
     state = TrialState.FAILED if math.isnan(loss) else TrialState.DONE
     point = tuple([0.5] * len(tree) if point is None else point)
     history.ask(index)
-    trial = Trial(history.asked - 1, index, point, {}, compute_class, state=state, seconds=seconds)
+    told = None if math.isnan(loss) else loss
+    trial = Trial(history.asked - 1, index, point, {}, compute_class, state=state, loss=told, seconds=seconds)
     history.append(trial, loss)
-    policy.tell(trial, loss)
+    policy.on(trial.result(), trial)
 
 
 def make(classes=CLASSES, forest=FOREST, seed=0):
     ledger = Ledger()
     policy = Ranked(PolicyContext(forest, ledger, seed))
-    policy.plan(classes, 0.0)
+    change(policy, classes)
     return policy, ledger.history
+
+
+def change(policy, classes):
+    event = ClassesChanged(classes, 0.0)
+    policy.on(event, policy.ledger.apply(event))
 
 
 def shares(policy, history, compute_class, number=2000):
@@ -219,8 +225,7 @@ def test_the_plan_says_which_share_of_its_time_a_class_spends_on_each_tree():
     policy, history = make([ComputeClass('only', 4)])
     for number in range(8):
         append(history, policy, number % 4, seconds=10.0 if number % 4 == 3 else 1.0)
-    policy.plan([ComputeClass('only', 4)], 0.0)
-    policy.pick('only', 0.0)
+    change(policy, [ComputeClass('only', 4)])
     (plan,) = policy.placement
     assert (plan.name, plan.slots, plan.price) == ('only', 4, 0.0)
     weights = {3: 10.0, 2: math.exp(-0.5), 1: math.exp(-1), 0: math.exp(-1.5)}
@@ -264,6 +269,7 @@ def test_trees_of_an_earlier_run_are_ranked_too():
     forest = Forest({f'part{i}': {'optional': True, 'x': X} for i in range(40)})
     policy, history = make(forest=forest)
     append(history, policy, 2**40 - 1)
+    change(policy, CLASSES)
     assert policy.pick('16-core', 0.0) is not None
     assert policy._ranked[0].index == 2**40 - 1
 

@@ -258,13 +258,13 @@ def test_an_infeasible_pair_is_tried_again_rarely_and_ever_more_rarely():
 def test_a_failure_that_the_parameters_caused_fits_and_does_not_make_the_tree_look_quick(kind):
     model = Model().learn(0, seconds=8.0, times=50).learn(0, seconds=0.01, kind=kind, times=50)
     assert model.predict([0], ['a'])[0, 0] == pytest.approx(8, rel=0.05)
-    assert Model().learn(0, seconds=0.01, kind=kind).is_proven([0], ['a']).tolist() == [[True]]
+    assert Model().learn(0, seconds=0.01, kind=kind).has_fitted([0], ['a']).tolist() == [[True]]
 
 
 def test_a_trial_that_was_ended_took_its_limit_at_least():
     model = Model().learn(0, seconds=8.0, kind='timeout', times=50)
     assert model.predict([0], ['a'])[0, 0] == pytest.approx(8, rel=0.05)
-    assert model.is_proven([0], ['a']).tolist() == [[True]]
+    assert model.has_fitted([0], ['a']).tolist() == [[True]]
 
 
 def test_crashes_may_be_the_hardwares_doing():
@@ -277,12 +277,12 @@ def test_a_trial_that_was_lost_says_nothing():
     model = Model().learn(0, times=5)
     before = model.predict([0, 1], ['a', 'b']).tolist()
     assert model.learn(1, 'b', 1000.0, 'lost', times=5).predict([0, 1], ['a', 'b']).tolist() == before
-    assert not model.is_proven([1], ['b']).any()
+    assert not model.has_fitted([1], ['b']).any()
 
 
 def test_failures_and_successes_are_told_for_each_pair():
     model = Model().learn(0, 'a').learn(1, 'b', kind='memory', times=2)
-    assert model.is_proven([1, 0], ['a', 'b']).tolist() == [[False, False], [True, False]]
+    assert model.has_fitted([1, 0], ['a', 'b']).tolist() == [[False, False], [True, False]]
     assert model.failures([1, 0], ['a', 'b']).tolist() == [[0, 2], [0, 0]]
 
 

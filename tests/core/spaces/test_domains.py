@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shadho import spaces
 from shadho.errors import SpaceError
 from shadho.spaces.domains import Domain
-from shadho.spaces.spec import as_node
+from shadho.spaces.structure import as_node
 
 quantiles = st.floats(0.0, 1.0)
 quick = settings(max_examples=200)

@@ -13,8 +13,7 @@ import pytest
 
 from shadho import spaces
 from shadho.forest import Forest
-from shadho.spaces.spec import as_node
-from shadho.spaces.structure import Constant, Scope, Sequence
+from shadho.spaces.structure import Constant, Scope, Sequence, as_node
 
 x = spaces.uniform(0, 1)
 

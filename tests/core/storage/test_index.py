@@ -6,12 +6,11 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 import pytest
 
 from shadho.errors import StorageError
-from shadho.records import Result, Trial, TrialState
+from shadho.records import Attempt, Result, RunBegan, RunEnded, Trial, TrialState
 from shadho.storage import LogIndex, Storage, replay
 from shadho.storage.index import index_records
 from shadho.storage.memory import Memory
@@ -22,6 +21,7 @@ def filled(storage: Storage, count: int = 30) -> Storage:
     """Return a storage of which every third trial is lost once, and every fifth fails."""
     rng = np.random.default_rng(0)
     with storage:
+        storage.append(RunBegan())
         for number in range(count):
             trial = Trial(
                 number,
@@ -33,11 +33,12 @@ def filled(storage: Storage, count: int = 30) -> Storage:
             storage.append(trial)
             if number % 3 == 0:
                 storage.append(Result(number, TrialState.LOST, started=number, finished=number + 0.5))
-                storage.append(attrs.evolve(trial, attempt=1))
+                storage.append(Attempt(number, 1, 'elsewhere', {'cores': 2}, number + 0.5))
             state = TrialState.FAILED if number % 5 == 0 else TrialState.DONE
             loss = None if state is TrialState.FAILED else float(rng.integers(4))
             storage.append(Result(number, state, loss, started=number, finished=number + 1.5, seconds=0.25))
         storage.append(Trial(count, 0, (0.5,), {}, started=1e6))
+        storage.append(RunEnded(1e6, 'timeout'))
     return storage
 
 
@@ -57,7 +58,7 @@ def test_parameters_and_results_are_not_read(tmp_path: Path) -> None:
     change(storage, "UPDATE trials SET params = '{'")
     assert len(storage.index()) == 30
     with pytest.raises(StorageError, match='the file is corrupt'):
-        storage.at([1])
+        storage.at([2])
 
 
 @pytest.mark.parametrize(
@@ -69,13 +70,13 @@ def test_parameters_and_results_are_not_read(tmp_path: Path) -> None:
         ("UPDATE trials SET point = '[0.5, NaN]' WHERE trial = 3", 'could not be run'),
         ("UPDATE trials SET tree = 'x' WHERE trial = 3", 'the file is corrupt'),
         ("UPDATE trials SET trial = 'x' WHERE trial = 3", "trial is 'x'"),
-        ("UPDATE trials SET compute_class = x'00' WHERE trial = 3", 'compute_class is no text'),
+        ("UPDATE trials SET compute_class = x'00' WHERE trial = 4", 'compute_class is no text'),
         ("UPDATE trials SET started = 1e300 WHERE trial = 3", 'started is no number of seconds'),
         ("UPDATE results SET loss = 'x' WHERE trial = 4 AND state = 'done'", "is 'x'"),
         ("UPDATE results SET loss = NULL WHERE trial = 4", 'is None'),
         ("UPDATE results SET state = 'gone' WHERE trial = 4", "'gone' is not a valid TrialState"),
         ("UPDATE results SET finished = 'x' WHERE trial = 4", 'finished is no number of seconds'),
-        ("UPDATE results SET position = 1 WHERE trial = 4", 'stands where another one does'),
+        ("UPDATE results SET position = 2 WHERE trial = 4", 'stands where another one does'),
         ("DELETE FROM trials WHERE trial = 4", 'contradicts itself'),
     ],
 )  # fmt: skip
@@ -103,7 +104,11 @@ def test_its_history_is_that_of_a_search_that_learned_each_trial(direction: str)
     assert (len(history), history.asked, history.trees, history.states[TrialState.FAILED]) == (30, 30, [0, 1], 6)
     assert np.array_equal(history.losses(1), sign * np.array(index.losses)[1::2], equal_nan=True)
     assert history.points(1).shape == (15, 2)
-    assert (history.asked_in(0), history.classes, history.compute_classes().tolist()) == (15, ['default'], [0] * 30)
+    assert (history.asked_in(0), history.classes, history.compute_classes().tolist()) == (
+        15,
+        ['elsewhere', 'default'],
+        [number % 3 > 0 for number in range(30)],
+    )
     tree, point, _ = history.trial(1)
     assert (tree, point.tolist()) == (
         1,

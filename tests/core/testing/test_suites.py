@@ -210,9 +210,9 @@ class Uncopied(Inline):
         return [Result.of(trial.id, shadho_worker.outcome(self._job.objective.function(trial.params)))]
 
 
-@breaks(BackendSuite, 'test_a_cancelled_trial_gives_no_result_and_frees_its_slot')
+@breaks(BackendSuite, 'test_a_stopped_trial_gives_no_result_and_frees_its_slot')
 class CancelIgnored(Inline):
-    def cancel(self, trial):
+    def stop(self, trial):
         pass
 
 

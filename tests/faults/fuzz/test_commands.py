@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shadho import Shadho, spaces
 from shadho.cli import cli
 from shadho.cli.common import reporting_errors
-from shadho_workqueue.commands import worker
+from shadho_workqueue.worker.command import worker
 
 TEXTS = [
     '', ' ', 'x', '-', '--', '-1', '0', '1', '1e999', 'nan', 'inf', '99999999999999999999', '\udcff', 'é', '\x1b[2J', "'", 'a=b', 'a=1', 'a=1,a=1',
@@ -88,8 +88,8 @@ def filled(tmp_path: Path) -> Path:
 def test_no_arguments_of_a_command_end_in_a_traceback(fuzz: Any, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     monkeypatch.setattr(os, 'execv', lambda *command: started.append(command))  # which would be the end of the tests
-    monkeypatch.setattr('shadho_workqueue.commands.become_worker', lambda *arguments: started.append(arguments))
-    monkeypatch.setattr('shadho_workqueue.commands.run_pool', lambda *arguments: started.append(arguments))
+    monkeypatch.setattr('shadho_workqueue.worker.command.become_worker', lambda *arguments: started.append(arguments))
+    monkeypatch.setattr('shadho_workqueue.worker.command.run_pool', lambda *arguments: started.append(arguments))
     before = {path: path.read_bytes() for path in [filled / 'good.db', filled / 'good.jsonl']}
 
     def tried(line: list[str]) -> None:
@@ -113,10 +113,10 @@ WORKER = ['-M', '--host', '--password-file', '--catalog', '--ssl', '--wait', '--
 
 def test_no_arguments_of_a_worker_end_in_a_traceback(fuzz: Any, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('XDG_STATE_HOME', str(filled))
-    monkeypatch.setattr('shadho_workqueue.commands.worker_program', lambda: '/bin/true')
-    monkeypatch.setattr('shadho_workqueue.commands.become_worker', lambda *arguments: None)
-    monkeypatch.setattr('shadho_workqueue.commands.run_pool', lambda *arguments: None)
-    monkeypatch.setattr('shadho_workqueue.commands.detect', lambda *arguments: None)
+    monkeypatch.setattr('shadho_workqueue.worker.command.worker_program', lambda: '/bin/true')
+    monkeypatch.setattr('shadho_workqueue.worker.command.become_worker', lambda *arguments: None)
+    monkeypatch.setattr('shadho_workqueue.worker.command.run_pool', lambda *arguments: None)
+    monkeypatch.setattr('shadho_workqueue.worker.command.detect', lambda *arguments: None)
     (filled / 'secret').write_text('secret')
 
     def tried(options: list[str], host: bool) -> None:

@@ -29,10 +29,12 @@ from shadho.errors import ShadhoError
 from shadho.records import Result, TrialState
 from shadho.storage.sqlite import SQLite
 from shadho_local import Local
-from shadho_workqueue import files
-from shadho_workqueue.backend import _outcome
-from shadho_workqueue.meeting import Meeting, meeting_file, read
-from shadho_workqueue.roster import Card, ask, read_workers
+from shadho_worker.files import output_name
+from shadho_workqueue.driver.backend import _outcome
+from shadho_workqueue.driver.outputs import take_outputs
+from shadho_workqueue.rendezvous import Rendezvous, read, rendezvous_file
+from shadho_workqueue.reports import ask
+from shadho_workqueue.worker_info import WorkerInfo, read_workers
 
 NUMBERS: list[Any] = [0, 1, -1, 7, 2**31, 2**63, 10**30, 10**400, 0.5, -0.5, 1e308, math.inf, -math.inf, math.nan]
 TEXTS = [
@@ -179,8 +181,8 @@ def test_archives_of_output_files_stay_in_their_place_whatever_is_in_them(fuzz: 
         home = tmp_path / str(number)
         come = home / 'in'
         come.mkdir(parents=True, exist_ok=True)
-        (come / files.output_name(0)).write_bytes(content[: len(content) - cut])
-        said = files.take_outputs(come, home / 'target', ['kept'], [0])
+        (come / output_name(0)).write_bytes(content[: len(content) - cut])
+        said = take_outputs(come, home / 'target', ['kept'], [0])
         assert isinstance(said, str)
         outside = [
             path
@@ -203,7 +205,7 @@ def test_archives_of_output_files_stay_in_their_place_whatever_is_in_them(fuzz: 
 
 # --- where a driver is -----------------------------------------------------------------------------
 
-MEETING = {
+RENDEZVOUS = {
     'exp_key': 'fuzz',
     'host': 'node1',
     'port': 9123,
@@ -222,10 +224,10 @@ def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_that_says_where_a_driver_is_makes_sense_or_is_refused(fuzz: Any, state_folder: Path) -> None:
-    path = meeting_file('fuzz')
+    path = rendezvous_file('fuzz')
     path.parent.mkdir(parents=True)
     contents = st.one_of(
-        (objects(MEETING) | objects({**MEETING, 'machine': socket.gethostname()})).map(
+        (objects(RENDEZVOUS) | objects({**RENDEZVOUS, 'machine': socket.gethostname()})).map(
             lambda own: json.dumps(own).encode()
         ),
         st.binary(max_size=40),
@@ -253,21 +255,21 @@ STATUS = {
     'address_port': '10.0.0.7:40000', 'hostname': 'node7', 'arch': 'x86_64', 'cores_total': '16', 'memory_total': 64000,
     'disk_total': 9000, 'gpus_total': 2, 'current_task_001_command': 'export SHADHO_TRIAL=3; if',
 }  # fmt: skip
-CARD = {
+INFO = {
     'name': 'a',
     'hardware': {'cores': 4, 'memory': 100, 'gpus': ['V100'], 'cpu': 'x', 'features': {'rack': 1}},
     'python': '3.11',
 }
 
 
-def arch(card: Any) -> str:
-    return 'shadho:' + base64.urlsafe_b64encode(json.dumps(card).encode()).decode()
+def arch(info: Any) -> str:
+    return 'shadho:' + base64.urlsafe_b64encode(json.dumps(info).encode()).decode()
 
 
 def test_what_a_manager_says_of_workers_is_taken_as_far_as_it_makes_sense(fuzz: Any) -> None:
-    hardware = objects(CARD['hardware'])
-    cards = objects(CARD) | hardware.map(lambda own: {**CARD, 'hardware': own})
-    statuses = st.lists(objects(STATUS) | cards.map(lambda card: {**STATUS, 'arch': arch(card)}), max_size=3)
+    hardware = objects(INFO['hardware'])
+    infos = objects(INFO) | hardware.map(lambda own: {**INFO, 'hardware': own})
+    statuses = st.lists(objects(STATUS) | infos.map(lambda info: {**STATUS, 'arch': arch(info)}), max_size=3)
 
     def tried(status: list[Any]) -> None:
         for worker in read_workers([*status, STATUS]):
@@ -283,8 +285,8 @@ def test_what_a_manager_says_of_workers_is_taken_as_far_as_it_makes_sense(fuzz: 
 
 def test_texts_that_look_like_cards_of_workers_are_cards_or_none(fuzz: Any) -> None:
     def tried(text: str) -> None:
-        card = Card.decode(text)
-        assert card is None or isinstance(card.feature, str)
+        info = WorkerInfo.decode(text)
+        assert info is None or isinstance(info.feature, str)
 
     fuzz(
         tried,
@@ -292,7 +294,7 @@ def test_texts_that_look_like_cards_of_workers_are_cards_or_none(fuzz: Any) -> N
         text=st.one_of(
             st.text(max_size=30).map('shadho:'.__add__),
             st.binary(max_size=30).map(lambda own: 'shadho:' + base64.urlsafe_b64encode(own).decode()),
-            objects(CARD).map(arch),
+            objects(INFO).map(arch),
         ),
     )
 
@@ -341,7 +343,7 @@ def test_whatever_listens_at_the_port_of_a_manager_is_one_or_an_error(fuzz: Any)
         with answering(own) as port, contextlib.suppress(OSError):
             ask(port, 'secret', timeout=0.2)
         with answering(own) as port:
-            me = Meeting('fuzz', 'localhost', port, 'secret', os.getppid())
+            me = Rendezvous('fuzz', 'localhost', port, 'secret', os.getppid())
             assert me.is_alive in (True, False)
 
     fuzz(tried, 40, own=lines)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from shadho import Shadho, spaces
 from shadho.errors import ShadhoError
 from shadho.forest import Forest
+from shadho.spaces.constructors import DOMAINS
 
-CONSTRUCTORS = [getattr(spaces, name) for name in sorted(spaces.DOMAINS)]
+CONSTRUCTORS = [getattr(spaces, name) for name in sorted(DOMAINS)]
 
 
 class Odd:

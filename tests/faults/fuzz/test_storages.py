@@ -237,11 +237,14 @@ TABLES = {
         'host',
         'output',
     ],
+    'attempts': ['position', 'trial', 'attempt', 'compute_class', 'resources', 'started'],
+    'reports': ['position', 'trial', 'attempt', 'step', 'results', 'time'],
+    'notes': ['position', 'kind', 'trial', 'time', '"values"'],
     'metadata': ['key', 'value'],
 }
 METADATA = [
     'exp_key', 'objective', 'method', 'grid_points', 'direction', 'loss_key', 'space', 'outline', 'fingerprint', 'seed', 'version',
-    'elapsed', 'stopped', 'uses', 'command', 'folder', 'classes', 'workers', 'running', 'clock', 'new',
+    'uses', 'command', 'folder', 'classes', 'workers', 'running', 'clock', 'new',
 ]  # fmt: skip
 PLAIN: list[Any] = [
     None, True, 0, 1, -1, 2**70, 0.5, 1e308, '', 'x', '\0', [], {}, [[]], [1, 2], ['x', 'y'], {'inline': []}, {'inline': [1, 2, 3]},
@@ -258,7 +261,7 @@ PLAIN: list[Any] = [
 @st.composite
 def edits(draw: st.DrawFn) -> tuple[str, ...]:
     """Changes to the rows of a file: (table, column, row, value), or what else may be done to a row."""
-    table = draw(st.sampled_from(['trials', 'results', 'results', 'metadata']))
+    table = draw(st.sampled_from(['trials', 'results', 'results', 'attempts', 'notes', 'metadata']))
     what = draw(st.sampled_from(['value', 'value', 'value', 'gone', 'twice', 'moved']))
     row = draw(st.integers(0, TRIALS - 1))
     if table == 'metadata':
@@ -269,6 +272,7 @@ def edits(draw: st.DrawFn) -> tuple[str, ...]:
 def edit_rows(path: Path, changes: list[Any]) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         for table, what, column, value, *rows in changes:
+            its = f'position IN (SELECT position FROM {table} ORDER BY position LIMIT 1 OFFSET ?)'
             with contextlib.suppress(sqlite3.Error, UnicodeError):  # some cannot be done
                 if table == 'metadata' and what == 'gone':
                     connection.execute('DELETE FROM metadata WHERE key = ?', (column,))
@@ -278,15 +282,15 @@ def edit_rows(path: Path, changes: list[Any]) -> None:
                         (column, json.dumps(value) if what != 'moved' else str(value)),
                     )
                 elif what == 'value':
-                    connection.execute(f'UPDATE {table} SET {column} = ? WHERE trial = ?', (value, rows[0]))
+                    connection.execute(f'UPDATE {table} SET {column} = ? WHERE {its}', (value, rows[0]))
                 elif what == 'gone':
-                    connection.execute(f'DELETE FROM {table} WHERE trial = ?', (rows[0],))
+                    connection.execute(f'DELETE FROM {table} WHERE {its}', (rows[0],))
                 elif what == 'moved':
-                    connection.execute(f'UPDATE {table} SET position = position + 1000 WHERE trial = ?', (rows[0],))
+                    connection.execute(f'UPDATE {table} SET position = position + 1000 WHERE {its}', (rows[0],))
                 else:
                     rest = ', '.join(TABLES[table][1:])
                     connection.execute(
-                        f'INSERT INTO {table} ({rest}) SELECT {rest} FROM {table} WHERE trial = ?', (rows[0],)
+                        f'INSERT INTO {table} ({rest}) SELECT {rest} FROM {table} WHERE {its}', (rows[0],)
                     )
 
 
@@ -301,10 +305,9 @@ def edit_lines(data: bytes, changes: list[Any]) -> bytes:
                 {'record': 'metadata', 'values': {column: value} if what != 'gone' else value},
             )
             continue
-        places = [
-            place for place, line in enumerate(lines) if line['record'] == table[:-1] and line.get('trial') == rows[0]
-        ]
-        for place in places[:1]:
+        places = [place for place, line in enumerate(lines) if line['record'] == table[:-1]]
+        column = column.strip('"')
+        for place in places[rows[0] : rows[0] + 1]:
             if what == 'value':
                 with contextlib.suppress(ValueError, RecursionError):
                     lines[place] = {

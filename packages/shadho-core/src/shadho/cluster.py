@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,19 @@ import attrs
 
 from shadho.backends import Backend
 from shadho.errors import ConfigurationError, StorageError
+from shadho.hardware.classes import DeclaredClass
 from shadho.jsontags import revive
-from shadho.records import ComputeClass, Hardware, Worker
+from shadho.ledger import Ledger
+from shadho.records import ComputeClass, Hardware, Worker, to_plain
 from shadho.result import ClassUse
+from shadho.scheduling import ClassPlan
 from shadho.storage import Storage
+from shadho.words import counted
 from shadho_worker import jsonable
 
-__all__ = ['Cluster', 'ClusterNotes', 'plain']
+__all__ = ['Cluster', 'ClusterNotes', 'ServiceWarnings', 'Usage']
+
+log = logging.getLogger('shadho')
 
 _LATEST = 1e11
 """Seconds since the epoch: the year 5138."""
@@ -54,7 +61,7 @@ class ClusterNotes:
         """Note the classes, and which second of the search it is: a reader cannot ask the backend's clock."""
         self._next_look = now + _EVERY
         self._write(
-            classes=[plain(own) for own in classes],
+            classes=[to_plain(own) for own in classes],
             clock={'began': self._began, 'time': time.time(), 'seconds': now},
             **self._look(),
         )
@@ -73,7 +80,7 @@ class ClusterNotes:
     def _look(self) -> dict[str, Any]:
         workers = self._backend.workers()
         # What changes with every trial is kept apart from what is long and rarely changes.
-        facts = [plain(own) for own in workers]
+        facts = [to_plain(own) for own in workers]
         return {
             'workers': [{key: value for key, value in own.items() if key != 'running'} for own in facts],
             'running': jsonable({own.name: list(own.running) for own in workers if own.running}),
@@ -84,6 +91,76 @@ class ClusterNotes:
         if news:
             self._storage.update(**news)
             self._written |= news
+
+
+class Usage:
+    """Counts how the slots of each compute class are used in one run.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    now : float
+        Second of active search at which the run begins.
+    """
+
+    def __init__(self, ledger: Ledger, now: float) -> None:
+        self._ledger = ledger
+        self._measured = now
+        self._uses: dict[str, ClassUse] = {}
+
+    def measure(self, now: float) -> None:
+        """Count how long the slots that there are have been there, and had a trial; to be called before classes change."""
+        for compute_class in self._ledger.classes.values():
+            use = self._uses.get(compute_class.name)
+            if use is None:
+                use = self._uses[compute_class.name] = ClassUse(compute_class)
+            use.compute_class = compute_class
+            use.add(now - self._measured, self._ledger.busy(compute_class.name))
+        self._measured = now
+
+    def count(self, compute_class: str, seconds: float) -> None:
+        """Count seconds in which a trial ran that has ended."""
+        self._uses[compute_class].busy_seconds += seconds
+
+    def so_far(self, now: float, placement: Sequence[ClassPlan]) -> list[ClassUse]:
+        """Return the use of each class; trials that run count for as long as they have run."""
+        plans = {plan.name: plan for plan in placement}
+        running = dict.fromkeys(self._uses, 0.0)
+        for trial in list(self._ledger.running.values()):  # a display asks from a thread of its own
+            running[trial.compute_class] += now - (now if trial.started is None else trial.started)
+        return [
+            attrs.evolve(use, busy_seconds=use.busy_seconds + running.get(name, 0.0), plan=plans.get(name))
+            for name, use in list(self._uses.items())
+        ]
+
+    def to_plain(self) -> dict[str, list[float]]:
+        """Return the seconds of each class as data that JSON keeps (see `Cluster.of`)."""
+        return {name: [use.slot_seconds, use.busy_seconds, use.assigned_seconds] for name, use in self._uses.items()}
+
+
+class ServiceWarnings:
+    """Warns of declared classes that no worker serves, once each time, and of classes without a slot for any trial."""
+
+    def __init__(self, declared: Sequence[DeclaredClass]) -> None:
+        self._declared = declared
+        self._unserved: set[str] = set()
+
+    def look(self, classes: Sequence[ComputeClass]) -> None:
+        """Compare what was declared with the classes that there are."""
+        if not classes:
+            return  # workers are still to come
+        connected = '; '.join(f'{each.name}: {each.hardware}, {counted(each.slots, "slot")}' for each in classes)
+        unserved = {declared.name for declared in self._declared} - {each.name for each in classes}
+        for declared in self._declared:
+            if declared.name in unserved - self._unserved:
+                log.warning('no connected worker can serve the compute class %s; connected: %s', declared, connected)
+        self._unserved = unserved
+        for each in classes:
+            if each.slots < 1:
+                log.warning(
+                    'the compute class %s (%s) has no slot for a trial that asks for %s',
+                    each.name, each.hardware, dict(each.resources),
+                )  # fmt: skip
 
 
 @attrs.frozen
@@ -143,17 +220,6 @@ class Cluster:
     def seconds(self) -> float:
         """Return the second of active search that it is now, if the search that noted this runs."""
         return self._seconds + max(0.0, time.time() - self._time)
-
-
-def plain(record: ComputeClass | Worker) -> dict[str, Any]:
-    """Write a record as plain data, for JSON."""
-    data: dict[str, Any] = jsonable(attrs.asdict(record, value_serializer=_serialize))
-    return data
-
-
-def _serialize(_: Any, field: Any, value: Any) -> Any:
-    """Make a list of a field that is a tuple; what is within features keeps its type."""
-    return list(value) if field is not None and isinstance(value, tuple) else value
 
 
 def _worker(facts: Mapping[str, Any]) -> Worker:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from shadho.backends import Backend
-from shadho.cluster import ClusterNotes
+from shadho.cluster import ClusterNotes, ServiceWarnings, Usage
 from shadho.errors import ShadhoError
 from shadho.interrupts import Interrupts
-from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
+from shadho.records import ClassesChanged, ComputeClass, Result, RunEnded, Trial, TrialError, TrialState
 from shadho.result import ClassUse, SearchInfo, SearchResult, where_printed
-from shadho.scheduling import ClassPlan
+from shadho.scheduling import ClassPlan, Move, Slot
 from shadho.search import Search
 from shadho.storage import Storage
 from shadho.streams import Echo, say
@@ -45,12 +45,13 @@ class Driver:
     """One run of a search: from the first free slot to the last result."""
 
     def __init__(
-        self, shadho: Shadho, search: Search, storage: Storage, backend: Backend, elapsed: float, interrupts: Interrupts
+        self, shadho: Shadho, search: Search, storage: Storage, backend: Backend, interrupts: Interrupts
     ) -> None:
         self.config = shadho
         self.search = search
         self.storage = storage
         self.backend = backend
+        elapsed = search.ledger.time
         self.notes = ClusterNotes(storage, backend, elapsed)
         display = None if shadho.display is False else _new_display()
         self.registry = shadho._registry if display is None else shadho._registry.extended(display)
@@ -58,10 +59,9 @@ class Driver:
         self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
         self.classes: Sequence[ComputeClass] = ()
         self.placement: Sequence[ClassPlan] = ()
-        self.uses: dict[str, ClassUse] = {}
-        self.measured = self.now()
-        self.unserved: set[str] = set()
+        self.warnings = ServiceWarnings(shadho._classes)
         self.ledger = search.ledger
+        self.usage = Usage(self.ledger, elapsed)
         self.ledger.write_to(storage.append)
         self.unsent: dict[int, Trial] = {}  # trials that run, and that the backend has not yet got
         self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
@@ -76,6 +76,7 @@ class Driver:
 
     def run(self) -> SearchResult:
         try:
+            self.search.begin_run()
             self._discover()
             self.registry.notify('shadho_search_started', search=self._info())
             recorded = len(self.search.history)
@@ -117,10 +118,10 @@ class Driver:
             if self.stopped:
                 break
             for trial in list(self.unsent.values()):
-                self.backend.submit(trial)
+                self.backend.start(trial)
                 del self.unsent[trial.id]
                 self.registry.notify('shadho_trial_dispatched', trial=trial)
-            self.notes.note_workers(self.measured)
+            self.notes.note_workers(self.now())
             for result in self._poll():
                 finished += self._learn(result)
         self.storage.flush()
@@ -143,18 +144,13 @@ class Driver:
         limit = self.config.max_tasks
         return math.inf if limit is None else limit - len(self.search.history) - len(self.ledger.running)
 
-    def _may_start(self, compute_class: str) -> bool:
-        """Whether a class may be given a trial; a new one does not take the place of one that is to run again."""
-        remaining = self._remaining()
-        return remaining > self.search.waiting or (remaining > 0 and self.search.waits_for(compute_class))
-
     def _fill_slots(self) -> Iterator[Trial]:
         """Yield a trial for each free slot that is to be used."""
         ahead = 1 + (self.backend.queues_ahead and max(self.paces, default=math.inf) < _SHORT)
         failed = 0
         for compute_class in self.classes:
             while self.ledger.busy(compute_class.name) < compute_class.slots * ahead:
-                trial = self._suggest(compute_class)
+                trial = self._fill(compute_class)
                 if trial is None:
                     break
                 failed += trial.error is not None
@@ -162,26 +158,34 @@ class Driver:
                 if failed == _MOST_FAILED:  # as when a callback always raises: look at the limits first
                     return
 
-    def _suggest(self, compute_class: ComputeClass) -> Trial | None:
-        """Return what a slot is to run: a trial that waits, a new one, or one that runs and would end sooner there."""
-        name = compute_class.name
-        trial = self.search.suggest(name, self.now()) if self._may_start(name) else None
-        if trial is not None or self.ledger.busy(name) >= compute_class.slots or self.search.waits_for(name):
-            return trial
-        straggler = self.search.policy.straggler(name, self.now(), self.config.trial_timeout or math.inf)
-        if straggler is None:
+    def _fill(self, compute_class: ComputeClass) -> Trial | None:
+        """Begin what a slot of a class is to run: a trial that waits, a new one, or one that runs and would end sooner there."""
+        now, remaining = self.now(), self._remaining()
+        if remaining <= 0 < self.ledger.waiting_count:
             return None
-        log.info(
-            'trial %d would take long yet in %s; it begins anew in %s', straggler.id, straggler.compute_class, name
+        slot = Slot(
+            compute_class.name,
+            may_begin=remaining > self.ledger.waiting_count,
+            may_move=self.ledger.busy(compute_class.name) < compute_class.slots,
+            trial_timeout=self.config.trial_timeout or math.inf,
         )
-        self._end(straggler)
-        return self.search.begin_again(straggler, name, self.now())
+        choice = self.search.choose(slot, now)
+        if isinstance(choice, Move):
+            trial = choice.trial
+            log.info(
+                'trial %d would take long yet in %s; it begins anew in %s',
+                trial.id,
+                trial.compute_class,
+                slot.compute_class,
+            )
+            self._end(trial, 'moved')
+        return self.search.begin(choice, slot, now)
 
     def _poll(self) -> Iterator[Result]:
         """Yield the results that the ledger awaits when their turn comes: two may be of one attempt."""
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
-        self._measure()
+        self.usage.measure(self.now())
         return (self._on_own_clock(result) for result in results if self.ledger.awaits(result))
 
     def _on_own_clock(self, result: Result) -> Result:
@@ -194,18 +198,23 @@ class Driver:
         """Take a result in; return the trial when it is finished with it."""
         trial = self.search.record(result)
         if result.state is not TrialState.CANCELLED:  # it had begun
-            self.uses[trial.compute_class].busy_seconds += result.seconds or result.finished - result.started
+            self.usage.count(trial.compute_class, result.seconds or result.finished - result.started)
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
             self.echo.show(result.output)
         if result.state is TrialState.LOST:
             host = f' {printable(result.host)}' if result.host else ''
             log.warning('trial %d lost its worker%s; it runs again', trial.id, host)
         if not trial.is_finished:
+            self._note_ended(trial, result)
             return []
         self.paces.append(result.seconds)
         if trial.error is not None:
             log.info('trial %d failed (%s): %s', trial.id, trial.error.kind, printable(trial.error.message))
         return [trial]
+
+    def _note_ended(self, trial: Trial, result: Result) -> None:
+        """Tell observers of an attempt that brought no result."""
+        self.registry.notify('shadho_attempt_ended', trial=trial, result=result)
 
     def _announce(self, trials: Sequence[Trial]) -> None:
         """Tell observers of finished trials, whose results are durable by now."""
@@ -217,11 +226,10 @@ class Driver:
     def _discover(self) -> None:
         classes = list(self.backend.discover())
         if classes != self.classes:
-            self._warn_of_unserved(classes)
+            self.warnings.look(classes)
             self.classes = classes
-            self.search.plan(classes, self.now())
-            for own in classes:
-                self.uses.setdefault(own.name, ClassUse(own)).compute_class = own
+            self.search.apply(ClassesChanged(classes, self.now()))
+            self.usage.measure(self.now())
             self._tell_plan(anew=True)
             self.notes.note_classes(classes, self.now())
 
@@ -232,66 +240,36 @@ class Driver:
             self.placement = placement
             self.registry.notify('shadho_plan_changed', classes=tuple(self.classes), placement=placement)
 
-    def _measure(self) -> None:
-        """Note how long the slots of each class have been there, and had a trial."""
-        now = self.now()
-        for own in self.classes:
-            self.uses[own.name].add(now - self.measured, self.ledger.busy(own.name))
-        self.measured = now
-
-    def _warn_of_unserved(self, classes: Sequence[ComputeClass]) -> None:
-        if not classes:
-            return  # workers are still to come
-        present = {compute_class.name for compute_class in classes}
-        connected = '; '.join(f'{own.name}: {own.hardware}, {counted(own.slots, "slot")}' for own in classes)
-        unserved = {declared.name for declared in self.config._classes} - present
-        for declared in self.config._classes:
-            if declared.name in unserved - self.unserved:
-                log.warning('no connected worker can serve the compute class %s; connected: %s', declared, connected)
-        self.unserved = unserved
-        for compute_class in classes:
-            if compute_class.slots < 1:
-                log.warning(
-                    'the compute class %s (%s) has no slot for a trial that asks for %s',
-                    compute_class.name, compute_class.hardware, dict(compute_class.resources),
-                )  # fmt: skip
-
     def _cancel_running(self) -> None:
         """End what still runs, and note how long the search was active."""
         for trial in list(self.ledger.running.values()):
-            self._end(trial)
+            self._end(trial, 'ended')
+        self.search.apply(RunEnded(self.now(), self.stopped))
         self.storage.flush()
-        uses = {name: [use.slot_seconds, use.busy_seconds, use.assigned_seconds] for name, use in self.uses.items()}
-        self.storage.update(elapsed=self.now(), stopped=self.stopped, uses=uses)
+        self.storage.update(uses=self.usage.to_plain())
         self.notes.clear()
 
-    def _end(self, trial: Trial) -> None:
+    def _end(self, trial: Trial, reason: str) -> None:
         """End the attempt at a trial that runs, and note that."""
         if self.unsent.pop(trial.id, None) is None:
-            self.backend.cancel(trial)
+            self.backend.stop(trial)
         now = self.now()
         started = now if trial.started is None else trial.started
-        self.uses[trial.compute_class].busy_seconds += now - started
-        self.search.record(Result(trial.id, TrialState.CANCELLED, started=started, finished=now, attempt=trial.attempt))
+        self.usage.count(trial.compute_class, now - started)
+        ended = Result(
+            trial.id, TrialState.CANCELLED, started=started, finished=now, attempt=trial.attempt, reason=reason
+        )
+        self._note_ended(self.search.record(ended), ended)
 
     def _result(self) -> SearchResult:
         search = self.search
         return SearchResult(
-            self.config.exp_key, search.leaders, self.stopped, self.now(), self.storage, search.forest, search.history,
+            self.config.exp_key, search.leaders, self.stopped, self.ledger.time, self.storage, search.forest, search.history,
             search.direction, search.seed, self._uses(), search.loss_key,
         )  # fmt: skip
 
     def _uses(self) -> list[ClassUse]:
-        """Return how the classes have been used; trials that run count for as long as they have run."""
-        plans = {own.name: own for own in self.search.policy.placement}
-        now = self.now()
-        running = dict.fromkeys(self.uses, 0.0)
-        for trial in list(self.ledger.running.values()):  # a display asks from a thread of its own
-            running[trial.compute_class] += now - (now if trial.started is None else trial.started)
-        return [
-            attrs.evolve(use, busy_seconds=use.busy_seconds + running.get(name, 0.0), plan=plans.get(name))
-            for name, use in list(self.uses.items())
-        ]
+        return self.usage.so_far(self.now(), self.search.policy.placement)
 
     def _info(self) -> SearchInfo:
         search, config = self.search, self.config

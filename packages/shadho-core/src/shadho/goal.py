@@ -39,3 +39,13 @@ class Goal:
         -0.98
         """
         return math.nan if loss is None else self.sign * loss
+
+    def best(self, *losses: float) -> float:
+        """Return the best of some losses.
+
+        Examples
+        --------
+        >>> Goal('accuracy', 'maximize').best(0.9, 0.98)
+        0.98
+        """
+        return min(losses, key=self.minimised)

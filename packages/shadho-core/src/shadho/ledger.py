@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
+from typing import overload
 
 from shadho.errors import LedgerError
 from shadho.goal import Goal
-from shadho.records import Result, Trial, TrialState
+from shadho.records import (
+    Attempt,
+    ClassesChanged,
+    ComputeClass,
+    Event,
+    Note,
+    Report,
+    Result,
+    RunBegan,
+    RunEnded,
+    Trial,
+    TrialState,
+)
 from shadho.table import Table
 
 __all__ = ['Ledger']
@@ -17,18 +30,18 @@ _NONE: Mapping[int, Trial] = MappingProxyType({})
 
 
 class Ledger:
-    """A state machine over the records of a search: no files, no processes, no clock.
+    """A state machine over the events of a search: no files, no processes, no clock.
 
     ::
 
         (new) --Trial--> running --Result: done, failed--> finished
                           ^   |
-                    Trial |   | Result: lost, cancelled
+                  Attempt |   | Result: lost, cancelled
                           |   v
                          waiting
 
-    A `Trial` begins an attempt, the first one or another one; a `Result` ends it. The same records in the same order give
-    the same ledger, while a search runs, when it is resumed, and when somebody looks at its storage.
+    A `Trial` begins with its first attempt, an `Attempt` is another one; a `Report` comes from the attempt that runs, and a `Result` ends it. The same
+    events in the same order give the same ledger: while a search runs, when it is resumed, and when its storage is read.
 
     Parameters
     ----------
@@ -37,7 +50,15 @@ class Ledger:
     Attributes
     ----------
     history : Table
-        Finished trials as columns, and counts of all trials. For others to read.
+        Finished trials as columns, and counts of all trials. Read-only for everyone else.
+    classes : mapping of str to ComputeClass
+        The compute classes that there are.
+    reports : mapping of int to Report
+        The latest report of each attempt that runs, by the trial's id.
+    time : float
+        The latest time of any event, in seconds of active search.
+    stopped : str
+        Why the latest run ended; empty while it goes on, and when it was killed.
 
     Notes
     -----
@@ -47,10 +68,14 @@ class Ledger:
     def __init__(self, goal: Goal | None = None) -> None:
         self.goal = goal or Goal()
         self.history = Table()
+        self.classes: Mapping[str, ComputeClass] = {}
+        self.time = 0.0
+        self.stopped = ''
+        self.reports: dict[int, Report] = {}
         self._waiting: dict[str, dict[int, Trial]] = {}  # by the class of the last attempt
         self._busy: Counter[str] = Counter()
         self._lost: Counter[int] = Counter()
-        self._write: Callable[[Trial | Result], None] | None = None
+        self._write: Callable[[Event], None] | None = None
 
     @property
     def running(self) -> Mapping[int, Trial]:
@@ -76,6 +101,16 @@ class Ledger:
         """Return the waiting trials whose last attempt was in a compute class, by id, the one that has waited longest first."""
         return self._waiting.get(compute_class, _NONE)
 
+    def next_waiting(self, compute_class: str) -> Trial | None:
+        """Return the waiting trial to run next in a class: one of its own, as others may not fit, or of a class that is gone."""
+        if not self._waiting:
+            return None
+        gone = [name for name in self._waiting if name not in self.classes or not self.classes[name].slots]
+        for name in (compute_class, *gone):
+            for trial in self.waiting_in(name).values():
+                return trial
+        return None
+
     def busy(self, compute_class: str) -> int:
         """Return the number of trials that run in a compute class."""
         return self._busy[compute_class]
@@ -89,48 +124,90 @@ class Ledger:
         trial = self.history.running.get(result.trial)
         return trial is not None and result.attempt in (None, trial.attempt)
 
-    def write_to(self, append: Callable[[Trial | Result], None]) -> None:
-        """From now on, pass each record to a log before it takes effect, so that the log holds exactly what was applied."""
+    def write_to(self, append: Callable[[Event], None]) -> None:
+        """From now on, pass each event to a log before it takes effect, so that the log holds exactly what was applied."""
         self._write = append
 
-    def apply(self, record: Trial | Result) -> Trial:
-        """Change the state of one trial.
+    @overload
+    def apply(self, event: Trial | Attempt | Report | Result) -> Trial: ...
+
+    @overload
+    def apply(self, event: ClassesChanged | RunBegan | RunEnded | Note) -> None: ...
+
+    def apply(self, event: Event) -> Trial | None:
+        """Change the state of a trial, or of the search.
 
         Parameters
         ----------
-        record : Trial or Result
+        event : Trial, Attempt, Report, Result, ClassesChanged, RunBegan, RunEnded or Note
 
         Returns
         -------
-        Trial
-            As the record leaves it: with its result when it is finished.
+        Trial or None
+            The trial as the event leaves it, with its result when its attempt ended; None for an event of the search.
 
         Raises
         ------
         LedgerError
-            When the record contradicts the state of its trial. Nothing is changed then.
+            When the event contradicts the state of its trial. Nothing is changed then.
         """
-        return self._begin(record) if isinstance(record, Trial) else self._end(record)
+        if isinstance(event, Result):
+            return self._end(event)
+        if isinstance(event, Trial):
+            return self._begin(event)
+        if isinstance(event, Attempt):
+            return self._begin_again(event)
+        if isinstance(event, Report):
+            return self._note(event)
+        self._apply_to_search(event)
+        return None
 
     def _begin(self, trial: Trial) -> Trial:
-        known = None
         if trial.id != self.history.asked:
-            known = self._unfinished(trial.id)
-            if known is None and 0 <= trial.id < self.history.asked:
-                raise LedgerError(f'is trial {trial.id}, which was finished before')
-            if known is None:
-                raise LedgerError(f'is trial {trial.id}, and there is no trial {self.history.asked} before')
-            if (known.tree, known.point) != (trial.tree, trial.point):
-                raise LedgerError(f'is trial {trial.id}, which was another one before')
-            if trial.attempt <= known.attempt:
-                raise LedgerError(f'is attempt {trial.attempt} at trial {trial.id}, after attempt {known.attempt}')
+            known = 0 <= trial.id < self.history.asked
+            reason = 'which was begun before' if known else f'and there is no trial {self.history.asked} before'
+            raise LedgerError(f'is trial {trial.id}, {reason}')
         self._log(trial)
+        self.history.ask(trial.tree)
+        self._run(trial)
+        return trial
+
+    def _begin_again(self, attempt: Attempt) -> Trial:
+        known = self._unfinished(attempt.trial)
         if known is None:
-            self.history.ask(trial.tree)
-        else:
-            self._remove(known)
+            raise LedgerError(f'is an attempt at trial {attempt.trial}, which {self._reason(attempt.trial)}')
+        if attempt.number <= known.attempt:
+            raise LedgerError(f'is attempt {attempt.number} at trial {known.id}, after attempt {known.attempt}')
+        if known.id in self.history.running:
+            raise LedgerError(f'is attempt {attempt.number} at trial {known.id}, of which attempt {known.attempt} runs')
+        self._log(attempt)
+        queue = self._waiting[known.compute_class]
+        del queue[known.id]
+        if not queue:
+            del self._waiting[known.compute_class]
+        trial = known.begun_again(attempt)
+        self._run(trial)
+        return trial
+
+    def _run(self, trial: Trial) -> None:
         self.history.running[trial.id] = trial
         self._busy[trial.compute_class] += 1
+        self._pass(trial.started)
+
+    def _note(self, report: Report) -> Trial:
+        trial = self.history.running.get(report.trial)
+        if trial is None:
+            raise LedgerError(f'is a report of trial {report.trial}, which {self._reason(report.trial)}')
+        if report.attempt != trial.attempt:
+            raise LedgerError(
+                f'is a report of attempt {report.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
+            )
+        last = self.reports[trial.id].step if trial.id in self.reports else 0
+        if report.step <= last:
+            raise LedgerError(f'is a report of step {report.step} of trial {trial.id}, after that of step {last}')
+        self._log(report)
+        self.reports[trial.id] = report
+        self._pass(report.time)
         return trial
 
     def _end(self, result: Result) -> Trial:
@@ -152,10 +229,12 @@ class Ledger:
         self._log(result)
         del self.history.running[trial.id]
         self._busy[trial.compute_class] -= 1
+        self.reports.pop(trial.id, None)
+        self._pass(result.finished)
+        trial = trial.with_result(result)
         if result.state in (TrialState.DONE, TrialState.FAILED):
             if self._lost:
                 self._lost.pop(trial.id, None)
-            trial = trial.with_result(result)
             self.history.append(trial, self.goal.minimised(trial.loss))
         else:
             if result.state is TrialState.LOST:
@@ -163,9 +242,27 @@ class Ledger:
             self._waiting.setdefault(trial.compute_class, {})[trial.id] = trial
         return trial
 
-    def _log(self, record: Trial | Result) -> None:
+    def _apply_to_search(self, event: ClassesChanged | RunBegan | RunEnded | Note) -> None:
+        if isinstance(event, ClassesChanged):
+            names = [compute_class.name for compute_class in event.classes]
+            if len(set(names)) < len(names):
+                raise LedgerError(f'names a compute class twice: {", ".join(names)}')
+        self._log(event)
+        self._pass(event.time)
+        if isinstance(event, ClassesChanged):
+            self.classes = dict(zip(names, event.classes))
+        elif isinstance(event, RunBegan):
+            self.stopped = ''
+        elif isinstance(event, RunEnded):
+            self.stopped = event.reason
+
+    def _pass(self, time: float | None) -> None:
+        if time is not None and time > self.time:
+            self.time = time
+
+    def _log(self, event: Event) -> None:
         if self._write is not None:
-            self._write(record)
+            self._write(event)
 
     def _unfinished(self, number: int) -> Trial | None:
         """Return a trial that runs or waits."""
@@ -174,17 +271,8 @@ class Ledger:
                 return trials[number]
         return None
 
-    def _remove(self, trial: Trial) -> None:
-        """Take an unfinished trial from where it is, to begin another attempt."""
-        queue = self._waiting.get(trial.compute_class, {})
-        if queue.pop(trial.id, None) is None:
-            del self.history.running[trial.id]
-            self._busy[trial.compute_class] -= 1
-        elif not queue:
-            del self._waiting[trial.compute_class]
-
     def _reason(self, number: int) -> str:
-        """Say why a trial can have no result."""
+        """Say why a trial can have no result, or no other attempt."""
         if self._unfinished(number) is not None:
             return 'waits for its next attempt'
-        return 'was finished before' if 0 <= number < self.history.asked else 'was never handed out'
+        return 'was finished before' if 0 <= number < self.history.asked else 'was never begun'

@@ -9,12 +9,12 @@ from typing import Any
 
 from shadho.backends import Backend, Job
 from shadho.errors import ConfigurationError
-from shadho.execution.command import parameters_text
 from shadho.forest import Forest
 from shadho.forest.tree import show_path
 from shadho.plugins import Registry, install_command
 from shadho.storage import Storage
 from shadho.storage.base import check_durability
+from shadho_worker.command import parameters_text
 
 __all__ = [
     'check_key',

@@ -1,4 +1,4 @@
-"""Frozen records: all that crosses from one room to another."""
+"""Frozen records: all that crosses from one room to another. The events among them are what a storage keeps."""
 
 from __future__ import annotations
 
@@ -16,19 +16,28 @@ from shadho.checks import as_integer, check_resource
 from shadho.errors import ConfigurationError
 from shadho.jsontags import readable
 from shadho.words import counted, format_loss, format_params, html_table
+from shadho_worker import jsonable
 
 __all__ = [
     'DEFAULT_CLASS',
     'LATEST',
+    'Attempt',
+    'ClassesChanged',
     'ComputeClass',
+    'Event',
     'Hardware',
+    'Note',
+    'Report',
     'Result',
+    'RunBegan',
+    'RunEnded',
     'Trial',
     'TrialError',
     'TrialState',
     'Worker',
     'as_log',
     'copy_containers',
+    'to_plain',
 ]
 
 DEFAULT_CLASS = 'default'
@@ -237,6 +246,119 @@ class Worker:
 
 
 @attrs.frozen
+class Attempt:
+    """The beginning of another attempt at a trial; the first one begins with the `Trial`.
+
+    Attributes
+    ----------
+    trial : int
+        The trial's id.
+    number : int
+        Greater than that of the attempt before.
+    compute_class : str
+    resources : mapping
+    started : float or None
+        Seconds of active search.
+    """
+
+    trial: int
+    number: int
+    compute_class: str = DEFAULT_CLASS
+    resources: Mapping[str, Any] = attrs.field(factory=dict)
+    started: float | None = None
+
+
+@attrs.frozen
+class Report:
+    """What a trial has measured on its way.
+
+    Attributes
+    ----------
+    trial : int
+        The trial's id.
+    attempt : int
+        The number of the attempt that measured it.
+    step : int
+        Counts from 1, over all attempts at the trial; greater than that of the attempt's report before.
+    results : mapping
+        Values by their names.
+    time : float
+        Seconds of active search.
+    """
+
+    trial: int
+    attempt: int
+    step: int
+    results: Mapping[str, Any] = attrs.field(factory=dict)
+    time: float = 0.0
+
+
+@attrs.frozen
+class ClassesChanged:
+    """The compute classes that there are from now on: workers have come or gone.
+
+    Attributes
+    ----------
+    classes : tuple of ComputeClass
+    time : float
+        Seconds of active search.
+    """
+
+    classes: tuple[ComputeClass, ...] = attrs.field(converter=_tuple)
+    time: float = 0.0
+
+
+@attrs.frozen
+class RunBegan:
+    """A process begins to run the search, or goes on with it.
+
+    Attributes
+    ----------
+    time : float
+        Seconds of active search.
+    """
+
+    time: float = 0.0
+
+
+@attrs.frozen
+class RunEnded:
+    """A run has ended in an orderly way.
+
+    Attributes
+    ----------
+    time : float
+        Seconds of active search.
+    reason : str
+        As in `SearchResult.stopped`.
+    """
+
+    time: float = 0.0
+    reason: str = ''
+
+
+@attrs.frozen
+class Note:
+    """Anything else that is kept with a search. It changes no trial; readers skip the kinds that they do not know.
+
+    Attributes
+    ----------
+    kind : str
+    values : mapping
+        Of JSON's types.
+    trial : int or None
+        The trial that it is about; None for the search.
+    time : float
+        Seconds of active search.
+    """
+
+    kind: str
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+    trial: int | None = None
+    time: float = 0.0
+
+
+@attrs.frozen
 class Result:
     """What came back from one attempt at a trial.
 
@@ -260,6 +382,9 @@ class Result:
         The end of what the trial printed, where the backend captures it.
     attempt : int or None
         The number of the attempt (see `Trial`); None for the one that runs, where no other can be meant.
+    reason : str
+        Why the attempt was cancelled: 'moved' (the trial begins again in another class), 'left' (its worker left before it began),
+        'ended' (with the run). Empty otherwise, or when it is not known.
     """
 
     trial: int
@@ -273,6 +398,7 @@ class Result:
     host: str = ''
     output: str = ''
     attempt: int | None = None
+    reason: str = ''
 
     @classmethod
     def of(
@@ -311,6 +437,7 @@ class Result:
             self.host,
             self.output,
             self.attempt,
+            self.reason,
         )
 
 
@@ -402,6 +529,13 @@ class Trial:
             started=self.started, attempt=self.attempt,
         )  # fmt: skip
 
+    def begun_again(self, attempt: Attempt) -> Trial:
+        """Return this trial with another attempt that runs."""
+        return Trial(
+            self.id, self.tree, self.point, self.params, attempt.compute_class, attempt.resources, self.meta,
+            started=attempt.started, attempt=attempt.number,
+        )  # fmt: skip
+
     def with_result(self, result: Result) -> Trial:
         """Return this trial together with what came of it."""
         return Trial(
@@ -425,6 +559,10 @@ class Trial:
         )
 
 
+Event = Trial | Attempt | Report | Result | ClassesChanged | RunBegan | RunEnded | Note
+"""All that a log is made of."""
+
+
 def as_log(trials: Iterable[Trial]) -> Iterator[Trial | Result]:
     """Yield the records of finished trials as a storage would have them: asked in their order, with results in between."""
     running: list[tuple[float, int, Trial]] = []
@@ -435,6 +573,17 @@ def as_log(trials: Iterable[Trial]) -> Iterator[Trial | Result]:
         heapq.heappush(running, (trial.finished or 0.0, trial.id, trial))
     for _, _, trial in sorted(running, key=lambda item: item[:2]):
         yield trial.result()
+
+
+def to_plain(record: Any) -> dict[str, Any]:
+    """Return a record as data that JSON keeps."""
+    data: dict[str, Any] = jsonable(attrs.asdict(record, value_serializer=_serialize))
+    return data
+
+
+def _serialize(_: Any, field: Any, value: Any) -> Any:
+    """Make a list of a field that is a tuple; a tuple within features stays one."""
+    return list(value) if field is not None and isinstance(value, tuple) else value
 
 
 def copy_containers(value: Any) -> Any:

@@ -113,6 +113,11 @@ class SearchInfo:
     uses: Callable[[], Sequence[ClassUse]] = tuple
 
     @property
+    def goal(self) -> Goal:
+        """The name and the direction of the loss."""
+        return Goal(self.loss_key, self.direction)
+
+    @property
     def loss_name(self) -> str:
         """What people call the value that is optimised (see `name_of_loss`)."""
         return name_of_loss(self.loss_key, self.direction)
@@ -489,15 +494,15 @@ def finished_trials(storage: Storage) -> Iterator[Trial]:
     """Yield finished trials from a log, in the order of completion; also while it is written."""
     with closing(replay(storage)) as log:
         for _, _, trial in log:
-            if trial.is_finished:
+            if trial is not None and trial.is_finished:
                 yield trial
 
 
 def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> list[Trial]:
     """Return the finished trials of some rows of a storage's index."""
-    places = [(index.trials[row], index.results[row]) for row in rows]
-    found = storage.at([position for pair in places for position in pair])
-    return [found[asked].with_result(found[came]) for asked, came in places]  # type: ignore[union-attr,arg-type]
+    trials = [(index.numbers[row], index.trials[row], index.results[row]) for row in rows]
+    found = storage.at([place for number, begun, ended in trials for place in (*index.places(number, begun), ended)])
+    return [index.begun(number, begun, found).with_result(found[ended]) for number, begun, ended in trials]  # type: ignore[arg-type]
 
 
 def reason_of(error: TrialError) -> tuple[str, str]:
@@ -534,7 +539,7 @@ def format_recommended(result: SearchResult) -> str | None:
     found = result.recommended
     if found is None or result.best is None or found.loss == result.best.loss:
         return None
-    extreme = 'highest' if result.direction == 'maximize' else 'least'
+    extreme = 'highest' if result.goal.sign < 0 else 'least'
     return f'recommended where losses are noisy: trial {found.id} ({result.loss_name} {format_loss(found.loss)}), whose expected {result.loss_name} is {extreme}'
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from shadho.errors import LedgerError, ShadhoError, SpaceError, StorageError, brief
-from shadho.records import LATEST, Result, Trial
+from shadho.records import Event, Trial
 from shadho.result import finished_trials
 from shadho.search import Search
 from shadho.spaces import spec
@@ -36,8 +36,6 @@ _OTHERS: Mapping[str, Callable[[Any], bool]] = {
     'space': _is_text,
     'fingerprint': _is_text,
     'loss_key': _is_text,
-    'stopped': _is_text,
-    'elapsed': lambda value: isinstance(value, (int, float)) and 0 <= value < LATEST,
     'uses': lambda value: isinstance(value, dict) and all(map(_is_use, value.values())),
 }
 
@@ -72,7 +70,7 @@ def resume(
     identity: Mapping[str, Any],
     *,
     allowed: bool,
-) -> tuple[Search, float]:
+) -> Search:
     """Build a search from what its storage holds, or prepare an empty storage for it.
 
     Parameters
@@ -91,18 +89,18 @@ def resume(
     Returns
     -------
     Search
-    float
-        Seconds that it was active so far.
+        Its ledger knows how long it was active so far.
 
     Raises
     ------
     StorageError
         When the storage belongs to another search, or holds one and may not.
     """
-    if next(storage.read(), None) is None:
+    if not any(isinstance(event, Trial) for _, event in storage.read()):
         search = new_search(seed)
-        storage.update(**identity, seed=search.seed, version=version('shadho-core'), elapsed=0.0, **_this_run())
-        return search, 0.0
+        storage.update(**identity, seed=search.seed, version=version('shadho-core'), **_this_run())
+        restore(search, storage)
+        return search
     if not allowed:
         raise StorageError(
             f'{storage} already holds a search, and resume=False: nothing is overwritten. Give another exp_key or '
@@ -118,8 +116,8 @@ def resume(
             'this search was recorded with the objective %s, and goes on with %s; if they measure different things, '
             'give another exp_key', known.get('objective'), identity['objective'],
         )  # fmt: skip
-    try:  # a driver that was killed did not note how long it ran
-        elapsed = max(float(known.get('elapsed', 0.0)), restore(search, storage))
+    try:
+        restore(search, storage)
     except ShadhoError:
         raise
     except Exception as error:  # of a sampler or a policy: what it noted with its trials may have been changed
@@ -128,43 +126,36 @@ def resume(
             'Give another exp_key to begin anew'
         ) from error
     storage.update(**_this_run())
-    return search, elapsed
+    return search
 
 
-def restore(search: Search, storage: Storage, *, only_learn: bool = False) -> float:
-    """Apply the log of a storage to a new search; see `Search.restore`.
-
-    Returns
-    -------
-    float
-        The latest time of the log, in seconds of active search.
+def restore(search: Search, storage: Storage) -> None:
+    """Apply the log of a storage to a new search; see `Search.replay`.
 
     Raises
     ------
     StorageError
         Where the log contradicts itself.
     """
-    latest, position = 0.0, 0
+    position = 0
 
-    def records() -> Generator[Trial | Result, None, None]:
-        nonlocal latest, position
+    def events() -> Generator[Event, None, None]:
+        nonlocal position
         with closing(in_order(storage)) as log:
             for item in log:
-                position, record = item
-                latest = max(latest, record.started or 0.0, getattr(record, 'finished', None) or 0.0)
-                yield record
+                position, event = item
+                yield event
 
     try:
-        with closing(records()) as recorded:
-            search.restore(recorded, only_learn=only_learn)
+        with closing(events()) as recorded:
+            search.replay(recorded)
     except LedgerError as error:
         raise contradiction(storage, position, error.__cause__) from error
-    return latest
 
 
 def _this_run() -> dict[str, Any]:
-    """Say how this run was started, for `shadho resume`; and that it has not stopped, as long as it goes on."""
-    return {'stopped': '', 'uses': {}, 'command': [sys.executable, *sys.orig_argv[1:]], 'folder': os.getcwd()}
+    """Say how this run was started, for `shadho resume`."""
+    return {'uses': {}, 'command': [sys.executable, *sys.orig_argv[1:]], 'folder': os.getcwd()}
 
 
 def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numbers
 import secrets
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import numpy as np
@@ -26,10 +26,23 @@ from shadho.goal import Goal
 from shadho.ledger import Ledger
 from shadho.plugins import Registry
 from shadho.recommend import MOST_LEADERS, recommended
-from shadho.records import DEFAULT_CLASS, LATEST, ComputeClass, Result, Trial, TrialError, TrialState, as_log
+from shadho.records import (
+    DEFAULT_CLASS,
+    LATEST,
+    Attempt,
+    ClassesChanged,
+    ComputeClass,
+    Event,
+    Result,
+    RunBegan,
+    Trial,
+    TrialError,
+    TrialState,
+    as_log,
+)
 from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.samplers.grid import combination
-from shadho.scheduling import Policy, PolicyContext
+from shadho.scheduling import Choice, New, Policy, PolicyContext, Slot
 from shadho.table import Table
 
 __all__ = ['Search', 'check_tree']
@@ -121,6 +134,7 @@ class Search:
         self._visited = Visited(self.repeats)
         self._leaders: list[Trial] = []
         self._exhausted: set[int] = set()
+        self._are_planned = False
         self.grid_points = check_count('grid_points', grid_points, 1)
         quota = check_count('trials_per_tree', trials_per_tree, 1)
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
@@ -134,7 +148,6 @@ class Search:
         context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
         self.policy: Policy = _make('policy', Policy, policy_class, context, chosen)
-        self.plan([ComputeClass()], 0.0)
 
     @property
     def direction(self) -> str:
@@ -181,9 +194,10 @@ class Search:
         """How many trials were taken back (see `cancel`) and are to be suggested again."""
         return self.ledger.waiting_count
 
-    def waits_for(self, compute_class: str) -> bool:
-        """Whether the next suggestion for a class is such a trial."""
-        return self._next_waiting(compute_class) is not None
+    @property
+    def classes(self) -> Mapping[str, ComputeClass]:
+        """The compute classes that there are, by name; until `plan` says otherwise one slot of the class 'default'."""
+        return self.ledger.classes if self._are_planned else {DEFAULT_CLASS: ComputeClass()}
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
         """Say which compute classes there are from now on.
@@ -198,8 +212,7 @@ class Search:
             raise ConfigurationError(
                 f'plan(): compute classes must have different names; got {", ".join(names)}. Add the slots of equal ones up'
             )
-        self.classes = {compute_class.name: compute_class for compute_class in classes}
-        self.policy.plan(classes, now)
+        self.apply(ClassesChanged(classes, now))
 
     def ask(self, compute_class: str = DEFAULT_CLASS, now: float = 0.0) -> Trial | None:
         """Suggest the next trial for a free slot of a class.
@@ -230,7 +243,7 @@ class Search:
                 "there are with plan([ComputeClass('16-core', slots=20), ...], now=0.0)"
             )
         for _ in range(_MOST_REJECTED):
-            trial = self.suggest(compute_class, now)
+            trial = self.fill(Slot(compute_class), now)
             if trial is None:
                 return None
             if trial.error is None:
@@ -238,17 +251,30 @@ class Search:
             reason = trial.error.message
         raise SpaceError(f'{_MOST_REJECTED} suggestions in a row could not be computed; the last: {reason}')
 
-    def suggest(self, compute_class: str = DEFAULT_CLASS, now: float = 0.0) -> Trial | None:
-        """Suggest the next trial, as `ask` does, but return one whose parameters cannot be computed.
+    def fill(self, slot: Slot, now: float) -> Trial | None:
+        """Begin what the policy chooses for a free slot, and return it, as `ask` does; or a trial that cannot be computed.
 
         Such a trial, of which a callback of a dependent value raised, is a failed one, and told already.
         """
-        waiting = self._next_waiting(compute_class)
-        if waiting is not None:
-            return self.begin_again(waiting, compute_class, now)
-        suggestion = self._suggest(compute_class, now)
-        if suggestion is None:
-            return None
+        return self.begin(self.choose(slot, now), slot, now)
+
+    def choose(self, slot: Slot, now: float) -> Choice | None:
+        """Return what a free slot is to run."""
+        if not self._are_planned:
+            self.plan([ComputeClass()], 0.0)
+        return self.policy.choose(slot, now)
+
+    def begin(self, choice: Choice | None, slot: Slot, now: float) -> Trial | None:
+        """Begin what was chosen for a free slot. A trial that moves there must have been ended where it ran."""
+        while isinstance(choice, New):
+            suggestion = self.sampler.ask(choice.tree, self.history.asked_in(choice.tree.index))
+            if suggestion is not None:
+                return self._begin(self._unvisited(self._on_grid(suggestion)), slot.compute_class, now)
+            self._exclude(choice.tree)
+            choice = self.policy.choose(attrs.evolve(slot, may_move=False), now)
+        return None if choice is None else self._begin_again(choice.trial, slot.compute_class, now)
+
+    def _begin(self, suggestion: Suggestion, compute_class: str, now: float) -> Trial:
         tree, point = suggestion.tree, tuple(suggestion.point.tolist())
         params, error = _computed(tree, point)
         trial = Trial(
@@ -261,39 +287,40 @@ class Search:
             suggestion.meta,
             started=now,
         )
-        self.ledger.apply(trial)
-        self.policy.begin(trial)
-        self._visited.add(tree, point)
-        self._exclude_if_exhausted(tree)
+        self.apply(trial)
         if error is not None:
             return self.record(Result(trial.id, TrialState.FAILED, error=error, started=now, finished=now))
         return trial
 
-    def begin_again(self, trial: Trial, compute_class: str, now: float) -> Trial:
+    def _begin_again(self, trial: Trial, compute_class: str, now: float) -> Trial:
         """Begin another attempt at a waiting trial, in any class."""
-        if not self.forest.keeps_values:  # those of a log may be texts
-            trial = self._decoded(trial)
-        resources = self._resources(compute_class)
-        trial = self.ledger.apply(
-            attrs.evolve(
-                trial, compute_class=compute_class, resources=resources, started=now, attempt=trial.attempt + 1
-            )
-        )
-        self.policy.begin(trial)
-        return trial
+        attempt = Attempt(trial.id, trial.attempt + 1, compute_class, self._resources(compute_class), now)
+        return self._with_objects(self.apply(attempt))
 
     def _resources(self, compute_class: str) -> Mapping[str, Any]:
         return self.classes[compute_class].resources if compute_class in self.classes else {}
 
-    def _suggest(self, compute_class: str, now: float) -> Suggestion | None:
-        while True:
-            tree = self.policy.pick(compute_class, now)
-            if tree is None:
-                return None
-            suggestion = self.sampler.ask(tree, self.history.asked_in(tree.index))
-            if suggestion is not None:
-                return self._unvisited(self._on_grid(suggestion))
-            self._exclude(tree)
+    def apply(self, event: Event) -> Any:
+        """Apply an event to the ledger, and let sampler and policy learn from it.
+
+        Returns
+        -------
+        Trial or None
+            As the event leaves it (see `Ledger.apply`).
+        """
+        trial = self.ledger.apply(event)
+        if isinstance(event, Trial):
+            tree = self.forest.tree(event.tree)
+            self._visited.add(tree, event.point)
+            self.policy.on(event, trial)
+            self._exclude_if_exhausted(tree)
+            return trial
+        if trial is not None and trial.is_finished:
+            self._learn(trial)
+        elif isinstance(event, ClassesChanged):
+            self._are_planned = True
+        self.policy.on(event, trial)
+        return trial
 
     def length(self, tree: Tree) -> float:
         """Return how many trials a tree has: infinitely many, unless all settings are tried or `trials_per_tree` ends it."""
@@ -410,24 +437,19 @@ class Search:
         if result.trial not in self.ledger.running:
             state = 'was told already' if 0 <= result.trial < self.history.asked else 'was never asked for'
             raise ShadhoError(f'trial {result.trial} {state}; each trial from ask() is told once')
-        trial = self.ledger.apply(result)
-        if trial.is_finished:
-            self._learn(trial)
-        else:
-            self.policy.take_back(trial)
-        return trial
+        return self._with_objects(self.apply(result))
 
     def _learn(self, trial: Trial) -> None:
-        loss = self.goal.minimised(trial.loss)
-        self.sampler.tell(Suggestion(self.forest.tree(trial.tree), np.array(trial.point), trial.meta), loss)
-        self.policy.tell(trial, loss)
+        """Let the sampler learn from a trial that has finished."""
+        suggestion = Suggestion(self.forest.tree(trial.tree), np.array(trial.point), trial.meta)
+        self.sampler.tell(suggestion, self._minimised(trial))
         if trial.state is TrialState.DONE:
             self._rank(trial)
 
     def _rank(self, trial: Trial) -> None:
         leaders = self._leaders
         if len(leaders) < MOST_LEADERS or self._minimised(trial) < self._minimised(leaders[-1]):
-            bisect.insort(leaders, trial, key=self._minimised)
+            bisect.insort(leaders, self._with_objects(trial), key=self._minimised)
             del leaders[MOST_LEADERS:]
 
     def _minimised(self, trial: Trial) -> float:
@@ -438,101 +460,72 @@ class Search:
         if trial.id in self.ledger.running:
             self.record(Result(trial.id, TrialState.CANCELLED))
 
-    def _next_waiting(self, compute_class: str) -> Trial | None:
-        """Return the trial to be run again in a class: one of its own, as others may not fit, or an orphan."""
-        ledger = self.ledger
-        if not ledger.waiting_classes:
-            return None
-        orphaned = [name for name in ledger.waiting_classes if name not in self.classes or not self.classes[name].slots]
-        for name in (compute_class, *orphaned):
-            for trial in ledger.waiting_in(name).values():
-                return trial
-        return None
-
-    def restore(self, records: Iterable[Trial | Result], *, only_learn: bool = False) -> None:
-        """Rebuild everything from the log of an earlier run: results are learned, others run again.
+    def restore(self, events: Iterable[Event]) -> None:
+        """Rebuild everything from the log of an earlier run: results are learned, and what has not finished waits to be run again.
 
         Must come before the first `ask`.
 
         Parameters
         ----------
-        records : iterable of Trial and Result
-            Trials as they were asked, and results; or finished trials, such as those of a `SearchResult`.
-        only_learn : bool, default False
-            Take what has not finished for running, and no tree for exhausted: to look at a search, which may
-            be running, rather than to go on with it.
+        events : iterable of Trial, Attempt, Result and the other events
+            As a storage keeps them; or finished trials, such as those of a `SearchResult`.
 
         Raises
         ------
         ShadhoError
-            When a record is no trial or result, is of another space, or a trial is missing among the finished ones.
+            When one is no event, is of another space, or a trial is missing among the finished ones.
         """
-        ledger = self.ledger
-        is_serial = True  # another search cannot be repeated
-        for place, record in enumerate(_in_order(records), 1):
-            if isinstance(record, Trial):
-                is_new = record.id == self.history.asked
-                if is_new:
-                    check_tree(self.forest, record.id, record.tree, len(record.point))
-                    tree = self.forest.tree(record.tree)
-                    is_serial = is_serial and not ledger.running and not ledger.waiting_count
-                    if is_serial:
-                        self._repeat_pick(tree, record)
-                self.policy.begin(_apply(ledger, place, record))
-                if is_new:
-                    self._visited.add(tree, record.point)
-                    if not only_learn:
-                        self._exclude_if_exhausted(tree)
-            else:
-                trial = _apply(ledger, place, record)
-                if trial.is_finished:
-                    self._learn(trial)
-                else:
-                    self.policy.take_back(trial)
-        if only_learn:
-            return
-        for trial in list(ledger.running.values()):  # their attempts ended with the earlier run
-            self.policy.take_back(ledger.apply(Result(trial.id, TrialState.CANCELLED)))
-        if not self.forest.keeps_values:
-            self._leaders = [self._decoded(trial) for trial in self._leaders]
+        self.replay(events)
+        self.begin_run()
 
-    def _repeat_pick(self, tree: Tree, trial: Trial) -> None:
-        """Let the policy pick a tree as it did; the log says which classes there were when, but no more of them."""
-        if trial.compute_class not in self.classes:
-            self.plan([ComputeClass(trial.compute_class)], trial.started or 0.0)
-        self.policy.adopt(tree, trial.compute_class, trial.started or 0.0)
+    def replay(self, events: Iterable[Event]) -> None:
+        """Apply a log as `restore` does, but leave running what runs by the log: to look at a search."""
+        for place, event in enumerate(_in_order(events), 1):
+            if isinstance(event, Trial) and event.id == self.history.asked:
+                check_tree(self.forest, event.id, event.tree, len(event.point))
+                if not self._are_planned:  # as in a list of trials
+                    self.plan([ComputeClass(event.compute_class)], event.started or 0.0)
+            try:
+                self.apply(event)
+            except LedgerError as error:
+                raise LedgerError(
+                    f'restore(): record {place} {error}: a search is restored from all of its trials. Give all of '
+                    'them once, before the first ask(), such as (event for _, event in result.storage.read()); to learn from '
+                    'some, call add(trial.params, trial.loss) for each'
+                ) from error
 
-    def _decoded(self, trial: Trial) -> Trial:
-        """Return a trial of the log with its parameters as objects, of which the log may have texts only."""
+    def begin_run(self) -> None:
+        """Go on with what was restored: attempts that the log leaves running ended with the run before."""
+        now = self.ledger.time
+        for trial in list(self.ledger.running.values()):
+            started = now if trial.started is None else trial.started
+            ended = Result(
+                trial.id, TrialState.CANCELLED, started=started, finished=now, attempt=trial.attempt, reason='ended'
+            )
+            self.apply(ended)
+        self.apply(RunBegan(now))
+
+    def _with_objects(self, trial: Trial) -> Trial:
+        """Return a trial with its parameters as objects, of which a log may have texts only."""
+        if self.forest.keeps_values or trial.params is None:
+            return trial
         return attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
 
 
-def _in_order(records: Iterable[Trial | Result]) -> Iterator[Trial | Result]:
-    """Yield records of a log as they come, and then those of trials that were finished when they came."""
+def _in_order(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield events of a log as they come, and then those of trials that were finished when they came."""
     finished = []
-    for record in records:
-        if not isinstance(record, (Trial, Result)):
+    for event in events:
+        if not isinstance(event, get_args(Event)):
             raise ConfigurationError(
-                f'restore() takes trials and results; got {record!r:.200} ({type(record).__name__}). Those of a storage are '
-                '(record for _, record in storage.read())'
+                f'restore() takes events of a log; got {event!r:.200} ({type(event).__name__}). Those of a storage are '
+                '(event for _, event in storage.read())'
             )
-        if isinstance(record, Trial) and record.is_finished:
-            finished.append(record)
+        if isinstance(event, Trial) and event.is_finished:
+            finished.append(event)
         else:
-            yield record
+            yield event
     yield from as_log(finished)
-
-
-def _apply(ledger: Ledger, place: int, record: Trial | Result) -> Trial:
-    """Apply a record of a log; say which one it is, and what makes a log whole, when the ledger refuses it."""
-    try:
-        return ledger.apply(record)
-    except LedgerError as error:
-        raise LedgerError(
-            f'restore(): record {place} {error}: a search is restored from all of its trials. Give all of '
-            'them once, before the first ask(), such as (record for _, record in result.storage.read()); to learn from some, '
-            'call add(trial.params, trial.loss) for each'
-        ) from error
 
 
 def check_tree(forest: Forest, number: int, tree: int, length: int) -> None:

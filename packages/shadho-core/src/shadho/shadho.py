@@ -14,9 +14,9 @@ from shadho.background import BackgroundRun
 from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds
 from shadho.driver import Driver
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.classes import DeclaredClass, check_resources
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
+from shadho.hardware.classes import DeclaredClass, check_resources
 from shadho.interrupts import Interrupts
 from shadho.options import (
     check_key,
@@ -35,7 +35,7 @@ from shadho.resume import resume, warm_up
 from shadho.samplers import Sampler
 from shadho.scheduling import Policy
 from shadho.search import Search
-from shadho.spaces import spec
+from shadho.spaces import describe, spec
 from shadho.storage import Storage
 from shadho.streams import usable_streams
 
@@ -204,7 +204,7 @@ class Shadho:
             'grid_points': search.grid_points,
             'direction': search.direction,
             'loss_key': search.loss_key,
-            'space': spec.describe(space),
+            'space': describe(space),
             'outline': spec.outline(space),
             'fingerprint': spec.fingerprint(space),
         }
@@ -351,13 +351,11 @@ class Shadho:
         """Run; `begin` gets the search before its first trial."""
         try:
             with usable_streams(), interrupts, self._storage as storage:
-                search, elapsed = resume(
-                    storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume
-                )
+                search = resume(storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume)
                 begin(search)
                 with self._backend as backend:
                     backend.open(self._job())
-                    result = Driver(self, search, storage, backend, elapsed, interrupts).run()
+                    result = Driver(self, search, storage, backend, interrupts).run()
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
             interrupts.exit_when_terminated()
             return result

@@ -12,10 +12,10 @@ from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.checks import as_integer
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.classes import check_classes, form_classes
-from shadho.execution.hardware import probe
 from shadho.execution.sandbox import pickle_objective
-from shadho.execution.station import Station
+from shadho.execution.sandbox_pool import SandboxPool
+from shadho.hardware.classes import check_classes, form_classes
+from shadho.hardware.machine import probe
 from shadho.records import Result
 
 __all__ = ['Local']
@@ -57,7 +57,7 @@ class Local(Backend):
         self._workers = as_integer(workers)
         self.classes = None if classes is None else check_classes('Local', classes)
         self.pin = pin
-        self._station: Station | None = None
+        self._pool: SandboxPool | None = None
         self._attempts: dict[int, int] = {}  # numbers of those that run, by their trials
         self._host = socket.gethostname()
 
@@ -80,7 +80,7 @@ class Local(Backend):
                 f'no trial fits on this machine ({self._discovered[0].hardware}): each asks for '
                 f'{dict(self._discovered[0].resources)}; ask for less with resources='
             )
-        self._station = Station(objective, self._discovered, pin=self.pin, max_tasks_per_child=job.max_tasks_per_child)
+        self._pool = SandboxPool(objective, self._discovered, pin=self.pin, max_tasks_per_child=job.max_tasks_per_child)
 
     def _form_classes(self, job: Job) -> list[ComputeClass]:
         if self.classes is not None:
@@ -93,27 +93,27 @@ class Local(Backend):
         return [own if self._workers is None else attrs.evolve(own, slots=self._workers)]
 
     def close(self) -> None:
-        if self._station is not None:
-            self._station.close()
-            self._station = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
     def discover(self) -> Sequence[ComputeClass]:
         return self._discovered
 
-    def submit(self, trial: Trial) -> None:
-        assert self._station is not None
+    def start(self, trial: Trial) -> None:
+        assert self._pool is not None
         self._attempts[trial.id] = trial.attempt
-        self._station.submit(trial.id, trial.compute_class, trial.params, self._job.trial_timeout)
+        self._pool.start(trial.id, trial.compute_class, trial.params, self._job.trial_timeout)
 
-    def cancel(self, trial: Trial) -> None:
-        assert self._station is not None
+    def stop(self, trial: Trial) -> None:
+        assert self._pool is not None
         self._attempts.pop(trial.id, None)
-        self._station.cancel(trial.id)
+        self._pool.stop(trial.id)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
-        assert self._station is not None
+        assert self._pool is not None
         results = []
-        for trial, begun, outcome in self._station.poll(timeout):
+        for trial, begun, outcome in self._pool.poll(timeout):
             result = Result.of(
                 trial, outcome, started=begun, finished=time.monotonic(), seconds=outcome['seconds'], host=self._host,
                 output=outcome['output'], attempt=self._attempts.pop(trial),

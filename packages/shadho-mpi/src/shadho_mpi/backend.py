@@ -15,9 +15,9 @@ import attrs
 from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.errors import BackendError
-from shadho.execution.classes import form_classes, slots
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import pickle_objective, pickle_params
+from shadho.hardware.classes import form_classes, slots
 from shadho.records import Hardware, Result, TrialState, Worker
 from shadho_mpi.launcher import check, launched_ranks, load
 from shadho_mpi.serve import LONGEST, SHORTEST, Rank, from_text, leave, pack, serve, unpack, without_files
@@ -268,7 +268,7 @@ class MPI(Backend):
             for member in self._members.values()
         ]  # fmt: skip
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         able = [
             (len(member.running) - member.compute_class.slots, number)
             for number, member in self._members.items()
@@ -276,12 +276,12 @@ class MPI(Backend):
         ]
         number = min(able)[1]
         self._members[number].running[trial.id] = _Attempt(trial.attempt, self.now())
-        self._tell(number, 'submit', trial.id, trial.attempt, pickle_params(trial.params))
+        self._tell(number, 'start', trial.id, trial.attempt, pickle_params(trial.params))
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         for number, member in self._members.items():
             if member.running.pop(trial.id, None) is not None:
-                self._tell(number, 'cancel', trial.id)
+                self._tell(number, 'stop', trial.id)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:
         until = None if timeout is None else time.monotonic() + timeout
@@ -328,7 +328,7 @@ class MPI(Backend):
         member = self._members[number]
         known = member.running.get(trial)
         if run != self._run or known is None or known.number != attempt:
-            return None  # cancelled, perhaps begun anew meanwhile; or of an earlier search
+            return None  # stopped, perhaps started again meanwhile; or of an earlier search
         del member.running[trial]
         outcome = from_text(text)
         if files is not None and isinstance(self._job.objective, Command):

@@ -23,11 +23,11 @@ import attrs
 
 import shadho_worker
 from shadho.errors import ShadhoError
-from shadho.execution.command import Outcome
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import Pickled, pickle_objective
-from shadho.execution.station import Station
+from shadho.execution.sandbox_pool import SandboxPool
 from shadho_mpi.share import Facts, divide, facts
+from shadho_worker.outcomes import Outcome
 
 __all__ = ['LONGEST', 'SHORTEST', 'Rank', 'as_text', 'from_text', 'leave', 'pack', 'serve', 'unpack', 'without_files']
 
@@ -52,7 +52,7 @@ class Rank:
     def __init__(self, number: int) -> None:
         self.facts = facts(number)
         self._gpus: list[str] = []
-        self._station: Station | None = None
+        self._pool: SandboxPool | None = None
         self._run = 0
         self._output: Path | None = None
         self._attempts: dict[int, int] = {}  # numbers of those that run, by their trials
@@ -92,7 +92,7 @@ class Rank:
         def settle(folder: Path) -> bytes:
             return objective if files is None else self._move_in(objective, files, folder)
 
-        self._station = Station(settle, [compute_class], gpus=self._gpus, max_tasks_per_child=max_tasks_per_child)
+        self._pool = SandboxPool(settle, [compute_class], gpus=self._gpus, max_tasks_per_child=max_tasks_per_child)
 
     def _move_in(self, objective: bytes, files: bytes, folder: Path) -> bytes:
         """Give a command the input files that came along, and a place for its output files."""
@@ -102,21 +102,21 @@ class Rank:
         self._output = folder / 'outputs' if command.outputs else None
         return pickle_objective(attrs.evolve(command, inputs=inputs, output_folder=folder / 'outputs'))
 
-    def submit(self, trial: int, attempt: int, params: bytes) -> None:
+    def start(self, trial: int, attempt: int, params: bytes) -> None:
         """Run a trial."""
-        assert self._station is not None
+        assert self._pool is not None
         self._attempts[trial] = attempt
-        self._station.submit(trial, self._compute_class, Pickled(params), self._timeout)
+        self._pool.start(trial, self._compute_class, Pickled(params), self._timeout)
 
-    def cancel(self, trial: int) -> None:
+    def stop(self, trial: int) -> None:
         """End a trial."""
-        assert self._station is not None
+        assert self._pool is not None
         self._attempts.pop(trial, None)
-        self._station.cancel(trial)
+        self._pool.stop(trial)
 
     def poll(self, timeout: float) -> list[tuple[Any, ...]]:
         """Return what has ended: number of the search, trial, attempt, seconds since it began, outcome (JSON), output files."""
-        if self._station is None:
+        if self._pool is None:
             time.sleep(timeout)
             return []
         if timeout < 1e-3:  # the system's waiting for files counts in whole milliseconds
@@ -131,7 +131,7 @@ class Rank:
                 now() - ended.begun,
                 *self._with_files(ended.trial, ended.outcome),
             )
-            for ended in self._station.poll(timeout)
+            for ended in self._pool.poll(timeout)
         ]
 
     def _with_files(self, trial: int, outcome: Outcome) -> tuple[bytes, bytes | None]:
@@ -146,9 +146,9 @@ class Rank:
 
     def close(self) -> None:
         """End all that runs here."""
-        if self._station is not None:
-            self._station.close()
-            self._station = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
 
 def serve(communicator: Any) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from shadho.execution.hardware import probe, usable_cpus, visible_gpus
+from shadho.hardware.machine import probe, usable_cpus, visible_gpus
 from shadho.records import Hardware
 
 __all__ = ['Facts', 'divide', 'facts']

@@ -6,7 +6,7 @@ import click
 
 from shadho import hookimpl
 from shadho.backends import Backend
-from shadho_workqueue.backend import WorkQueue
+from shadho_workqueue.driver.backend import WorkQueue
 
 __all__ = ['WorkQueue']
 
@@ -18,8 +18,8 @@ def shadho_register_backends() -> list[type[Backend]]:
 
 @hookimpl
 def shadho_register_commands(cli: click.Group) -> None:
-    from shadho_workqueue.commands import worker
     from shadho_workqueue.install import install
+    from shadho_workqueue.worker.command import worker
 
     for name, command in (('worker', worker), ('install', install)):
         group = cli.commands[name]

@@ -20,9 +20,9 @@ import attrs
 import click
 
 from shadho.errors import BackendError, ShadhoError
-from shadho_workqueue.engine import Engine
+from shadho_workqueue.driver.engine import Engine
 from shadho_workqueue.installation import Bindings, find_bindings, find_program, forget, release_of, version_of
-from shadho_workqueue.meeting import keep_private, new_password
+from shadho_workqueue.rendezvous import keep_private, new_password
 
 __all__ = ['Found', 'install', 'look', 'round_trip']
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import attrs
 
-from shadho_workqueue.meeting import keep_private, read_password
-from shadho_workqueue.roster import converse, read_report
+from shadho_workqueue.rendezvous import keep_private, read_password
+from shadho_workqueue.reports import converse, read_report
 
 __all__ = ['Driver', 'Place', 'Watch', 'catalog_address', 'manager_address']
 

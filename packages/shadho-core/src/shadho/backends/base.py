@@ -13,8 +13,8 @@ import attrs
 from typing_extensions import Self
 
 from shadho.errors import BackendError
-from shadho.execution.classes import DeclaredClass
 from shadho.execution.objective import Command, Objective
+from shadho.hardware.classes import DeclaredClass
 from shadho.records import ComputeClass, Result, Trial, Worker
 
 __all__ = ['Backend', 'Job']
@@ -60,13 +60,13 @@ class Backend(ABC):
 
     Invariants
     ----------
-    * Each submitted trial gives exactly one Result of `poll`, unless it was cancelled.
+    * Each attempt that was started gives exactly one Result of `poll`, unless it was stopped.
     * What a trial does wrong is a Result with a state and an error, never an exception; nor do
       changes that an objective makes to its parameters reach the trial.
     * `open` refuses what `affinity` says cannot be run. After `close`, it can be opened again.
     * While one search has entered it, it refuses any other, with a BackendError.
     * A backend never runs more trials at once in a class than the class has slots. The driver
-      submits no more than that; or, while trials take only milliseconds and the backend
+      starts no more than that; or, while trials take only milliseconds and the backend
       `queues_ahead`, one more for each slot, to start as soon as the slot is free.
     """
 
@@ -115,12 +115,16 @@ class Backend(ABC):
         """Return the compute classes as they are now: workers may come and go."""
 
     @abstractmethod
-    def submit(self, trial: Trial) -> None:
-        """Start a trial in a free slot of its class; returns at once."""
+    def start(self, trial: Trial) -> None:
+        """Start the current attempt of a trial, `trial.attempt`, in a free slot of its class; returns at once."""
 
     @abstractmethod
-    def cancel(self, trial: Trial) -> None:
-        """End a trial that is running; no Result will come of that attempt. It may be submitted again, also elsewhere."""
+    def stop(self, trial: Trial) -> None:
+        """Stop the current attempt of a trial, `trial.attempt`; returns at once.
+
+        No Result will come of that attempt. The trial may be started again at once, with the next attempt, also in
+        another class.
+        """
 
     @abstractmethod
     def poll(self, timeout: float | None) -> Sequence[Result]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from shadho.backends.base import Backend, Job
 from shadho.errors import ConfigurationError
-from shadho.execution.hardware import probe
+from shadho.hardware.machine import probe
 from shadho.records import ComputeClass, Result, Trial
 
 __all__ = ['Inline']
@@ -52,10 +52,10 @@ class Inline(Backend):
     def discover(self) -> Sequence[ComputeClass]:
         return self._classes
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         self._waiting.append(trial)
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         self._waiting = deque(other for other in self._waiting if other.id != trial.id)
 
     def poll(self, timeout: float | None) -> Sequence[Result]:

@@ -17,7 +17,7 @@ import attrs
 from shadho.backends.base import Backend, Job
 from shadho.checks import as_integer, as_list
 from shadho.errors import BackendError, ConfigurationError, nearest
-from shadho.execution.classes import check_classes, form_classes, slots
+from shadho.hardware.classes import check_classes, form_classes, slots
 from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
 
 __all__ = ['Simulated']
@@ -152,7 +152,7 @@ class Simulated(Backend):
     def discover(self) -> Sequence[ComputeClass]:
         return self._discovered
 
-    def submit(self, trial: Trial) -> None:
+    def start(self, trial: Trial) -> None:
         free = self._free.get(trial.compute_class)
         if not free:
             raise BackendError(f'Simulated(): the class {trial.compute_class!r} has no free slot for trial {trial.id}')
@@ -163,7 +163,7 @@ class Simulated(Backend):
         self._running[trial.id] = attempt
         heapq.heappush(self._events, (attempt.started + seconds, next(self._numbers), attempt))
 
-    def cancel(self, trial: Trial) -> None:
+    def stop(self, trial: Trial) -> None:
         attempt = self._running.pop(trial.id, None)
         if attempt is not None:
             heapq.heappush(self._free[trial.compute_class], attempt.slot)
@@ -252,7 +252,7 @@ class Simulated(Backend):
         if attempt.error is not None:
             return self._end(attempt, attempt.error)
         outcome = self._job.objective.evaluate(attempt.trial.params, attempt.trial.id)
-        self.cancel(attempt.trial)  # it holds its slot no longer
+        self.stop(attempt.trial)  # it holds its slot no longer
         return Result.of(
             attempt.trial.id, outcome, started=attempt.started, finished=self._time, seconds=attempt.seconds,
             host=attempt.host, output=outcome.get('output', ''), attempt=attempt.trial.attempt,
@@ -260,7 +260,7 @@ class Simulated(Backend):
 
     def _end(self, attempt: _Attempt, error: TrialError) -> Result:
         """Return the result of an attempt that fails now, or is lost."""
-        self.cancel(attempt.trial)
+        self.stop(attempt.trial)
         state = TrialState.LOST if error.kind == 'lost' else TrialState.FAILED
         started = min(attempt.started, self._time)
         return Result(

@@ -134,7 +134,7 @@ def _guarded(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _hardware() -> str:
-    from shadho.execution.hardware import probe
+    from shadho.hardware.machine import probe
 
     return str(probe())
 

@@ -17,9 +17,10 @@ from pickle import load, loads  # by name, as objectives may replace what is in 
 from typing import IO, Any
 
 import shadho_worker
-from shadho.execution.command import Outcome, tail
 from shadho.execution.filters import set_filters
 from shadho.execution.objective import LOADING
+from shadho_worker.command import tail
+from shadho_worker.outcomes import Outcome
 
 __all__ = ['BROKEN', 'NO_MEMORY', 'main']
 

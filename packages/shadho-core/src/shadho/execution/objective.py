@@ -15,9 +15,12 @@ import attrs
 
 import shadho_worker
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.command import COPY_LIMIT, Outcome, parameters_text, run_command
 from shadho.execution.limits import explaining
 from shadho.records import copy_containers
+from shadho_worker.command import parameters_text, run_command
+from shadho_worker.files import COPY_LIMIT
+from shadho_worker.outcomes import Outcome
+from shadho_worker.package import place_package
 
 __all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file']
 
@@ -98,7 +101,7 @@ class Command:
                 (folder / source.name).symlink_to(source.resolve())
             else:
                 shutil.copy2(source, folder / source.name)
-        shutil.copy2(shadho_worker.__file__, folder / 'shadho_worker.py')
+        place_package(folder)
         (folder / shadho_worker.PARAMETERS_FILE).write_text(parameters_text(params), encoding='ascii')
 
     def _bring_back(self, folder: Path, trial: int) -> str:

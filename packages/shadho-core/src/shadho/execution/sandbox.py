@@ -2,7 +2,7 @@
 
 Each slot is a fresh interpreter in a session of its own, spoken to through one socket pair. The
 objective is sent once. When a trial ends its process, runs out of memory, outlives its time or is
-cancelled, the whole session is killed, children of the objective included, and a new process takes
+stopped, the whole session is killed, children of the objective included, and a new process takes
 over; likewise after `max_tasks_per_child` trials. When the driver itself is killed, a small helper
 (`sessions.Reaper`) ends what it leaves behind.
 """
@@ -37,11 +37,12 @@ import cloudpickle
 import shadho_worker
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.child import BROKEN, NO_MEMORY
-from shadho.execution.command import Outcome, describe_exit, is_outcome, tail
 from shadho.execution.filters import written_filters
 from shadho.execution.limits import explaining
-from shadho.execution.reaper import MARK
 from shadho.execution.sessions import kill_session
+from shadho_worker.command import describe_exit, tail
+from shadho_worker.outcomes import Outcome, is_outcome
+from shadho_worker.reaper import MARK
 
 __all__ = ['FILES', 'Ended', 'Pickled', 'Sandbox', 'pickle_objective', 'pickle_params', 'poll']
 
@@ -175,7 +176,7 @@ class Sandbox:
 
     Notes
     -----
-    Trials run one at a time. One that is submitted while another runs waits its turn, with its
+    Trials run one at a time. One that is started while another runs waits its turn, with its
     parameters already sent, so that trials of milliseconds need not wait for the driver.
     """
 
@@ -213,7 +214,7 @@ class Sandbox:
         """Return how many trials it has, the running one included."""
         return len(self._tasks)
 
-    def start(self) -> None:
+    def start_process(self) -> None:
         """Start the process; returns before it is ready.
 
         Raises
@@ -250,7 +251,7 @@ class Sandbox:
         if now < self._next_start:
             return
         try:
-            self.start()
+            self.start_process()
         except BackendError as error:
             if math.isinf(self._refused_since) and self._start_patience:
                 log.warning('%s. Trying again for %g s', error, self._start_patience)
@@ -261,7 +262,7 @@ class Sandbox:
         else:
             self._refused_since, self._next_start = math.inf, -math.inf
 
-    def submit(self, trial: int, params: Any, timeout: float | None = None) -> None:
+    def start(self, trial: int, params: Any, timeout: float | None = None) -> None:
         """Run a trial; its time (seconds) counts from when the process is free and ready for it."""
         task = _Task(trial, pickle.dumps((trial, pickle_params(params))), timeout or math.inf)
         if self._process is None:
@@ -269,13 +270,13 @@ class Sandbox:
         self._tasks.append(task)
         self._advance()
 
-    def cancel(self, trial: int) -> None:
+    def stop(self, trial: int) -> None:
         """Drop a trial; one that has been sent is ended together with its process."""
         for place, task in enumerate(self._tasks):
             if task.trial == trial:
                 del self._tasks[place]
                 if place < self._sent:
-                    self.stop()
+                    self.stop_process()
                 return
 
     def _advance(self) -> None:
@@ -297,7 +298,7 @@ class Sandbox:
         ended = Ended(self._tasks.popleft().trial, self._begun, outcome)
         self._begun = time.monotonic()
         if process_ended:
-            self.stop()
+            self.stop_process()
         else:
             self._sent -= 1
             self._advance()
@@ -401,14 +402,14 @@ class Sandbox:
     def _ended_by(self, kind: str, message: str) -> list[Ended]:
         """End the process, and with it the running trial, if there is one."""
         if not self._tasks:
-            self.stop()
+            self.stop_process()
             return []
         printed = tail(self._output.fileno())
         seconds = time.monotonic() - self._begun if self._sent else 0.0
         outcome = shadho_worker.failed(kind, message, printed)
         return [self._end({**outcome, 'seconds': seconds, 'output': printed}, process_ended=True)]
 
-    def stop(self) -> None:
+    def stop_process(self) -> None:
         """Kill the process and all that it started; harmless when there is none."""
         if self._process is None:
             return
@@ -424,7 +425,7 @@ class Sandbox:
     def close(self) -> None:
         """Stop for good."""
         self._tasks.clear()
-        self.stop()
+        self.stop_process()
         self._output.close()
 
 

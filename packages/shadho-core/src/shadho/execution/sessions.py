@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from shadho.execution import reaper
 from shadho.execution.limits import explaining
+from shadho_worker import reaper
 
 __all__ = ['Reaper', 'kill_session']
 

@@ -21,8 +21,7 @@ from shadho.forest.tree import ABSENT, Computed, Drawn, Fixed, Group, Leaf, Part
 from shadho.jsontags import survives_json
 from shadho.spaces.domains import Choice, Domain
 from shadho.spaces.picture import picture
-from shadho.spaces.spec import as_node, refusing_endless_nesting
-from shadho.spaces.structure import Constant, Dependent, Repeat, Scope
+from shadho.spaces.structure import Constant, Dependent, Repeat, Scope, as_node, refusing_endless_nesting
 from shadho.spaces.structure import Sequence as TupleOfParts
 from shadho.words import counted
 

@@ -7,7 +7,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from shadho.goal import Goal
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Trial, TrialState
 from shadho.result import SearchInfo, SearchResult, format_best, format_counts, format_request
@@ -85,8 +84,7 @@ class PlainDisplay:
     def _is_better(self, trial: Trial) -> bool:
         if self.best is None or self.best.loss is None or trial.loss is None:
             return True
-        goal = Goal(direction=self.info.direction)
-        return goal.minimised(trial.loss) < goal.minimised(self.best.loss)
+        return self.info.goal.minimised(trial.loss) < self.info.goal.minimised(self.best.loss)
 
     # --- what the two displays show --------------------------------------------------------------
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import click
 
     from shadho.backends.base import Backend
-    from shadho.records import ComputeClass, Trial
+    from shadho.records import ComputeClass, Result, Trial
     from shadho.samplers.base import Sampler
     from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
     from shadho.storage.base import Storage
@@ -87,6 +87,14 @@ def shadho_trial_dispatched(trial: Trial) -> None:
 @hookspec
 def shadho_trial_finished(trial: Trial) -> None:
     """A trial is done or has failed; its result is recorded."""
+
+
+@hookspec
+def shadho_attempt_ended(trial: Trial, result: Result) -> None:
+    """An attempt at a trial was lost or cancelled, and the trial waits for the next one.
+
+    ``result.state`` is LOST, with its worker, or CANCELLED; ``result.reason`` says why: 'moved', 'left' or 'ended'.
+    """
 
 
 @hookspec

@@ -49,7 +49,7 @@ class Compared:
     @property
     def sign(self) -> int:
         """1 when the loss is minimised, -1 when it is maximised."""
-        return -1 if self.result.direction == 'maximize' else 1
+        return self.result.goal.sign
 
     def facts(self) -> dict[str, Any]:
         """Return a row of a table."""

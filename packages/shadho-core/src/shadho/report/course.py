@@ -14,7 +14,7 @@ from shadho.cluster import Cluster
 from shadho.forest import Path
 from shadho.forest.tree import show_path
 from shadho.records import ComputeClass, Trial, TrialState
-from shadho.report.log import Attempt, read_log
+from shadho.report.log import EndedAttempt, read_log
 from shadho.report.parameters import MOST_DECADES, Parameter, read_parameters
 from shadho.result import SearchResult
 from shadho.words import counted, format_loss, shorten
@@ -63,7 +63,7 @@ class Course:
     failed : array of bool, shape (trials,)
     unit : float
         Of the losses: 1, unless most are so large or so small that no picture can show them.
-    attempts : list of Attempt
+    attempts : list of EndedAttempt
         Those that brought no result.
     """
 
@@ -77,7 +77,7 @@ class Course:
     losses: Floats
     failed: Mask
     unit: float = 1.0
-    attempts: list[Attempt] = attrs.Factory(list)
+    attempts: list[EndedAttempt] = attrs.Factory(list)
 
     @classmethod
     def of(cls, result: SearchResult | Course) -> Course:

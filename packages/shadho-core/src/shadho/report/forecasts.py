@@ -68,7 +68,7 @@ def forecasts(course: Course) -> Forecasts:
             )
             ledger.apply(asked)
             came = Result(asked.id, trial.state, trial.loss, {}, trial.error, seconds=trial.seconds or 0.0)
-            market.tell(ledger.apply(came), ledger.goal.minimised(trial.loss))
+            market.learn(came, ledger.apply(came))
         now = float(latest[count - 1])
         moments.append(now)
         prices.append(np.array(market.forecast(classes, now).prices))

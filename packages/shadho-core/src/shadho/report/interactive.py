@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 __all__ = [
-    'contour', 'distribution', 'expected_seconds', 'history', 'importance', 'parallel_coordinates', 'placement', 'prices', 'slice',
+    'contour', 'distribution', 'expected_seconds', 'history', 'importance', 'parallel_coordinates', 'placement', 'prices', 'rank', 'slice',
     'timeline', 'trees',
 ]  # fmt: skip
 
@@ -244,15 +244,56 @@ def contour(result: SearchResult | Course, x: str | None = None, y: str | None =
     )  # fmt: skip
     fig.add_trace(area)
     rows = _thin(course, course.is_finite & across.active & up.active, MOST_LINES, MOST_LINES // 3)
+    _add_seen(fig, course, rows, across, up, {'size': 5, 'color': PAPER, 'line': {'color': INK, 'width': 0.8}})
+    return fig
+
+
+def rank(result: SearchResult | Course, x: str | None = None, y: str | None = None) -> Figure:
+    """Draw the trials over two numeric parameters, in colours by the rank of their losses: outliers change no colour.
+
+    Parameters
+    ----------
+    result : SearchResult
+    x, y : str, optional
+        Names of parameters; by default the most important ones that vary together.
+
+    Raises
+    ------
+    ConfigurationError
+        When the two do not vary together in at least five trials with a finite loss.
+    """
+    course = Course.of(result)
+    across, up = choose_pair(course, x, y)
+    fig = figure(course.title(), axis_of_parameter(across), axis_of_parameter(up), showlegend=False)
+    rows = course.is_finite & across.active & up.active
+    ranks = np.full(len(course), np.nan)
+    ranks[rows] = np.argsort(np.argsort(course.sign * course.losses[rows], kind='stable'))
+    drawn = _thin(course, rows, MOST_POINTS, MOST_POINTS // 3)
+    drawn = drawn[np.argsort(-ranks[drawn], kind='stable')]  # the best are drawn last
+    worst = max(int(rows.sum()) - 1, 1)
+    bar = {
+        'title': {'text': f'rank of {text(course.result.loss_name)}', 'side': 'right'}, 'thickness': 12, 'outlinewidth': 0,
+        'tickvals': [0, worst], 'ticktext': ['best', 'worst'],
+    }  # fmt: skip
+    scale = list(zip(np.linspace(0, 1, len(BLUES)).tolist(), BLUES))
+    marker = {'size': 8, 'color': ranks[drawn], 'cmin': 0, 'cmax': worst, 'colorscale': scale, 'colorbar': bar}
+    _add_seen(fig, course, drawn, across, up, {**marker, 'line': {'color': INK, 'width': 0.5}})
+    return fig
+
+
+def _add_seen(
+    fig: Figure, course: Course, rows: Integers, across: Parameter, up: Parameter, marker: dict[str, Any]
+) -> None:  # fmt: skip
+    """Add trials as points over two parameters."""
+    from plotly import graph_objects as go
+
     seen = go.Scatter(
-        x=compact(across.drawn[rows]), y=compact(up.drawn[rows]), mode='markers', customdata=course.ids[rows],
+        x=compact(across.drawn[rows]), y=compact(up.drawn[rows]), mode='markers', customdata=course.ids[rows], marker=marker,
         text=[format_loss(loss) for loss in course.losses[rows]],
-        marker={'size': 5, 'color': PAPER, 'line': {'color': INK, 'width': 0.8}},
         hovertemplate=f'trial %{{customdata}}<br>{text(course.result.loss_name)} %{{text}}<br>{text(across.title)} %{{x:.5g}}'
         f'<br>{text(up.title)} %{{y:.5g}}<extra></extra>',
     )  # fmt: skip
     fig.add_trace(seen)
-    return fig
 
 
 def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | None = None) -> Figure:

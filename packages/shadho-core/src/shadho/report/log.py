@@ -10,11 +10,11 @@ from shadho.records import Result, Trial, TrialState
 from shadho.result import SearchResult
 from shadho.storage import replay
 
-__all__ = ['Attempt', 'read_log']
+__all__ = ['EndedAttempt', 'read_log']
 
 
 @attrs.frozen
-class Attempt:
+class EndedAttempt:
     """One attempt at a trial that brought no result.
 
     Attributes
@@ -35,20 +35,22 @@ class Attempt:
     finished: float
 
 
-def read_log(result: SearchResult) -> tuple[list[Trial], list[Attempt]]:
+def read_log(result: SearchResult) -> tuple[list[Trial], list[EndedAttempt]]:
     """Return the finished trials, as iterating over a result yields them, and all other attempts, in order."""
     trials: list[Trial] = []
-    attempts: list[Attempt] = []
+    attempts: list[EndedAttempt] = []
     with closing(replay(result.storage)) as log:
         for _, record, trial in log:
+            if not isinstance(record, Result) or trial is None:
+                continue
             if trial.is_finished:
                 trials.append(result.decoded(trial))
-            elif isinstance(record, Result):
+            else:
                 attempts.append(_attempt(trial, record))
     return trials, attempts
 
 
-def _attempt(trial: Trial, came: Result) -> Attempt:
-    return Attempt(
+def _attempt(trial: Trial, came: Result) -> EndedAttempt:
+    return EndedAttempt(
         trial.id, trial.tree, trial.compute_class, came.state, came.started, max(came.started, came.finished)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import attrs
@@ -12,13 +13,16 @@ import numpy.typing as npt
 
 from shadho.errors import ConfigurationError, StorageError
 from shadho.forest import Forest
-from shadho.records import ComputeClass
+from shadho.goal import Goal
+from shadho.ledger import Ledger
+from shadho.records import ComputeClass, Trial
 from shadho.report.recorded import columns
-from shadho.resume import identity_of, restore
+from shadho.resume import identity_of
+from shadho.scheduling import PolicyContext
 from shadho.scheduling.market import Forecast, Market
-from shadho.search import Search
+from shadho.search import check_tree
 from shadho.spaces import spec
-from shadho.storage import Storage
+from shadho.storage import Storage, replay
 from shadho.words import counted, format_price, printable
 
 __all__ = ['ClusterPlan', 'parse_cluster', 'plan_cluster']
@@ -167,26 +171,29 @@ def plan_cluster(storage: Storage, classes: Sequence[ComputeClass], **options: A
         When nothing is recorded.
     """
     known = identity_of(storage)
-    search = Search(
-        Forest(spec.from_outline(known['outline'])), policy='market', seed=known['seed'], direction=known['direction'],
-        policy_options=options,
-    )  # fmt: skip
-    now = restore(search, storage, only_learn=True)
-    if not len(search.history):
+    forest = Forest(spec.from_outline(known['outline']))
+    ledger = Ledger(Goal(direction=known['direction']))
+    market = Market(PolicyContext(forest, ledger, known['seed']), **options)
+    with closing(replay(storage, ledger)) as log:
+        for _, event, trial in log:
+            if isinstance(event, Trial):
+                check_tree(forest, event.id, event.tree, len(event.point))
+            market.learn(event, trial)
+    history = ledger.history
+    if not len(history):
         raise StorageError(f'{storage} has no finished trial yet; there is nothing to plan from')
-    assert isinstance(search.policy, Market)
-    forecast = search.policy.forecast(classes, now)
+    forecast = market.forecast(classes, ledger.time)
     return ClusterPlan(
         exp_key=printable(known['exp_key']),
-        trials=len(search.history),
+        trials=len(history),
         classes=list(classes),
-        unseen=[own.name for own in classes if own.name not in search.history.classes],
+        unseen=[own.name for own in classes if own.name not in history.classes],
         trees=[printable(tree.label) for tree in forecast.trees],
         trials_per_hour=_HOUR * forecast.rates,
         seconds=forecast.seconds,
         prices=forecast.prices,
         one_more=_HOUR
-        * np.array([_gain(search.policy, forecast, classes, column, now) for column in range(len(classes))]),
+        * np.array([_gain(market, forecast, classes, column, ledger.time) for column in range(len(classes))]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from shadho.cluster import Cluster
 from shadho.errors import StorageError
@@ -79,12 +79,12 @@ def _result(found: Storage, index: LogIndex) -> SearchResult:
     forest = Forest(spec.from_outline(known['outline']))
     direction = known['direction']
     check_trees(forest, index)
-    running = unfinished(found, forest, [*index.running.values(), *index.waiting.values()])
-    stopped = 'running' if found.writer() is not None else str(known.get('stopped') or 'killed')
+    running = unfinished(found, forest, index, {**index.running, **index.waiting})
+    stopped = 'running' if found.writer() is not None else index.stopped or 'killed'
     classes = Cluster.of(known).uses if stopped not in ('running', 'killed') else []
     result = SearchResult(
         str(known['exp_key']), read_finished(found, index, index.leaders(MOST_LEADERS, direction)), stopped,
-        max(float(known.get('elapsed', 0.0)), index.latest), found, forest, index.history(direction, running), direction,
+        index.latest, found, forest, index.history(direction, running), direction,
         known['seed'], classes, str(known.get('loss_key', 'loss')),
     )  # fmt: skip
     result.index = index
@@ -98,10 +98,10 @@ def check_trees(forest: Forest, index: LogIndex) -> None:
         check_tree(forest, number, tree, length)
 
 
-def unfinished(storage: Storage, forest: Forest, positions: Sequence[int]) -> list[Trial]:
-    """Return the trials at some positions of a log, in their order; ShadhoError where one is of another space."""
-    found = storage.at(positions)
-    trials = [record for record in map(found.__getitem__, positions) if isinstance(record, Trial)]
+def unfinished(storage: Storage, forest: Forest, index: LogIndex, positions: Mapping[int, int]) -> list[Trial]:
+    """Return trials that have not finished, by their numbers and positions; ShadhoError where one is of another space."""
+    found = storage.at([place for number, position in positions.items() for place in index.places(number, position)])
+    trials = [index.begun(number, position, found) for number, position in positions.items()]
     for trial in trials:
         check_tree(forest, trial.id, trial.tree, len(trial.point))
     return trials

@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from shadho.cluster import Cluster, plain
+from shadho.cluster import Cluster
 from shadho.forest import Forest
-from shadho.records import ComputeClass, Trial, Worker
+from shadho.records import ComputeClass, Trial, Worker, to_plain
 from shadho.report.recorded import check_trees, columns, unfinished
 from shadho.result import ClassUse, describe_bound, format_best, format_busy, format_counts, name_of_loss, read_finished
 from shadho.resume import identity_of
@@ -91,9 +91,9 @@ class Status:
             'waiting': len(self.waiting),
             'best': None if best is None else jsonable({'trial': best.id, 'loss': best.loss, 'params': best.params}),
             'classes': [
-                {**plain(own), 'running': assigned[own.name], 'busy': shares.get(own.name)} for own in self.classes
+                {**to_plain(own), 'running': assigned[own.name], 'busy': shares.get(own.name)} for own in self.classes
             ],
-            'workers': [plain(own) for own in self.workers],
+            'workers': [to_plain(own) for own in self.workers],
             'trials': [
                 {
                     'trial': trial.id,
@@ -198,13 +198,11 @@ def look_at(storage: Storage) -> Status:
     index = storage.index()
     check_trees(forest, index)
     best = read_finished(storage, index, index.leaders(1, known['direction']))
-    seconds = max(float(known.get('elapsed', 0.0)), index.latest)
-    seconds = seconds if writer is None else max(seconds, cluster.seconds())
-    waiting = unfinished(storage, forest, list(index.waiting.values()))
-    running: list[Trial] = []
-    for trial in unfinished(storage, forest, list(index.running.values())):
-        is_old = writer is None or (trial.started or 0.0) <= cluster.began > 0.0  # of a run that was killed
-        (waiting if is_old else running).append(trial)
+    seconds = index.latest if writer is None else max(index.latest, cluster.seconds())
+    running = unfinished(storage, forest, index, index.running)
+    waiting = unfinished(storage, forest, index, index.waiting)
+    if writer is None:  # what the log leaves running ended with its driver
+        running, waiting = [], [*waiting, *running]
     return Status(
         exp_key=str(known['exp_key']),
         writer=writer,

@@ -1,5 +1,5 @@
-"""Scheduling: which tree runs on which compute class."""
+"""Scheduling: what runs on which compute class."""
 
-from shadho.scheduling.policy import ClassPlan, Heuristic, Policy, PolicyContext
+from shadho.scheduling.policy import Choice, ClassPlan, Heuristic, Move, New, Policy, PolicyContext, Run, Slot
 
-__all__ = ['ClassPlan', 'Heuristic', 'Policy', 'PolicyContext']
+__all__ = ['Choice', 'ClassPlan', 'Heuristic', 'Move', 'New', 'Policy', 'PolicyContext', 'Run', 'Slot']

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from shadho.forest import Forest, Tree
 from shadho.ledger import Ledger
-from shadho.records import ComputeClass, Trial
+from shadho.records import Event, Trial
 from shadho.table import Table
 
-__all__ = ['ClassPlan', 'Heuristic', 'Policy', 'PolicyContext']
+__all__ = ['Choice', 'ClassPlan', 'Heuristic', 'Move', 'New', 'Policy', 'PolicyContext', 'Run', 'Slot']
 
 
 @attrs.frozen
@@ -69,8 +69,54 @@ class PolicyContext:
     promise: Callable[[Sequence[Tree]], npt.NDArray[np.float64] | None] = _promises_nothing
 
 
+@attrs.frozen
+class Slot:
+    """A free slot, and what may be done with it.
+
+    Attributes
+    ----------
+    compute_class : str
+    may_begin : bool
+        Whether a new trial may begin: not when all that the search may have were begun.
+    may_move : bool
+        Whether a running trial may be ended to begin again here: not when the slot is one ahead, in the queue of a worker.
+    trial_timeout : float
+        Seconds after which a trial is ended in any case.
+    """
+
+    compute_class: str
+    may_begin: bool = True
+    may_move: bool = False
+    trial_timeout: float = math.inf
+
+
+@attrs.frozen
+class New:
+    """Begin a new trial of a tree."""
+
+    tree: Tree
+
+
+@attrs.frozen
+class Run:
+    """Run a trial that waits for its next attempt."""
+
+    trial: Trial
+
+
+@attrs.frozen
+class Move:
+    """End a trial that runs in another class, and begin it again in the slot: what it has done so far is lost."""
+
+    trial: Trial
+
+
+Choice = New | Run | Move
+"""What a slot is to run."""
+
+
 class Policy(ABC):
-    """Decides which tree the next trial of a compute class comes from.
+    """Decides what a free slot runs.
 
     Parameters
     ----------
@@ -91,7 +137,8 @@ class Policy(ABC):
     While there is one compute class, and a tree that is not excluded, `pick` returns a tree: a
     search whose slots are all idle would never end.
 
-    A policy hears of every change of a trial's state: `begin`, then `take_back` or `tell`.
+    The state of a policy changes by `on` and `exclude` alone, which follow from the log: `choose` and `pick` may be asked at any
+    moment, any number of times. So a search that is resumed goes on as one that was never interrupted.
     """
 
     name: ClassVar[str]
@@ -104,42 +151,42 @@ class Policy(ABC):
         self.seed = context.seed
         self.placement: tuple[ClassPlan, ...] = ()
 
-    def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
-        """Reconsider the placement: classes have come or gone, or a search begins."""
+    def choose(self, slot: Slot, now: float) -> Choice | None:
+        """Return what a free slot runs; None leaves it idle.
+
+        By default a trial that waits for its next attempt, else a new one of the tree that `pick` returns.
+
+        Parameters
+        ----------
+        slot : Slot
+        now : float
+            Seconds of active search, as the times of events.
+        """
+        waiting = self.ledger.next_waiting(slot.compute_class)
+        if waiting is not None:
+            return Run(waiting)
+        tree = self.pick(slot.compute_class, now) if slot.may_begin else None
+        return None if tree is None else New(tree)
 
     @abstractmethod
     def pick(self, compute_class: str, now: float) -> Tree | None:
-        """Return the tree that a free slot of the class should run; None leaves the slot idle.
+        """Return the tree of which a slot of the class begins a new trial; None for no trial."""
 
-        `now` is in seconds of active search, as in `plan` and as the times of trials.
+    def on(self, event: Event, trial: Trial | None) -> None:
+        """Learn from an event, which the ledger has applied already.
+
+        Parameters
+        ----------
+        event : Trial, Attempt, Result, ClassesChanged or another one
+            A trial was begun, or begun again; an attempt ended: the trial is finished, or waits since it was lost or
+            cancelled; classes have come or gone, which are `ledger.classes` now.
+        trial : Trial or None
+            The trial as the event leaves it; None for an event of the search.
         """
-
-    def adopt(self, tree: Tree, compute_class: str, now: float) -> None:
-        """Replay a pick of an earlier run, so that later picks match those of a search that never ended."""
-
-    def begin(self, trial: Trial) -> None:
-        """Note that an attempt at a trial has begun: one that was picked, or one that runs again."""
-
-    def take_back(self, trial: Trial) -> None:
-        """Note that an attempt was lost or cancelled; the trial waits for its next attempt."""
-
-    def tell(self, trial: Trial, loss: float) -> None:
-        """Learn from a finished trial, which is in the history already.
-
-        `loss` is in the direction that is minimised; nan when the trial failed.
-        """
-
-    def straggler(self, compute_class: str, now: float, trial_timeout: float = math.inf) -> Trial | None:
-        """Return a running trial of another class that a slot of this one, which would stay idle, is to begin anew.
-
-        None, which is the default, leaves the slot idle. The trial is ended where it runs, and what it has done so far
-        is lost; each trial should be named once at most. `trial_timeout` is after how many seconds a trial is ended in any case.
-        """
-        return None
 
     @abstractmethod
     def exclude(self, tree: Tree) -> None:
-        """Never pick this tree again: its sampler has nothing left to suggest."""
+        """Never pick this tree again: nothing is left to suggest in it."""
 
 
 class Heuristic(ABC):

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from shadho.forest import Tree
-from shadho.records import ComputeClass, Trial
+from shadho.records import ClassesChanged, ComputeClass, Event, Trial
 from shadho.scheduling.active import ActiveTrees
 from shadho.scheduling.complexity import Complexity
 from shadho.scheduling.policy import ClassPlan, Policy, PolicyContext
@@ -43,19 +43,11 @@ class Ranked(Policy):
         self._active = ActiveTrees(context.forest, seed=context.seed)
         self._heuristics = (Complexity(), Uncertainty())
         self._speeds = _Speeds()
-        self._classes: Sequence[ComputeClass] = ()
         self._ranked: list[Tree] = []
         self._placed: dict[str, list[Tree]] = {}
         self._results = 0
-        self._due = True
-
-    def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
-        self._classes = [compute_class for compute_class in classes if compute_class.slots]
-        self._due = True
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
-        if self._due:
-            self._place()
         trees = self._placed.get(compute_class, self._ranked)
         if not trees:
             return None
@@ -64,22 +56,32 @@ class Ranked(Policy):
         place = -2 * math.log1p(-u * -math.expm1(-len(trees) / 2))
         return trees[min(int(place), len(trees) - 1)]
 
-    def tell(self, trial: Trial, loss: float) -> None:
-        self._active.add(trial.tree)
-        self._speeds.tell(trial, loss)
-        self._results += 1
-        self._due = self._due or self._results % _UPDATE == 0
+    def on(self, event: Event, trial: Trial | None) -> None:
+        if isinstance(event, ClassesChanged):
+            self._place()
+        elif trial is not None and trial.is_finished:
+            self._active.add(trial.tree)
+            self._speeds.tell(trial)
+            self._results += 1
+            if self._results % _UPDATE == 0:
+                self._place()
 
     def exclude(self, tree: Tree) -> None:
         self._active.exclude(tree)
-        for trees in (self._ranked, *self._placed.values()):
-            before = len(trees)
-            trees[:] = [own for own in trees if own.index != tree.index]
-            self._due = self._due or before > len(trees) == 0
-        self._show()
+        lists = self._ranked, *self._placed.values()
+        before = [len(trees) for trees in lists]
+        for trees in lists:
+            trees[:] = [other for other in trees if other.index != tree.index]
+        if any(not trees and count for trees, count in zip(lists, before)):
+            self._place()
+        else:
+            self._show()
+
+    @property
+    def _classes(self) -> list[ComputeClass]:
+        return [compute_class for compute_class in self.ledger.classes.values() if compute_class.slots]
 
     def _place(self) -> None:
-        self._due = False
         self._active.grow(self.history.asked, sum(compute_class.slots for compute_class in self._classes))
         trees = self._active.trees
         scores = np.prod([heuristic.scores(trees, self.history) for heuristic in self._heuristics], axis=0)
@@ -164,8 +166,8 @@ class _Speeds:
         self._trees: dict[int, _Mean] = {}
         self._classes: dict[str, _Mean] = {}
 
-    def tell(self, trial: Trial, loss: float) -> None:
-        if math.isnan(loss) or not trial.seconds or trial.seconds <= 0:
+    def tell(self, trial: Trial) -> None:
+        if trial.loss is None or not trial.seconds or trial.seconds <= 0:
             return  # failing is no measure of speed
         logarithm = math.log(trial.seconds)
         tree = self._trees.setdefault(trial.tree, _Mean())

@@ -126,6 +126,13 @@ class RuntimeModel:
         self._seconds[row, column] += seconds
         self._squares += logarithm**2
 
+    def know(self, trial: Trial) -> None:
+        """Take note of a trial that begins; so that the order of what is known does not depend on when it is asked about."""
+        if trial.tree not in self._rows:
+            self._row(trial.tree)
+        if trial.compute_class not in self._columns:
+            self._column(trial.compute_class)
+
     def _row(self, tree: int) -> int:
         row = self._rows.get(tree)
         if row is None:
@@ -245,7 +252,7 @@ class RuntimeModel:
         z = (np.log(elapsed / here) + width**2 / 2) / width
         total = here * np.exp(log_ndtr(width - z) - log_ndtr(-z))
         total = np.maximum(np.where(np.isfinite(total), np.minimum(total, longest), 0.0), elapsed)
-        fits = self.is_proven(trees, classes) & (self.failures(trees, classes) == 0)
+        fits = self.has_fitted(trees, classes) & (self.failures(trees, classes) == 0)
         anew = np.where(fits, expected, np.inf)[row] * (total / here)[:, None]
         return np.where(is_known, total - elapsed, 0.0), anew
 
@@ -296,11 +303,11 @@ class RuntimeModel:
             wasted = np.where(fitted > 0, 1 + unfit / fitted, 1.0)
         return np.where(hopeless, np.inf, seconds * wasted)
 
-    def is_proven(self, trees: Sequence[int], classes: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def has_fitted(self, trees: Sequence[int], classes: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return whether a trial of a tree ever fitted in a class: shape (trees, classes)."""
         pairs = self._pairs(trees, classes)
-        proven: npt.NDArray[np.bool_] = self._fitted[pairs] > 0
-        return proven
+        fitted: npt.NDArray[np.bool_] = self._fitted[pairs] > 0
+        return fitted
 
     def failures(self, trees: Sequence[int], classes: Sequence[str]) -> Floats:
         """Return how many trials did not fit: shape (trees, classes)."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from shadho.records import ComputeClass, Trial
+from shadho.scheduling.policy import Slot
 from shadho.scheduling.runtime import RuntimeModel, age
 from shadho.table import Table
 
@@ -42,25 +43,21 @@ class Stragglers:
         self._begun_anew: set[int] = set()
         self._next_look = 0.0
 
-    def take(
-        self,
-        compute_class: str,
-        classes: Sequence[ComputeClass],
-        runtime: RuntimeModel,
-        now: float,
-        trial_timeout: float,
-    ) -> Trial | None:
+    def find(self, slot: Slot, classes: Sequence[ComputeClass], runtime: RuntimeModel, now: float) -> Trial | None:
         """Return the trial that an idle slot of a class should begin anew, if there is one."""
         if now >= self._next_look:
-            self._look(classes, runtime, now, trial_timeout)
-        found = self._found.get(compute_class)
+            self._look(classes, runtime, now, slot.trial_timeout)
+        found = self._found.get(slot.compute_class)
         while found:
-            trial = found.popleft()
-            if self._history.running.get(trial.id) is trial:
-                self._begun_anew.add(trial.id)
-                runtime.cut_off(trial, now)
+            trial = found[0]
+            if self._history.running.get(trial.id) is trial and trial.id not in self._begun_anew:
                 return trial
+            found.popleft()
         return None
+
+    def moved(self, trial: Trial) -> None:
+        """Take note of a trial that was begun anew."""
+        self._begun_anew.add(trial.id)
 
     def _look(self, classes: Sequence[ComputeClass], runtime: RuntimeModel, now: float, trial_timeout: float) -> None:
         """Give each idle slot a trial, those that would end last first, each where it would end soonest."""

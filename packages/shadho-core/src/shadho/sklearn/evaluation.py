@@ -14,10 +14,10 @@ from sklearn import config_context, get_config
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 
-from shadho.execution.command import Outcome
 from shadho.execution.objective import Function
 from shadho.sklearn.callbacks import Task
 from shadho.sklearn.settings import Settings
+from shadho_worker.outcomes import Outcome
 
 __all__ = ['FITS', 'SCORE', 'CrossValidation', 'Numbered', 'failed_fit']
 

@@ -17,8 +17,7 @@ from shadho.errors import ConfigurationError, SpaceError, nearest
 from shadho.forest import Forest
 from shadho.jsontags import survives_json
 from shadho.spaces.domains import Choice
-from shadho.spaces.spec import as_node
-from shadho.spaces.structure import Constant, Dependent, Repeat, Scope, Sequence
+from shadho.spaces.structure import Constant, Dependent, Repeat, Scope, Sequence, as_node
 
 __all__ = ['CHOSEN', 'Settings', 'first_of']
 

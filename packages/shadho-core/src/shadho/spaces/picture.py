@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from shadho.spaces.spec import as_node, describe, refusing_endless_nesting
-from shadho.spaces.structure import Dependent, Repeat, Scope, Sequence
+from shadho.spaces.structure import Dependent, Repeat, Scope, Sequence, as_node, describe, refusing_endless_nesting
 
 __all__ = ['picture']
 

@@ -1,6 +1,6 @@
-"""Storage: an append-only log of trials and results."""
+"""Storage: an append-only log of the events of a search."""
 
-from shadho.storage.base import Metadata, Record, Storage, contradiction, in_order, replay
+from shadho.storage.base import Metadata, Storage, contradiction, in_order, replay
 from shadho.storage.index import LogIndex
 
-__all__ = ['LogIndex', 'Metadata', 'Record', 'Storage', 'contradiction', 'in_order', 'replay']
+__all__ = ['LogIndex', 'Metadata', 'Storage', 'contradiction', 'in_order', 'replay']

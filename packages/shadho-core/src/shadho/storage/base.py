@@ -17,26 +17,42 @@ from typing_extensions import Self
 
 import shadho_worker
 from shadho.errors import ConfigurationError, LedgerError, StorageError
-from shadho.jsontags import from_json, readable, to_json
+from shadho.jsontags import from_json, readable, revive, to_json
 from shadho.ledger import Ledger
-from shadho.records import LATEST, Result, Trial, TrialError, TrialState
-from shadho.storage.index import LogIndex, index_records
+from shadho.records import (
+    LATEST,
+    Attempt,
+    ClassesChanged,
+    ComputeClass,
+    Event,
+    Note,
+    Report,
+    Result,
+    RunBegan,
+    RunEnded,
+    Trial,
+    TrialError,
+    TrialState,
+    to_plain,
+)
+from shadho.storage.index import BEGAN, ENDED, LogIndex, index_records
 from shadho.storage.lock import WriterLock
 
 __all__ = [
-    'FileStorage', 'Metadata', 'Record', 'Storage', 'all_of', 'check_durability', 'contradiction', 'in_order', 'reading', 'replay', 'result_row',
-    'row_result', 'row_trial', 'trial_row',
+    'ROWS', 'FileStorage', 'Metadata', 'Storage', 'all_of', 'check_durability', 'contradiction', 'event_of', 'in_order', 'reading', 'replay', 'row_of',
 ]  # fmt: skip
 
-Record = Trial | Result
 Metadata = dict[str, Any]
+
+_CLASSES = 'classes changed'
+"""The kind under which `ClassesChanged` is kept among the notes."""
 
 _Row = TypeVar('_Row')
 _Record = TypeVar('_Record')
 
 
 class Storage(ABC):
-    """An append-only log of trials (as they are handed out) and results (as they come back).
+    """An append-only log of the events of a search: trials, attempts, results, and what happens to the search itself.
 
     Invariants
     ----------
@@ -64,15 +80,15 @@ class Storage(ABC):
         """Flush and release; closing twice is harmless."""
 
     @abstractmethod
-    def append(self, record: Record) -> None:
-        """Add a record; it is durable after the next `flush`."""
+    def append(self, event: Event) -> None:
+        """Add an event; it is durable after the next `flush`."""
 
     @abstractmethod
     def flush(self) -> None:
         """Make durable all that was appended."""
 
     @abstractmethod
-    def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
+    def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
         """Yield (position, record) of all records after a position, in order; positions begin at 1.
 
         Works on a closed storage too, and while another process writes.
@@ -97,7 +113,7 @@ class Storage(ABC):
         with closing(replay(self)) as log:
             return index_records(log)
 
-    def at(self, positions: Collection[int]) -> dict[int, Record]:
+    def at(self, positions: Collection[int]) -> dict[int, Event]:
         """Return the records at some positions, such as an `index` has them.
 
         Raises
@@ -162,7 +178,7 @@ def check_durability(durability: Any) -> str:
     return durability
 
 
-def trial_row(trial: Trial) -> dict[str, Any]:
+def _trial_row(trial: Trial) -> dict[str, Any]:
     """Write what was asked as a row of plain columns (numbers and JSON texts)."""
     return {
         'trial': trial.id,
@@ -190,8 +206,8 @@ def reading(function: Callable[[_Row], _Record]) -> Callable[[_Row], _Record]:
 
 
 @reading
-def row_trial(row: dict[str, Any]) -> Trial:
-    """Read what `trial_row` wrote; ValueError when it is anything else."""
+def _read_trial(row: dict[str, Any]) -> Trial:
+    """Read what `_trial_row` wrote; ValueError when it is anything else."""
     return Trial(
         id=_number(row, 'trial'),
         tree=int(row['tree']),
@@ -205,7 +221,7 @@ def row_trial(row: dict[str, Any]) -> Trial:
     )
 
 
-def result_row(result: Result) -> dict[str, Any]:
+def _result_row(result: Result) -> dict[str, Any]:
     """Write what came back as a row of plain columns."""
     return {
         'trial': result.trial,
@@ -219,12 +235,13 @@ def result_row(result: Result) -> dict[str, Any]:
         'host': shadho_worker.jsonable(result.host),
         'output': shadho_worker.jsonable(result.output),
         'attempt': result.attempt,
+        'reason': result.reason,
     }
 
 
 @reading
-def row_result(row: dict[str, Any]) -> Result:
-    """Read what `result_row` wrote; ValueError when it is anything else."""
+def _read_result(row: dict[str, Any]) -> Result:
+    """Read what `_result_row` wrote; ValueError when it is anything else."""
     state, error = TrialState(row['state']), row['error']
     return Result(
         trial=_number(row, 'trial'),
@@ -238,7 +255,105 @@ def row_result(row: dict[str, Any]) -> Result:
         host=_text(row, 'host'),
         output=_text(row, 'output'),
         attempt=None if row['attempt'] is None else _number(row, 'attempt'),
+        reason=_text(row, 'reason'),
     )
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    return {
+        'trial': attempt.trial,
+        'attempt': attempt.number,
+        'compute_class': attempt.compute_class,
+        'resources': json.dumps(dict(attempt.resources)),
+        'started': attempt.started,
+    }
+
+
+@reading
+def _read_attempt(row: dict[str, Any]) -> Attempt:
+    return Attempt(
+        trial=_number(row, 'trial'),
+        number=_number(row, 'attempt'),
+        compute_class=_text(row, 'compute_class'),
+        resources=_mapping(row, 'resources'),
+        started=_seconds(row, 'started'),
+    )
+
+
+def _report_row(report: Report) -> dict[str, Any]:
+    return {
+        'trial': report.trial,
+        'attempt': report.attempt,
+        'step': report.step,
+        'results': to_json(report.results),
+        'time': report.time,
+    }
+
+
+@reading
+def _read_report(row: dict[str, Any]) -> Report:
+    return Report(
+        trial=_number(row, 'trial'),
+        attempt=_number(row, 'attempt'),
+        step=_number(row, 'step'),
+        results=_results(row['results']),
+        time=_seconds(row, 'time') or 0.0,
+    )
+
+
+def _note_row(event: ClassesChanged | RunBegan | RunEnded | Note) -> dict[str, Any]:
+    """Write an event of the search as a row: its kind, time, and values."""
+    trial: int | None = None
+    values: dict[str, Any]
+    if isinstance(event, ClassesChanged):
+        kind, values = _CLASSES, {'classes': [to_plain(compute_class) for compute_class in event.classes]}
+    elif isinstance(event, RunBegan):
+        kind, values = BEGAN, {}
+    elif isinstance(event, RunEnded):
+        kind, values = ENDED, {'reason': event.reason}
+    else:
+        kind, values, trial = event.kind, dict(event.values), event.trial
+    return {'kind': kind, 'trial': trial, 'time': event.time, 'values': to_json(values)}
+
+
+@reading
+def _read_note(row: dict[str, Any]) -> ClassesChanged | RunBegan | RunEnded | Note:
+    kind, time, values = _text(row, 'kind'), _seconds(row, 'time') or 0.0, _mapping(row, 'values')
+    if kind == _CLASSES:
+        return ClassesChanged([ComputeClass(**revive(facts)) for facts in values['classes']], time)
+    if kind == BEGAN:
+        return RunBegan(time)
+    if kind == ENDED:
+        return RunEnded(time, _text(values, 'reason'))
+    return Note(kind, values, None if row['trial'] is None else _number(row, 'trial'), time)
+
+
+ROWS: Mapping[str, Callable[[dict[str, Any]], Event]] = {
+    'trial': _read_trial,
+    'attempt': _read_attempt,
+    'report': _read_report,
+    'result': _read_result,
+    'note': _read_note,
+}
+"""How a row of each kind is read. Events of the search are notes, each of a kind of its own."""
+
+
+def event_of(kind: str, row: dict[str, Any]) -> Event:
+    """Read what `row_of` wrote; ValueError when it is anything else, KeyError for an unknown kind."""
+    return ROWS[kind](row)
+
+
+def row_of(event: Event) -> tuple[str, dict[str, Any]]:
+    """Write an event as the kind and the columns of a row: numbers, texts, and texts that hold JSON."""
+    if isinstance(event, Result):
+        return 'result', _result_row(event)
+    if isinstance(event, Trial):
+        return 'trial', _trial_row(event)
+    if isinstance(event, Report):
+        return 'report', _report_row(event)
+    if isinstance(event, Attempt):
+        return 'attempt', _attempt_row(event)
+    return 'note', _note_row(event)
 
 
 def _number(row: Mapping[str, Any], name: str) -> int:
@@ -296,7 +411,7 @@ def _error(facts: Mapping[str, Any]) -> TrialError:
     return TrialError(*(_text(facts, name) for name in ('kind', 'message', 'traceback')))
 
 
-def in_order(storage: Storage) -> Generator[tuple[int, Record], None, None]:
+def in_order(storage: Storage) -> Generator[tuple[int, Event], None, None]:
     """Yield the records of a log with their positions; StorageError where one stands in the place of another."""
     last = 0
     log = storage.read()
@@ -311,32 +426,38 @@ def in_order(storage: Storage) -> Generator[tuple[int, Record], None, None]:
             log.close()
 
 
-def replay(storage: Storage) -> Generator[tuple[int, Record, Trial], None, None]:
-    """Apply a log to a ledger of its own, record by record.
+def replay(storage: Storage, ledger: Ledger | None = None) -> Generator[tuple[int, Event, Trial | None], None, None]:
+    """Apply a log to a ledger, event by event.
+
+    Parameters
+    ----------
+    storage : Storage
+    ledger : Ledger, optional
+        A new one by default.
 
     Yields
     ------
     position : int
-    record : Trial or Result
-    trial : Trial
-        As the record leaves it (see `Ledger.apply`).
+    event : Event
+    trial : Trial or None
+        As the event leaves it (see `Ledger.apply`).
 
     Raises
     ------
     StorageError
         Where the log contradicts itself.
     """
-    ledger = Ledger()
+    ledger = Ledger() if ledger is None else ledger
     with closing(in_order(storage)) as log:
-        for position, record in log:
+        for position, event in log:
             try:
-                trial = ledger.apply(record)
+                trial = ledger.apply(event)
             except LedgerError as error:
                 raise contradiction(storage, position, error) from error
-            yield position, record, trial
+            yield position, event, trial
 
 
-def all_of(storage: Storage, positions: set[int], found: dict[int, Record]) -> dict[int, Record]:
+def all_of(storage: Storage, positions: set[int], found: dict[int, Event]) -> dict[int, Event]:
     """Return the records that were found, unless one is missing."""
     if missing := positions - found.keys():
         raise StorageError(f'{storage} has no record {min(missing)}; was it replaced meanwhile?')

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shadho.goal import Goal
-from shadho.records import LATEST, Result, Trial
+from shadho.records import LATEST, Attempt, Event, Result, RunBegan, RunEnded, Trial
 from shadho.table import Table
 
-__all__ = ['LogIndex', 'index_records', 'index_rows']
+__all__ = ['BEGAN', 'ENDED', 'LogIndex', 'index_records', 'index_rows']
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+BEGAN, ENDED = 'run began', 'run ended'
+"""Kinds under which `RunBegan` and `RunEnded` are kept among the notes."""
 
 _CHUNK = 4096
 """Points whose texts are read at once: more would not be quicker, and need memory."""
@@ -27,7 +30,7 @@ _CHUNK = 4096
 class LogIndex:
     """Finished trials of a log as columns, in the order of completion, and where the records of all trials are.
 
-    A trial that was handed out more than once counts as it was handed out last.
+    A trial with several attempts counts to the class of the last one.
 
     Attributes
     ----------
@@ -35,6 +38,8 @@ class LogIndex:
         Ids of the finished trials.
     trials, results : array of int
         Positions of the two records of each.
+    attempts : dict of int to int
+        Positions of the latest `Attempt` of those trials that have had more than one, by their ids.
     trees : list of int
     classes : list of str
         Names of compute classes.
@@ -47,16 +52,19 @@ class LogIndex:
     points, offsets : array of float, array of int
         Point k stands between ``offsets[k]`` and ``offsets[k + 1]``.
     running, waiting : dict of int to int
-        Positions of trials that have not finished, by their ids: handed out; and taken back since, as their worker
-        vanished or they were cancelled.
+        Positions of trials that have not finished, by their ids: those with an attempt that runs, and those whose last
+        attempt was lost or cancelled.
     latest : float
         The greatest time of all records, in seconds.
+    stopped : str
+        Why the latest run ended; empty while it goes on, and when it was killed.
     """
 
     def __init__(self) -> None:
         self.numbers = array('q')
         self.trials = array('q')
         self.results = array('q')
+        self.attempts: dict[int, int] = {}
         self.trees: list[int] = []
         self.classes: list[str] = []
         self.failed = bytearray()
@@ -69,32 +77,55 @@ class LogIndex:
         self.running: dict[int, int] = {}
         self.waiting: dict[int, int] = {}
         self.latest = 0.0
+        self.stopped = ''
 
     def __len__(self) -> int:
         """Return the number of finished trials."""
         return len(self.numbers)
 
-    def hand_out(self, position: int, number: int, started: float | None) -> None:
-        """Note a trial that is handed out, maybe again."""
-        self.waiting.pop(number, None)
-        self.running.pop(number, None)
+    def begin(self, position: int, number: int, started: float | None) -> None:
+        """Note a trial, which begins with its first attempt."""
         self.running[number] = position
-        if started is not None and started > self.latest:
-            self.latest = started
+        self._pass(started)
+
+    def begin_again(self, position: int, number: int, started: float | None) -> None:
+        """Note another attempt at a trial that waits."""
+        self.running[number] = self.waiting.pop(number)
+        self.attempts[number] = position
+        self._pass(started)
 
     def take_back(self, number: int, finished: float) -> None:
-        """Note that a trial is to be run again."""
-        position = self.running.pop(number, None)
-        if position is not None:
-            self.waiting[number] = position
-        self.latest = max(self.latest, finished)
+        """Note that an attempt was lost or cancelled."""
+        self.waiting[number] = self.running.pop(number)
+        self._pass(finished)
+
+    def note(self, time: float, stopped: str | None = None) -> None:
+        """Note an event of the search; `stopped` is '' at the beginning of a run, the reason at its end, else None."""
+        if stopped is not None:
+            self.stopped = stopped
+        self._pass(time)
+
+    def _pass(self, time: float | None) -> None:
+        if time is not None and time > self.latest:
+            self.latest = time
+
+    def places(self, number: int, position: int) -> list[int]:
+        """Return the positions of the records that say how a trial was begun last; `position` is that of its Trial."""
+        return [position, self.attempts[number]] if number in self.attempts else [position]
+
+    def begun(self, number: int, position: int, found: Mapping[int, Event]) -> Trial:
+        """Return a trial as it was begun last, of the records at its `places`."""
+        trial, attempt = found[position], found.get(self.attempts.get(number, -1))
+        if not isinstance(trial, Trial):
+            raise ValueError(f'record {position} is no trial')
+        return trial.begun_again(attempt) if isinstance(attempt, Attempt) else trial
 
     def finish(
         self, position: int, number: int, tree: int, compute_class: str, loss: float | None,
         started: float, finished: float, seconds: float,
     ) -> None:  # fmt: skip
         """Note a result; the trial's point is to be added to `points`. One without a loss has failed."""
-        self.trials.append(self.running.pop(number) if number in self.running else self.waiting.pop(number))
+        self.trials.append(self.running.pop(number))
         self.results.append(position)
         self.numbers.append(number)
         self.trees.append(tree)
@@ -104,8 +135,7 @@ class LogIndex:
         self.started.append(started)
         self.finished.append(finished)
         self.seconds.append(seconds)
-        if finished > self.latest:
-            self.latest = finished
+        self._pass(finished)
 
     def add_points(self, points: Sequence[Sequence[float]]) -> None:
         """Add the points of trials that were finished."""
@@ -143,20 +173,25 @@ class LogIndex:
         return history
 
 
-def index_records(log: Iterable[tuple[int, Trial | Result, Trial]]) -> LogIndex:
+def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
     """Index records as `shadho.storage.replay` yields them."""
     index = LogIndex()
-    for position, record, trial in log:
-        if isinstance(record, Trial):
-            index.hand_out(position, record.id, record.started)
-        elif trial.is_finished:
+    for position, event, trial in log:
+        if isinstance(event, Trial):
+            index.begin(position, event.id, event.started)
+        elif isinstance(event, Attempt):
+            index.begin_again(position, event.trial, event.started)
+        elif not isinstance(event, Result):
+            stopped = event.reason if isinstance(event, RunEnded) else '' if isinstance(event, RunBegan) else None
+            index.note(event.time, stopped)
+        elif trial is not None and trial.is_finished:
             index.finish(
-                position, trial.id, trial.tree, trial.compute_class, record.loss, record.started, record.finished,
-                record.seconds,
+                position, trial.id, trial.tree, trial.compute_class, event.loss, event.started, event.finished,
+                event.seconds,
             )  # fmt: skip
             index.add_points([trial.point])
         else:
-            index.take_back(record.trial, record.finished)
+            index.take_back(event.trial, event.finished)
     return index
 
 
@@ -166,51 +201,104 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     Parameters
     ----------
     rows : iterable of tuple
-        Position, number of the trial and of the attempt, tree, point, compute class and `started` of a trial, or of a result,
-        then its state, loss, `finished` and `seconds`; None in place of the others. In order.
+        Position; number of the trial and of the attempt, tree, point, compute class and `started` of a trial, of an attempt
+        without tree and point, or of a result; then the result's state, loss, `finished` and `seconds`. Of a report `time`,
+        'report' and the step stand in the places of `started`, state and loss, of a note `time`, kind and values. None in place of
+        the others. In order.
 
     Raises
     ------
     ValueError, TypeError, LookupError, ArithmeticError
         Where anything is odd: then the records are to be read and checked one by one, as `replay` does.
     """
-    index = LogIndex()
-    known: dict[int, tuple[str, str, str, int]] = {}
-    points: list[str] = []
-    asked = last = 0
+    rest = _Rows()
+    last = 0
     for position, number, attempt, tree, point, compute_class, started, state, loss, finished, seconds in rows:
         if position <= last or not -LATEST < (started or 0.0) < LATEST:
             raise ValueError
         last = position
-        if state is None:
-            own = known.get(number, (tree, point, '', -1) if number == asked else ('', '', '', 0))
-            if own[:2] != (tree, point) or attempt <= own[3]:
-                raise ValueError
-            asked += number == asked
-            known[number] = tree, point, compute_class, attempt
-            index.hand_out(position, number, started)
-            continue
-        if number not in index.running or attempt not in (None, known[number][3]):
+        if number is None:
+            rest.index.note(started or 0.0, _reason(loss) if state == ENDED else '' if state == BEGAN else None)
+        elif state is None:
+            rest.begin(position, number, attempt, tree, point, compute_class, started)
+        elif state == 'report':
+            rest.note(number, attempt, loss, started)
+        else:
+            rest.end(position, number, attempt, started, state, loss, finished, seconds)
+    return rest.whole()
+
+
+class _Rows:
+    """An index that grows by rows, and what is known of trials that have not finished."""
+
+    def __init__(self) -> None:
+        self.index = LogIndex()
+        self._known: dict[int, tuple[str, str, str, int]] = {}
+        self._steps: dict[int, int] = {}
+        self._points: list[str] = []
+
+    def begin(
+        self, position: int, number: int, attempt: int, tree: str | None, point: str, compute_class: str, started: float | None
+    ) -> None:  # fmt: skip
+        """Take in a trial, or without a tree another attempt at one."""
+        index = self.index
+        if tree is not None and number == len(index) + len(index.running) + len(index.waiting):
+            index.begin(position, number, started)
+        elif tree is None and number in index.waiting and attempt > self._known[number][3]:
+            tree, point, *_ = self._known[number]
+            index.begin_again(position, number, started)
+        else:
             raise ValueError
-        if state in ('done', 'failed'):
-            tree, point, compute_class, _ = known.pop(number)
-            if (loss is None) is (state == 'done') or not _are_times(finished, seconds):
-                raise ValueError
+        self._known[number] = tree, point, compute_class, attempt
+
+    def note(self, number: int, attempt: int, step: int, time: float | None) -> None:
+        """Take in a report."""
+        if number not in self.index.running or attempt != self._known[number][3] or step <= self._steps.get(number, 0):
+            raise ValueError
+        self._steps[number] = step
+        self.index.note(time or 0.0)
+
+    def end(
+        self, position: int, number: int, attempt: int | None, started: float | None, state: str, loss: float | None,
+        finished: float | None, seconds: float | None,
+    ) -> None:  # fmt: skip
+        """Take in a result."""
+        index = self.index
+        if number not in index.running or attempt not in (None, self._known[number][3]):
+            raise ValueError
+        if not _are_times(finished, seconds):
+            raise ValueError
+        self._steps.pop(number, None)
+        if state in ('done', 'failed') and (loss is None) is (state == 'failed'):
+            tree, point, compute_class, _ = self._known.pop(number)
             index.finish(
                 position, number, int(tree), compute_class, loss, started or 0.0, finished or 0.0, seconds or 0.0
             )
-            points.append(point)
-            if len(points) == _CHUNK:
-                index.add_points(_points(points))
-                points.clear()
-        elif state in ('lost', 'cancelled') and loss is None and _are_times(finished, seconds):
+            self._points.append(point)
+            if len(self._points) == _CHUNK:
+                self._add_points()
+        elif state in ('lost', 'cancelled') and loss is None:
             index.take_back(number, finished or 0.0)
         else:
             raise ValueError
-    index.add_points(_points(points))
-    if not all(type(name) is str for name in {*index.classes, *(own[2] for own in known.values())}):
+
+    def _add_points(self) -> None:
+        self.index.add_points(_points(self._points))
+        self._points.clear()
+
+    def whole(self) -> LogIndex:
+        """Return the index when all rows are in."""
+        self._add_points()
+        if not all(type(name) is str for name in {*self.index.classes, *(names[2] for names in self._known.values())}):
+            raise TypeError
+        return self.index
+
+
+def _reason(values: str) -> str:
+    reason = json.loads(values)['reason']
+    if type(reason) is not str:
         raise TypeError
-    return index
+    return reason
 
 
 def _are_times(finished: float | None, seconds: float | None) -> bool:

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 from shadho.errors import StorageError
 from shadho.jsontags import revive
-from shadho.records import Trial
-from shadho.storage.base import FileStorage, Metadata, Record, all_of, result_row, row_result, row_trial, trial_row
+from shadho.records import Event
+from shadho.storage.base import ROWS, FileStorage, Metadata, all_of, event_of, row_of
 from shadho.storage.lock import WriterLock, unwritable
 from shadho_worker import jsonable
 
@@ -20,11 +20,11 @@ __all__ = ['JSONLines']
 
 _BEGINNING = b'{"record": '
 """Of each line, by which a line of ours that was cut off is told from a file of something else."""
-_TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error')
+_TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error', 'values')
 
 
 class JSONLines(FileStorage):
-    """A file of lines ``{"record": "metadata" | "trial" | "result", ...}``, only ever appended to.
+    """A file of lines ``{"record": "metadata" | "trial" | "attempt" | "report" | "result" | "note", ...}``, only ever appended to.
 
     A last line that was cut off is ignored and overwritten. So is all that follows a zero byte: a power cut may leave
     zeros in place of the last moments.
@@ -77,8 +77,8 @@ class JSONLines(FileStorage):
                     file.close()
                 self._lock.release()
 
-    def append(self, record: Record) -> None:
-        kind, row = ('trial', trial_row(record)) if isinstance(record, Trial) else ('result', result_row(record))
+    def append(self, event: Event) -> None:
+        kind, row = row_of(event)
         self._write(kind, {key: _loads(value) if key in _TEXTS else jsonable(value) for key, value in row.items()})
 
     def flush(self) -> None:
@@ -91,12 +91,12 @@ class JSONLines(FileStorage):
         except OSError as error:
             raise unwritable(self.path, error) from error
 
-    def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
+    def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
         for position, data in self._numbered():
             if position > after:
                 yield position, self._record(data)
 
-    def at(self, positions: Collection[int]) -> dict[int, Record]:
+    def at(self, positions: Collection[int]) -> dict[int, Event]:
         wanted = set(positions)
         lines = self._numbered() if wanted else ()
         return all_of(self, wanted, {place: self._record(data) for place, data in lines if place in wanted})
@@ -148,7 +148,9 @@ class JSONLines(FileStorage):
                 end += len(line)
                 try:
                     data = json.loads(line)
-                    known = data['record'] in ('trial', 'result') or isinstance(data['values'], dict)
+                    known = data['record'] in ROWS or (
+                        data['record'] == 'metadata' and isinstance(data['values'], dict)
+                    )
                 except (ValueError, TypeError, KeyError, RecursionError):
                     known = False
                 if not known:
@@ -158,10 +160,10 @@ class JSONLines(FileStorage):
                     )
                 yield data, end
 
-    def _record(self, data: dict[str, Any]) -> Record:
+    def _record(self, data: dict[str, Any]) -> Event:
         try:
             row = {key: _dumps(key, value) if key in _TEXTS else revive(value) for key, value in data.items()}
-            return row_trial(row) if data['record'] == 'trial' else row_result(row)
+            return event_of(data['record'], row)
         except Exception as error:  # texts may ask for anything
             raise StorageError(f'{self.path} is corrupt: {type(error).__name__}: {error!s:.300}') from error
 
@@ -180,5 +182,5 @@ def _loads(text: str | None) -> Any:
 
 
 def _dumps(key: str, value: Any) -> str | None:
-    """Write a column as the text that `row_trial` and `row_result` read; only `error` may be absent."""
+    """Write a column as the text that `ROWS` read; only `error` may be absent."""
     return None if key == 'error' and value is None else json.dumps(value)

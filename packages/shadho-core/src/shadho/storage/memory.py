@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from shadho.storage.base import Metadata, Record, Storage
+from shadho.records import Event, Result, Trial
+from shadho.storage.base import Metadata, Storage
 
 __all__ = ['Memory']
 
@@ -16,7 +17,7 @@ class Memory(Storage):
     name = 'memory'
 
     def __init__(self) -> None:
-        self._records: list[Record] = []
+        self._events: list[Event] = []
         self._metadata: Metadata = {}
 
     def __repr__(self) -> str:
@@ -28,16 +29,16 @@ class Memory(Storage):
     def close(self) -> None:
         pass
 
-    def append(self, record: Record) -> None:
-        self._records.append(record)
+    def append(self, event: Event) -> None:
+        self._events.append(event)
 
     def flush(self) -> None:
         pass
 
-    def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
-        for position in range(after, len(self._records)):
-            record = self._records[position]
-            yield position + 1, record.copied()
+    def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
+        for position in range(after, len(self._events)):
+            event = self._events[position]
+            yield position + 1, event.copied() if isinstance(event, (Trial, Result)) else event
 
     def metadata(self) -> Metadata:
         return dict(self._metadata)

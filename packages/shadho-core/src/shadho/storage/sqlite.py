@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shadho.errors import StorageError
-from shadho.records import Trial
-from shadho.storage.base import FileStorage, Metadata, Record, all_of, result_row, row_result, row_trial, trial_row
+from shadho.records import Event
+from shadho.storage.base import ROWS, FileStorage, Metadata, all_of, row_of
 from shadho.storage.index import LogIndex, index_rows
 from shadho.storage.lock import WriterLock, unwritable
 
@@ -23,29 +23,41 @@ __all__ = ['SQLite']
 
 _Answer = TypeVar('_Answer')
 
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = f"""
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, tree TEXT NOT NULL, point TEXT NOT NULL,
     params TEXT NOT NULL, compute_class TEXT NOT NULL, resources TEXT NOT NULL, meta TEXT NOT NULL, started REAL,
     attempt INTEGER NOT NULL);
+CREATE TABLE attempts (
+    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, attempt INTEGER NOT NULL, compute_class TEXT NOT NULL,
+    resources TEXT NOT NULL, started REAL);
+CREATE TABLE reports (
+    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, attempt INTEGER NOT NULL, step INTEGER NOT NULL,
+    results TEXT NOT NULL, time REAL NOT NULL);
 CREATE TABLE results (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, state TEXT NOT NULL, loss REAL, results TEXT NOT NULL,
     error TEXT, started REAL, finished REAL, seconds REAL, host TEXT NOT NULL, output TEXT NOT NULL,
-    attempt INTEGER);
+    attempt INTEGER, reason TEXT NOT NULL);
+CREATE TABLE notes (
+    position INTEGER PRIMARY KEY, kind TEXT NOT NULL, trial INTEGER, time REAL NOT NULL, "values" TEXT NOT NULL);
 PRAGMA application_id = {int.from_bytes(b'SHDO', 'big')};
 PRAGMA user_version = {_VERSION};
 """
-_INSERTS = {
-    'trials': 'INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-    'results': 'INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-}
-_READS: dict[str, Callable[[dict[str, Any]], Record]] = {'trials': row_trial, 'results': row_result}
+_TABLES = {f'{kind}s': read for kind, read in ROWS.items()}
+"""How a row of each table is read."""
 _LOG = """
 SELECT position, trial, attempt, tree, point, compute_class, started, NULL, NULL, NULL, NULL FROM trials
-UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results ORDER BY position
+UNION ALL SELECT position, trial, attempt, NULL, NULL, compute_class, started, NULL, NULL, NULL, NULL FROM attempts
+UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, time, 'report', step, NULL, NULL FROM reports
+UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results
+UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", NULL, NULL FROM notes ORDER BY position
 """
+_INSERTS = {
+    kind: f'INSERT INTO {kind}s VALUES (?{", ?" * columns})'
+    for kind, columns in (('trial', 9), ('attempt', 5), ('report', 5), ('result', 12), ('note', 4))
+}
 _MOST_NUMBERS = 500
 """Values that a query names at once; SQLite takes 999 at least."""
 # File systems that several machines share: SQLite's write-ahead log needs memory that all its
@@ -57,7 +69,7 @@ _NETWORK_FILE_SYSTEMS = {
 
 
 class SQLite(FileStorage):
-    """One SQLite file: tables ``trials``, ``results`` and ``metadata``, readable while it grows.
+    """One SQLite file: tables ``trials``, ``attempts``, ``reports``, ``results``, ``notes`` and ``metadata``, readable while it grows.
 
     While it is open it uses a write-ahead log, on a network file system a rollback journal; once
     closed it is this one file.
@@ -71,7 +83,7 @@ class SQLite(FileStorage):
         self._lock = WriterLock(self.path)
         self._connection: sqlite3.Connection | None = None
         self._position = 0
-        self._waiting: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _INSERTS}
+        self._waiting: dict[str, list[tuple[Any, ...]]] = {}
 
     def open(self) -> None:
         if self._connection is not None:
@@ -108,7 +120,7 @@ class SQLite(FileStorage):
             connection.execute(f'PRAGMA synchronous = {"FULL" if self.durability == "full" else "NORMAL"}')
             if _is_new(connection):
                 connection.executescript('BEGIN;' + _SCHEMA + 'COMMIT;')
-            rows = [connection.execute(f'SELECT max(position) FROM {table}').fetchone()[0] for table in _INSERTS]
+            rows = [connection.execute(f'SELECT max(position) FROM {table}').fetchone()[0] for table in _TABLES]
         except BaseException:
             connection.close()
             raise
@@ -141,22 +153,21 @@ class SQLite(FileStorage):
                 self._connection = None
                 self._lock.release()
 
-    def append(self, record: Record) -> None:
+    def append(self, event: Event) -> None:
         self._writer()
         self._position += 1
-        table, row = ('trials', trial_row(record)) if isinstance(record, Trial) else ('results', result_row(record))
-        self._waiting[table].append((self._position, *row.values()))
+        kind, row = row_of(event)
+        self._waiting.setdefault(kind, []).append((self._position, *row.values()))
 
     def flush(self) -> None:
         connection = self._writer()
-        if not any(self._waiting.values()):
+        if not self._waiting:
             return
         with self._errors(), connection:  # one transaction
             connection.execute('BEGIN IMMEDIATE')
-            for table, rows in self._waiting.items():
-                connection.executemany(_INSERTS[table], rows)
-        for rows in self._waiting.values():
-            rows.clear()
+            for kind, rows in self._waiting.items():
+                connection.executemany(_INSERTS[kind], rows)
+        self._waiting.clear()
 
     def metadata(self) -> Metadata:
         return self._query(
@@ -170,20 +181,20 @@ class SQLite(FileStorage):
             connection.execute('BEGIN IMMEDIATE')
             connection.executemany('INSERT OR REPLACE INTO metadata VALUES (?, ?)', rows)
 
-    def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
+    def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
         if self._connection is not None:
             self.flush()
             yield from self._records(self._connection, after)
             return
         with self._errors(), closing(self._reader()) as connection:
             if not _is_new(connection):
-                connection.execute('BEGIN')  # both tables as they are at one moment
+                connection.execute('BEGIN')  # all tables as they are at one moment
                 yield from self._records(connection, after)
 
-    def _records(self, connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Record]]:
+    def _records(self, connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Event]]:
         with self._errors(), contextlib.ExitStack() as stack:
             # A cursor that is left open keeps the file locked, even when its connection is closed.
-            streams = [stack.enter_context(closing(_rows(connection, table, after))) for table in _READS]
+            streams = [stack.enter_context(closing(_rows(connection, table, after))) for table in _TABLES]
             yield from heapq.merge(*streams, key=lambda item: item[0])
 
     def index(self) -> LogIndex:
@@ -191,7 +202,7 @@ class SQLite(FileStorage):
         found = self._query(_index, None)
         return super().index() if found is None else found  # which says what is wrong with it
 
-    def at(self, positions: Collection[int]) -> dict[int, Record]:
+    def at(self, positions: Collection[int]) -> dict[int, Event]:
         self._flush_own()
         return all_of(self, set(positions), self._query(lambda db: dict(_at(db, sorted(positions))), {}))
 
@@ -285,19 +296,19 @@ class _Errors:
         return text
 
 
-def _rows(connection: sqlite3.Connection, table: str, after: int) -> Generator[tuple[int, Record], None, None]:
+def _rows(connection: sqlite3.Connection, table: str, after: int) -> Generator[tuple[int, Event], None, None]:
     with closing(connection.cursor()) as cursor:
         cursor.row_factory = sqlite3.Row
         for row in cursor.execute(f'SELECT * FROM {table} WHERE position > ? ORDER BY position', (after,)):
-            yield row['position'], _READS[table](dict(row))
+            yield row['position'], _TABLES[table](dict(row))
 
 
-def _at(connection: sqlite3.Connection, positions: Sequence[int]) -> Iterator[tuple[int, Record]]:
+def _at(connection: sqlite3.Connection, positions: Sequence[int]) -> Iterator[tuple[int, Event]]:
     with closing(connection.cursor()) as cursor:
         cursor.row_factory = sqlite3.Row
         for start in range(0, len(positions), _MOST_NUMBERS):
             some = positions[start : start + _MOST_NUMBERS]
-            for table, read in _READS.items():
+            for table, read in _TABLES.items():
                 places = ', '.join('?' * len(some))
                 for row in cursor.execute(f'SELECT * FROM {table} WHERE position IN ({places})', some):
                     yield row['position'], read(dict(row))

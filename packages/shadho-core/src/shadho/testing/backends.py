@@ -30,7 +30,7 @@ __all__ = ['BackendSuite', 'ConcurrentBackendSuite', 'IsolatedBackendSuite']
 class BackendSuite(ABC):
     """Tests of the contract of `shadho.backends.Backend`.
 
-    Each trial gives exactly one Result, unless it was cancelled. What a trial does wrong is a
+    Each attempt gives exactly one Result, unless it was stopped. What a trial does wrong is a
     Result that says so, never an exception. A job that `affinity` refuses, `open` refuses too.
 
     Attributes
@@ -69,7 +69,7 @@ class BackendSuite(ABC):
             return 1.0
 
         with self._open(objective) as run:
-            trial = run.submit({'layers': [1, 2]})
+            trial = run.start({'layers': [1, 2]})
             run.collect(1)
             assert trial.params == {'layers': [1, 2]}
 
@@ -148,18 +148,18 @@ class BackendSuite(ABC):
         assert result.loss == 300_000
         assert len(result.results['back']) == 600_000
 
-    def test_a_cancelled_trial_gives_no_result_and_frees_its_slot(self, tmp_path: Path) -> None:
+    def test_a_stopped_trial_gives_no_result_and_frees_its_slot(self, tmp_path: Path) -> None:
         with self._open(lambda params: params['x']) as run:
-            run.cancel(run.submit({'x': 1.0}))
-            run.submit({'x': 2.0})
+            run.stop(run.start({'x': 1.0}))
+            run.start({'x': 2.0})
             assert [result.loss for result in run.collect(1)] == [2.0]
             assert list(run.backend.poll(0.0)) == []
 
-    def test_a_cancelled_trial_can_be_begun_anew(self) -> None:
+    def test_a_stopped_trial_can_be_started_again(self) -> None:
         with self._open(lambda params: params['x']) as run:
-            trial = run.submit({'x': 1.0})
-            run.cancel(trial)
-            run.begin_again(trial)
+            trial = run.start({'x': 1.0})
+            run.stop(trial)
+            run.start_again(trial)
             found = [(result.trial, result.attempt, result.loss) for result in run.collect(1)]
             assert found == [(trial.id, 1, 1.0)]
             assert list(run.backend.poll(0.0)) == []
@@ -172,7 +172,7 @@ class BackendSuite(ABC):
 
     def test_polling_without_a_limit_waits_for_a_result(self) -> None:
         with self._open(lambda params: 1.0) as run:
-            trial = run.submit()
+            trial = run.start()
             assert [result.trial for result in run.backend.poll(None)] == [trial.id]
 
     def test_classes_have_names_of_their_own_and_slots(self) -> None:
@@ -192,7 +192,7 @@ class BackendSuite(ABC):
 
     def test_a_trial_in_every_slot_of_every_class_is_evaluated(self) -> None:
         with self._open(lambda params: params['x']) as run:
-            trials = [run.submit({'x': number}) for number in range(run.slots)]
+            trials = [run.start({'x': number}) for number in range(run.slots)]
             assert {result.trial for result in run.collect(len(trials))} == {trial.id for trial in trials}
 
     def test_times_are_on_the_clock_of_the_backend(self) -> None:
@@ -219,7 +219,7 @@ class BackendSuite(ABC):
         backend = self.make()
         backend.close()
         with self._open(lambda params: 1.0, backend) as run:
-            run.submit()
+            run.start()
         backend.close()
         backend.close()
 
@@ -328,7 +328,7 @@ class ConcurrentBackendSuite(BackendSuite):
 
     def test_polling_waits_no_longer_than_it_was_told(self, tmp_path: Path) -> None:
         with self._open(_wait_for(tmp_path / 'go')) as run:
-            run.submit()
+            run.start()
             for timeout in (0.0, 0.1):
                 begun = time.monotonic()
                 assert list(run.backend.poll(timeout)) == []
@@ -340,7 +340,7 @@ class ConcurrentBackendSuite(BackendSuite):
         with self._open(_meet(tmp_path)) as run:
             number = run.slots
             for index in range(number):
-                run.submit({'index': index, 'number': number})
+                run.start({'index': index, 'number': number})
             assert [result.loss for result in run.collect(number)] == [float(number)] * number
 
     def test_never_more_trials_run_than_there_are_slots(self, tmp_path: Path) -> None:
@@ -348,16 +348,16 @@ class ConcurrentBackendSuite(BackendSuite):
             ahead = run.slots * (2 if run.backend.queues_ahead else 1)
             for _ in range(3):
                 for _ in range(ahead):
-                    run.submit()
+                    run.start()
                 assert max(result.results['loss'] for result in run.collect(ahead)) <= run.slots
 
-    def test_a_trial_that_waits_behind_another_can_be_cancelled(self, tmp_path: Path) -> None:
+    def test_a_trial_that_waits_behind_another_can_be_stopped(self, tmp_path: Path) -> None:
         with self._open(_wait_for(tmp_path / 'go')) as run:
-            first = [run.submit() for _ in range(run.slots)]
+            first = [run.start() for _ in range(run.slots)]
             if run.backend.queues_ahead:
-                behind = [run.submit() for _ in range(run.slots)]
+                behind = [run.start() for _ in range(run.slots)]
                 for trial in behind:
-                    run.cancel(trial)
+                    run.stop(trial)
             (tmp_path / 'go').touch()
             assert {result.trial for result in run.collect(len(first))} == {trial.id for trial in first}
             assert list(run.backend.poll(0.1)) == []
@@ -369,51 +369,53 @@ class ConcurrentBackendSuite(BackendSuite):
             return wait(params) if params['slow'] else 1.0
 
         with self._open(objective) as run:
-            slow = [run.submit({'slow': True}) for _ in range(run.slots - 1)]
+            slow = [run.start({'slow': True}) for _ in range(run.slots - 1)]
             quick = [run.one({'slow': False}) for _ in range(3)]
             (tmp_path / 'go').touch()
             assert [result.loss for result in quick] == [1.0] * 3
             assert {result.trial for result in run.collect(len(slow))} == {trial.id for trial in slow}
 
-    def test_a_running_trial_can_be_cancelled(self, tmp_path: Path) -> None:
+    def test_a_running_trial_can_be_stopped(self, tmp_path: Path) -> None:
         with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
-            trial = run.submit()
+            trial = run.start()
             run.wait_until((tmp_path / 'started').exists)
-            run.cancel(trial)
-            after = run.submit()
+            run.stop(trial)
+            after = run.start()
             (tmp_path / 'go').touch()
             assert [result.trial for result in run.collect(1)] == [after.id]
             assert list(run.backend.poll(0.1)) == []
 
-    def test_cancelling_one_trial_leaves_the_others_alone(self, tmp_path: Path) -> None:
+    def test_stopping_one_trial_leaves_the_others_alone(self, tmp_path: Path) -> None:
         with self._open(_wait_for(tmp_path / 'go')) as run:
-            cancelled, *others = [run.submit() for _ in range(run.slots)]
-            run.cancel(cancelled)
+            stopped, *others = [run.start() for _ in range(run.slots)]
+            run.stop(stopped)
             (tmp_path / 'go').touch()
             assert {result.trial for result in run.collect(len(others))} == {trial.id for trial in others}
 
     @pytest.mark.parametrize('anew', [False, True])
-    def test_a_trial_that_has_ended_unnoticed_can_be_cancelled_and_begun_anew(self, tmp_path: Path, anew: bool) -> None:
+    def test_a_trial_that_has_ended_unnoticed_can_be_stopped_and_started_again(
+        self, tmp_path: Path, anew: bool
+    ) -> None:
         with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
-            trial = run.submit()
+            trial = run.start()
             run.wait_until((tmp_path / 'started').exists)
             (tmp_path / 'go').touch()
             time.sleep(0.2)  # for the trial to end; were it still running, the outcome must be the same
-            run.cancel(trial)
+            run.stop(trial)
             if anew:
-                run.begin_again(trial)
+                run.start_again(trial)
             else:
-                trial = run.submit()
+                trial = run.start()
             assert [result.trial for result in run.collect(1)] == [trial.id]
             assert run.one().state is TrialState.DONE
             assert list(run.backend.poll(0.1)) == []
 
-    def test_a_running_trial_that_is_cancelled_and_begun_anew_gives_one_result(self, tmp_path: Path) -> None:
+    def test_a_running_trial_that_is_stopped_and_started_again_gives_one_result(self, tmp_path: Path) -> None:
         with self._open(_wait_for(tmp_path / 'go', tmp_path / 'started')) as run:
-            trial = run.submit()
+            trial = run.start()
             run.wait_until((tmp_path / 'started').exists)
-            run.cancel(trial)
-            run.begin_again(trial)
+            run.stop(trial)
+            run.start_again(trial)
             (tmp_path / 'go').touch()
             assert [result.trial for result in run.collect(1)] == [trial.id]
             assert list(run.backend.poll(0.1)) == []
@@ -448,7 +450,7 @@ class IsolatedBackendSuite(ConcurrentBackendSuite):
             return wait(params) if params['waits'] else 1.0
 
         with self._open(objective) as run:
-            beside = [run.submit({'end': '', 'waits': True}) for _ in range(run.slots - 1)]
+            beside = [run.start({'end': '', 'waits': True}) for _ in range(run.slots - 1)]
             for end in ('exit', 'SIGKILL', 'SIGSEGV', 'SIGABRT'):
                 self._check_failed(run.one({'end': end, 'waits': False}), 'crash', '3' if end == 'exit' else 'SIG', end)
                 after = run.one({'end': '', 'waits': False})
@@ -505,12 +507,12 @@ class IsolatedBackendSuite(ConcurrentBackendSuite):
 
     def test_the_process_of_a_trial_ends_with_the_trial(self, tmp_path: Path) -> None:
         with self._open(_note_process(tmp_path)) as run:
-            trial = run.submit()
+            trial = run.start()
             run.wait_until((tmp_path / 'ready').exists)
-            run.cancel(trial)
+            run.stop(trial)
             run.wait_until(lambda: not _is_alive(tmp_path))
             (tmp_path / 'ready').unlink()
-            run.submit()  # ended by closing
+            run.start()  # ended by closing
             run.wait_until((tmp_path / 'ready').exists)
         run.wait_until(lambda: not _is_alive(tmp_path), polling=False)
 
@@ -535,7 +537,7 @@ class _Run:
     def slots(self) -> int:
         return sum(own.slots for own in self.backend.discover())
 
-    def submit(self, params: Any = None) -> Trial:
+    def start(self, params: Any = None) -> Trial:
         """Start a trial in the first free slot, or hand it out ahead where the backend allows it."""
         busy = [trial.compute_class for trial in self._running.values()]
         ahead = 2 if self.backend.queues_ahead else 1
@@ -552,14 +554,14 @@ class _Run:
     def begin(self, trial: Trial) -> None:
         """Start an attempt at a trial."""
         self._running[trial.id] = trial
-        self.backend.submit(trial)
+        self.backend.start(trial)
 
-    def begin_again(self, trial: Trial) -> None:
-        """Start another attempt at a trial that was cancelled."""
+    def start_again(self, trial: Trial) -> None:
+        """Start another attempt at a trial that was stopped."""
         self.begin(attrs.evolve(trial, attempt=trial.attempt + 1))
 
-    def cancel(self, trial: Trial) -> None:
-        self.backend.cancel(trial)
+    def stop(self, trial: Trial) -> None:
+        self.backend.stop(trial)
         del self._running[trial.id]
 
     def collect(self, number: int) -> list[Result]:
@@ -577,7 +579,7 @@ class _Run:
 
     def one(self, params: Any = None) -> Result:
         """Run a trial; no other result may come first."""
-        trial = self.submit(params)
+        trial = self.start(params)
         (result,) = self.collect(1)
         assert result.trial == trial.id
         return result
@@ -588,7 +590,7 @@ class _Run:
         for params in settings:
             if len(self._running) >= self.slots:
                 results += self.collect(1)
-            self.submit(params)
+            self.start(params)
         results += self.collect(len(self._running))
         return sorted(results, key=lambda result: result.trial)
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import attrs
 import pytest
 
 from shadho.errors import LedgerError
 from shadho.ledger import Ledger
-from shadho.records import Result, Trial, TrialError, TrialState
+from shadho.records import (
+    Attempt,
+    ClassesChanged,
+    ComputeClass,
+    Event,
+    Note,
+    Report,
+    Result,
+    RunBegan,
+    RunEnded,
+    Trial,
+    TrialError,
+    TrialState,
+)
 
 __all__ = ['LedgerSuite']
 
@@ -32,7 +44,7 @@ class LedgerSuite:
         """Return a new ledger."""
         return Ledger()
 
-    def replayed(self, records: Sequence[Trial | Result]) -> Ledger:
+    def replayed(self, records: Sequence[Event]) -> Ledger:
         """Return a new ledger to which the records were applied, in their order."""
         ledger = self.make()
         for record in records:
@@ -49,8 +61,10 @@ class LedgerSuite:
         for record in _records(chance, model):
             trial = ledger.apply(record)
             model.apply(record)
-            assert trial.id == (record.id if isinstance(record, Trial) else record.trial)
-            assert trial.is_finished == (model.states[trial.id] in _FINAL)
+            if trial is not None:
+                assert trial.id in (getattr(record, 'id', None), getattr(record, 'trial', None))
+                assert trial.state is model.states[trial.id]
+            assert (trial is not None) == isinstance(record, (Trial, Attempt, Report, Result))
             model.compare(ledger)
 
     def test_a_record_that_contradicts_its_trial_is_refused_and_changes_nothing(self, chance: random.Random) -> None:
@@ -66,7 +80,7 @@ class LedgerSuite:
 
     def test_the_same_records_give_the_same_ledger(self, chance: random.Random) -> None:
         ledger, model = self.make(), _Model()
-        kept: list[Trial | Result] = []
+        kept: list[Event] = []
         ledger.write_to(kept.append)
         for record in _records(chance, model):
             ledger.apply(record)
@@ -79,14 +93,14 @@ class LedgerSuite:
 
     def test_a_refused_record_is_not_written(self) -> None:
         ledger = self.make()
-        kept: list[Trial | Result] = []
+        kept: list[Event] = []
         ledger.write_to(kept.append)
         with pytest.raises(LedgerError):
             ledger.apply(Result(0, TrialState.DONE, 1.0))
         assert kept == []
 
     def test_a_record_that_cannot_be_written_changes_nothing(self) -> None:
-        def fail(record: Trial | Result) -> None:
+        def fail(record: Event) -> None:
             raise OSError('the disk is full')
 
         ledger = self.make()
@@ -103,17 +117,37 @@ class _Model:
         self.states: list[TrialState] = []
         self.trials: list[Trial] = []
         self.lost: list[int] = []
+        self.steps: dict[int, int] = {}
+        self.classes: dict[str, ComputeClass] = {}
+        self.time = 0.0
+        self.stopped = ''
 
-    def apply(self, record: Trial | Result) -> None:
+    def apply(self, record: Event) -> None:
         if isinstance(record, Trial):
-            if record.id == len(self.states):
-                self.states.append(TrialState.RUNNING)
-                self.trials.append(record)
-                self.lost.append(0)
-            self.states[record.id], self.trials[record.id] = TrialState.RUNNING, record
-            return
-        self.states[record.trial] = record.state
-        self.lost[record.trial] += record.state is TrialState.LOST
+            self.states.append(TrialState.RUNNING)
+            self.trials.append(record)
+            self.lost.append(0)
+            self.time = max(self.time, record.started or 0.0)
+        elif isinstance(record, Attempt):
+            own, self.states[record.trial] = self.trials[record.trial], TrialState.RUNNING
+            self.trials[record.trial] = attrs.evolve(
+                own, compute_class=record.compute_class, attempt=record.number, started=record.started, resources=record.resources
+            )  # fmt: skip
+            self.time = max(self.time, record.started or 0.0)
+        elif isinstance(record, Report):
+            self.steps[record.trial] = record.step
+            self.time = max(self.time, record.time)
+        elif isinstance(record, Result):
+            self.states[record.trial] = record.state
+            self.steps.pop(record.trial, None)
+            self.lost[record.trial] += record.state is TrialState.LOST
+            self.time = max(self.time, record.finished)
+        else:
+            self.time = max(self.time, record.time)
+            if isinstance(record, ClassesChanged):
+                self.classes = {compute_class.name: compute_class for compute_class in record.classes}
+            elif not isinstance(record, Note):
+                self.stopped = record.reason if isinstance(record, RunEnded) else ''
 
     def within(self, *states: TrialState) -> list[Trial]:
         return [trial for trial, state in zip(self.trials, self.states) if state in states]
@@ -124,6 +158,8 @@ class _Model:
         assert dict(ledger.running) == {trial.id: trial for trial in running}
         assert sorted(trial.id for trial in ledger.waiting) == [trial.id for trial in waiting]
         assert ledger.waiting_count == len(waiting)
+        assert {number: report.step for number, report in ledger.reports.items()} == self.steps
+        assert (dict(ledger.classes), ledger.time, ledger.stopped) == (self.classes, self.time, self.stopped)
         for name in _CLASSES:
             assert ledger.busy(name) == sum(trial.compute_class == name for trial in running)
             assert set(ledger.waiting_in(name)) == {trial.id for trial in waiting if trial.compute_class == name}
@@ -137,38 +173,68 @@ class _Model:
         }
 
 
-def _records(chance: random.Random, model: _Model) -> Iterator[Trial | Result]:
+def _records(chance: random.Random, model: _Model) -> Iterator[Event]:
     """Yield records that are legal in the state that a model is in, which the caller changes."""
     for _ in range(_EVENTS):
-        unfinished = model.within(TrialState.RUNNING, TrialState.LOST, TrialState.CANCELLED)
+        waiting = model.within(TrialState.LOST, TrialState.CANCELLED)
         running = model.within(TrialState.RUNNING)
         kind = chance.random()
-        if running and kind < 0.55:
+        if kind < 0.1:
+            yield chance.choice(_of_search(model.time + chance.random()))
+        elif running and kind < 0.25:
+            trial = chance.choice(running)
+            yield Report(
+                trial.id,
+                trial.attempt,
+                model.steps.get(trial.id, 0) + 1 + chance.randrange(3),
+                {'loss': 1.0},
+                model.time,
+            )
+        elif running and kind < 0.6:
             yield _result(chance.choice(running), chance.choice([state for state in TrialState if state is not TrialState.RUNNING]))  # fmt: skip
-        elif unfinished and kind < 0.75:  # one that runs, too: its driver may have been killed
-            trial = chance.choice(unfinished)
-            yield attrs.evolve(trial, compute_class=chance.choice(_CLASSES), attempt=trial.attempt + 1)
+        elif waiting and kind < 0.75:
+            trial = chance.choice(waiting)
+            yield Attempt(
+                trial.id, trial.attempt + 1 + chance.randrange(2), chance.choice(_CLASSES), {'cores': 2}, model.time
+            )
         else:
             yield _trial(len(model.states), chance.randrange(_TREES), chance.choice(_CLASSES))
 
 
-def _forged(chance: random.Random, model: _Model) -> Trial | Result:
+def _of_search(time: float) -> list[Event]:
+    classes = [ComputeClass(name, slots) for slots, name in enumerate(_CLASSES)]
+    return [
+        ClassesChanged(classes, time),
+        ClassesChanged([], time),
+        RunBegan(time),
+        RunEnded(time, 'timeout'),
+        Note('new', {}, None, time),
+    ]
+
+
+def _forged(chance: random.Random, model: _Model) -> Event:
     """Return a record that no search writes in the state that a model is in."""
     asked = len(model.states)
-    forged: list[Trial | Result] = [
+    forged: list[Event] = [
         _trial(asked + 1 + chance.randrange(3), 0, '4-core'),
         _trial(-1, 0, '4-core'),
         Result(asked + chance.randrange(3), chance.choice(list(TrialState)), 1.0),
         Result(-1, TrialState.DONE, 1.0),
+        Attempt(asked + chance.randrange(3), 1, '4-core'),
+        Attempt(-1, 1, '4-core'),
+        Report(asked, 0, 1),
+        ClassesChanged([ComputeClass('4-core', 1), ComputeClass('4-core', 2)], model.time),
     ]
     for trial in model.within(*_FINAL):
-        forged += [trial, _result(trial, chance.choice(list(TrialState)))]
+        forged += [trial, _result(trial, chance.choice(list(TrialState))), Attempt(trial.id, trial.attempt + 1)]
     for trial in model.within(TrialState.LOST, TrialState.CANCELLED):
-        forged += [_result(trial, chance.choice(list(TrialState))), _again(trial, tree=trial.tree + 1), trial]
+        forged += [_result(trial, chance.choice(list(TrialState))), trial, Attempt(trial.id, trial.attempt)]
     for trial in model.within(TrialState.RUNNING):
         forged += [
             trial,
-            _again(trial, point=(0.75,)),
+            Attempt(trial.id, trial.attempt + 1),
+            Report(trial.id, trial.attempt + 1, 1000),
+            Report(trial.id, trial.attempt, model.steps.get(trial.id, 0)),
             attrs.evolve(_result(trial, TrialState.DONE), attempt=trial.attempt + 1),
             attrs.evolve(_result(trial, TrialState.LOST), attempt=trial.attempt - 1),
             Result(trial.id, TrialState.FAILED, 1.0, error=TrialError('exception', 'with a loss')),
@@ -179,10 +245,6 @@ def _forged(chance: random.Random, model: _Model) -> Trial | Result:
 
 def _trial(number: int, tree: int, compute_class: str) -> Trial:
     return Trial(number, tree, (0.5,), {'x': 0.5}, compute_class, started=float(max(number, 0)))
-
-
-def _again(trial: Trial, **changes: Any) -> Trial:
-    return attrs.evolve(trial, attempt=trial.attempt + 1, **changes)
 
 
 def _result(trial: Trial, state: TrialState) -> Result:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -10,8 +12,8 @@ import pytest
 from shadho import spaces
 from shadho.forest import Forest, Tree
 from shadho.ledger import Ledger
-from shadho.records import ComputeClass, Result, Trial, TrialState
-from shadho.scheduling import Policy, PolicyContext
+from shadho.records import Attempt, ClassesChanged, ComputeClass, Event, Result, Trial, TrialError, TrialState
+from shadho.scheduling import Move, New, Policy, PolicyContext, Run, Slot
 from shadho.search import Search
 from shadho.testing.spaces import SPACES
 
@@ -30,7 +32,7 @@ class PolicySuite(ABC):
 
     A policy picks trees of its forest, however many there are, never one that was excluded, and
     None once all are. While there is one compute class, and a tree that is not excluded, it picks
-    one. Its choices depend on nothing but its seed, its plans, and the history.
+    one. Its choices depend on nothing but its seed and the events that it was told: asking it changes nothing.
     """
 
     @abstractmethod
@@ -94,15 +96,68 @@ class PolicySuite(ABC):
         search.replan(_ONE)
         assert None not in search.picks(30)
 
-    def test_a_straggler_runs_in_another_class_and_is_named_once_at_most(self, forest: Forest) -> None:
+    def test_a_trial_that_waits_is_run_before_a_new_one(self, forest: Forest) -> None:
+        search = _Search(self, forest, _CLASSES)
+        search.picks(6)
+        trial = search.begin('4-core')
+        search.tell(Result(trial.id, TrialState.LOST, attempt=0))
+        for may_begin in (True, False):
+            choice = search.policy.choose(Slot('4-core', may_begin), search.now)
+            assert isinstance(choice, Run)
+            assert choice.trial.id == trial.id
+        search.tell(Attempt(trial.id, 1, '4-core', {}, search.now))
+        assert search.policy.choose(Slot('4-core', may_begin=False), search.now) is None
+
+    def test_a_trial_moves_to_another_class_and_once_at_most(self, forest: Forest) -> None:
         search = _Search(self, forest, _CLASSES)
         search.picks(60)
         trial = search.begin('4-core')
-        now = 1e6
-        assert search.policy.straggler('4-core', now) is None
-        named = [search.policy.straggler(own.name, now + step) for step in range(3) for own in _CLASSES[:2]]
-        assert all(own is None or own is trial for own in named)
-        assert sum(own is trial for own in named) <= 1
+        moved = 0
+        for step in range(4):
+            for compute_class in _CLASSES:
+                slot = Slot(compute_class.name, may_begin=False, may_move=True)
+                choice = search.policy.choose(slot, 1e6 + step)
+                if choice is not None:
+                    assert isinstance(choice, Move)
+                    assert choice.trial.id == trial.id
+                    assert choice.trial.compute_class != compute_class.name
+                    moved += 1
+                    ended = Result(trial.id, TrialState.CANCELLED, finished=1e6 + step, reason='moved')
+                    search.tell(ended)
+                    search.tell(Attempt(trial.id, moved, compute_class.name, {}, 1e6 + step))
+        assert moved <= 1
+        assert search.policy.choose(Slot('4-core', may_begin=False), 1e7) is None
+
+    def test_asking_changes_nothing(self, forest: Forest) -> None:
+        curious, other = (_Search(self, forest, _CLASSES, seed=4) for _ in range(2))
+        for _ in range(40):
+            for compute_class in (*_CLASSES, *_CLASSES):
+                curious.policy.choose(Slot(compute_class.name, may_move=True), curious.now)
+            assert curious.picks(2) == other.picks(2)
+
+    def test_a_log_brings_every_choice_back_though_trials_run_at_once_and_classes_come_and_go(
+        self, forest: Forest
+    ) -> None:
+        search = _Search(self, forest, _CLASSES, seed=4)
+        chance = random.Random(0)
+        for step in range(120):
+            if step % 40 == 39:
+                search.replan([_CLASSES[:2], [*_CLASSES, *_ONE], _CLASSES][step // 40])
+            name = chance.choice(search.classes).name
+            choice = search.policy.choose(Slot(name), search.now)
+            if isinstance(choice, New) and len(search.ledger.running) < 12:
+                search.start(choice.tree, name)
+            elif isinstance(choice, Run):
+                search.tell(Attempt(choice.trial.id, choice.trial.attempt + 1, name, {}, search.now))
+            elif search.ledger.running:
+                search.end(chance.choice(list(search.ledger.running.values())), chance)
+        resumed = _Search(self, forest, [], seed=4, events=search.events)
+        assert resumed.policy.placement == search.policy.placement
+        for now in (search.now, search.now + 100.0):
+            for compute_class in search.classes:
+                slot = Slot(compute_class.name)
+                assert resumed.policy.choose(slot, now) == search.policy.choose(slot, now)
+        assert resumed.picks(20) == search.picks(20)
 
     def test_a_search_of_grids_visits_every_combination_once(self) -> None:
         grid = spaces.grid([1, 2, 3])
@@ -128,40 +183,61 @@ class _Search:
         *,
         seed: int = 1,
         state: TrialState = TrialState.DONE,
+        events: Sequence[Event] = (),
     ) -> None:
         self.ledger = Ledger()
         self.state = state
+        self.events: list[Event] = []
         self.policy = suite.make(PolicyContext(forest, self.ledger, seed))
-        self.replan(classes)
+        for event in events:
+            self.tell(event)
+        self.classes = list(self.ledger.classes.values())
+        if not events:
+            self.replan(classes)
+
+    @property
+    def now(self) -> float:
+        """A clock that does not run backwards."""
+        return self.ledger.time
+
+    def tell(self, event: Event) -> Trial | None:
+        """Apply an event to the ledger, and tell the policy."""
+        self.events.append(event)
+        trial: Trial | None = self.ledger.apply(event)
+        self.policy.on(event, trial)
+        return trial
 
     def replan(self, classes: list[ComputeClass]) -> None:
         self.classes = classes
-        self.policy.plan(classes, float(self.ledger.history.asked))
+        self.tell(ClassesChanged(classes, self.now))
 
     def picks(self, number: int) -> list[Tree | None]:
         """Pick for the classes in turn, so many times; none while there is no class."""
         picked = []
         for step in range(number if self.classes else 0):
             name = self.classes[step % len(self.classes)].name
-            tree = self.policy.pick(name, float(self.ledger.history.asked))
+            tree = self.policy.pick(name, self.now)
             picked.append(tree)
             if tree is not None:
-                self._finish(tree, name)
+                trial = self.start(tree, name)
+                loss = trial.id % 7 / 7 if self.state is TrialState.DONE else None
+                self.tell(Result(trial.id, self.state, loss, finished=self.now + 1.0, seconds=1.0 + tree.index % 3))
         return picked
 
     def begin(self, compute_class: str) -> Trial:
         """Begin a trial, of the first tree, that does not finish."""
-        return self._begin(self.policy.forest.tree(0), compute_class, 0.0)
+        return self.start(self.policy.forest.tree(0), compute_class)
 
-    def _begin(self, tree: Tree, compute_class: str, started: float) -> Trial:
+    def start(self, tree: Tree, compute_class: str) -> Trial:
         number = self.ledger.history.asked
-        point = (0.5,) * len(tree)
-        trial = self.ledger.apply(Trial(number, tree.index, point, {}, compute_class, started=started))
-        self.policy.begin(trial)
+        trial = Trial(number, tree.index, (0.5,) * len(tree), {}, compute_class, started=self.now)
+        self.tell(trial)
         return trial
 
-    def _finish(self, tree: Tree, compute_class: str) -> None:
-        trial = self._begin(tree, compute_class, float(self.ledger.history.asked))
-        loss = trial.id % 7 / 7 if self.state is TrialState.DONE else None
-        trial = self.ledger.apply(Result(trial.id, self.state, loss, seconds=1.0 + tree.index % 3))
-        self.policy.tell(trial, self.ledger.goal.minimised(loss))
+    def end(self, trial: Trial, chance: random.Random) -> None:
+        """End an attempt in one way or another."""
+        state = chance.choice([TrialState.DONE] * 4 + [TrialState.FAILED, TrialState.LOST, TrialState.CANCELLED])
+        loss = chance.random() if state is TrialState.DONE else None
+        error = TrialError('memory', 'too large') if state is TrialState.FAILED else None
+        seconds = chance.random() * (1 + trial.tree % 5)
+        self.tell(Result(trial.id, state, loss, {}, error, trial.started or 0.0, self.now + chance.random(), seconds))

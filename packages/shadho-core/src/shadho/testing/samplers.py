@@ -15,7 +15,7 @@ import pytest
 
 from shadho.forest import Forest, Tree
 from shadho.ledger import Ledger
-from shadho.records import Result, Trial, TrialError, TrialState
+from shadho.records import Attempt, Event, Result, Trial, TrialError, TrialState
 from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.search import Search
 from shadho.testing.spaces import SPACES, some_trees
@@ -55,7 +55,7 @@ class SamplerRun:
         self, make: Callable[[SamplerContext], Sampler], forest: Forest, seed: int = 0, *, repeats: int = 1
     ) -> None:
         self._make = make
-        self._log: list[Trial | Result] = []
+        self._log: list[Event] = []
         self.context = SamplerContext(forest, Ledger(), seed, repeats)
         self.context.ledger.write_to(self._log.append)
         self.sampler = make(self.context)
@@ -92,7 +92,7 @@ class SamplerRun:
 
     def begin_again(self, trial: Trial) -> Trial:
         """Begin another attempt at a trial that was taken back."""
-        return self.context.ledger.apply(attrs.evolve(trial, attempt=trial.attempt + 1))
+        return self.context.ledger.apply(Attempt(trial.id, trial.attempt + 1, trial.compute_class))
 
     def add(self, tree: Tree, point: Iterable[float], loss: float) -> None:
         """Let the sampler learn a result that is none of the run's trials."""
@@ -106,9 +106,9 @@ class SamplerRun:
         run = SamplerRun(self._make, self.context.forest, self.context.seed, repeats=self.context.repeats)
         for record in self._log:
             trial = run.context.ledger.apply(record)
-            if isinstance(record, Trial) and not record.attempt:
-                run.context.visited.add(self.context.forest.tree(trial.tree), trial.point)
-            if trial.is_finished:
+            if isinstance(record, Trial):
+                run.context.visited.add(self.context.forest.tree(record.tree), record.point)
+            if trial is not None and trial.is_finished:
                 meta = json.loads(json.dumps(dict(trial.meta)))
                 run._tell(attrs.evolve(trial, meta=meta), math.nan if trial.loss is None else trial.loss)
         for trial in list(run.context.ledger.running.values()):
@@ -334,7 +334,7 @@ class SamplerSuite(ABC):
         def search() -> Search:
             return Search(forest, method=cast(Any, self.make), seed=3)
 
-        log: list[Trial | Result] = []
+        log: list[Event] = []
         whole = search()
         for _ in range(24):
             _evaluate(whole, log)
@@ -363,7 +363,7 @@ def _goes_on(run: SamplerRun) -> None:
         _ask(run, tree, 3)
 
 
-def _evaluate(search: Search, log: list[Trial | Result]) -> None:
+def _evaluate(search: Search, log: list[Event]) -> None:
     """Ask for a trial and record what comes of it, a failure now and then; nothing at the end of a small space."""
     trial = search.ask()
     if trial is None:

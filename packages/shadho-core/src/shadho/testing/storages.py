@@ -17,8 +17,22 @@ import numpy as np
 import pytest
 
 from shadho.errors import StorageError
-from shadho.records import Result, Trial, TrialError, TrialState
-from shadho.storage import Record, Storage
+from shadho.records import (
+    Attempt,
+    ClassesChanged,
+    ComputeClass,
+    Event,
+    Hardware,
+    Note,
+    Report,
+    Result,
+    RunBegan,
+    RunEnded,
+    Trial,
+    TrialError,
+    TrialState,
+)
+from shadho.storage import Storage
 
 __all__ = ['DurableStorageSuite', 'StorageSuite']
 
@@ -46,9 +60,9 @@ def _result(number: int, **values: Any) -> Result:
     return Result(number, values.pop('state', TrialState.DONE), **{'loss': 0.5, 'results': {'loss': 0.5}, **values})
 
 
-def _records(count: int) -> list[Record]:
+def _records(count: int) -> list[Event]:
     """Return trials and results as searches append them: two run at once, and results come later."""
-    records: list[Record] = []
+    records: list[Event] = []
     for number in range(count):
         records.append(_trial(number))
         if number:
@@ -56,14 +70,14 @@ def _records(count: int) -> list[Record]:
     return records
 
 
-def _read(storage: Storage, after: int = 0) -> list[Record]:
+def _read(storage: Storage, after: int = 0) -> list[Event]:
     return [record for _, record in storage.read(after)]
 
 
 class StorageSuite(ABC):
     """Tests of the contract of `shadho.storage.Storage`.
 
-    A storage is a log: what was appended is read back in the same order, with nothing lost or
+    A storage is a log of events: what was appended is read back in the same order, with nothing lost or
     changed, whatever objectives return.
     """
 
@@ -112,11 +126,22 @@ class StorageSuite(ABC):
             storage.append(_result(0))
             assert _read(storage, 1) == [_result(0)]
 
-    def test_a_trial_may_be_appended_again(self, place: Path) -> None:
+    def test_every_event_is_kept(self, place: Path) -> None:
+        classes = [
+            ComputeClass('8-core ☃', 3, Hardware(8, 100, ('V100', 'A100'), 'EPYC', {'scratch': (1, 2)}), {'cores': 2.5, 'gpus': 1}),
+            ComputeClass(),
+        ]  # fmt: skip
+        events: list[Event] = [
+            RunBegan(0.25), ClassesChanged(classes, 0.1 + 0.2), _trial(0), _result(0, state=TrialState.LOST, loss=None),
+            Attempt(0, 2, '8-core ☃', {'cores': 8}, 12.25), Report(0, 2, 1, {'loss': 0.1 + 0.2, 'curve': (1, math.inf)}, 13.5), Report(0, 2, 5), _result(0, state=TrialState.CANCELLED, loss=None, attempt=2, reason='moved'),
+            Attempt(0, 3), _result(0, attempt=3), ClassesChanged([]), Note('tag', {'text': 'ü', 'of': [1, None]}, 0, 3.5), Note('new'),
+            RunEnded(99.5, 'max_tasks'),
+        ]  # fmt: skip
         with self.make(place) as storage:
-            for record in (_trial(0), _result(0, state=TrialState.LOST, loss=None), _trial(0), _result(0)):
-                storage.append(record)
-            assert [type(record) for record in _read(storage)] == [Trial, Result, Trial, Result]
+            for event in events:
+                storage.append(event)
+            assert _read(storage) == events
+            assert storage.at(range(1, 15)) == dict(enumerate(events, 1))
 
     def test_nothing_is_read_of_a_new_storage(self, place: Path) -> None:
         with self.make(place) as storage:
@@ -144,17 +169,27 @@ class StorageSuite(ABC):
         with self.make(place) as storage:
             for record in (
                 _trial(0, tree=2**70, point=(0.25, 1.0)), _trial(1), _result(0, loss=-1.5, started=1.0, finished=3.0, seconds=2.0),
-                _result(1, state=TrialState.LOST, loss=None, finished=9.0), _trial(2), _trial(3), _trial(1, compute_class='b', attempt=1),
+                Report(1, 0, 3, {'loss': 2.0}, 8.0), _result(1, state=TrialState.LOST, loss=None, finished=9.0), _trial(2), _trial(3), Attempt(1, 1, 'b'),
                 _result(1, state=TrialState.FAILED, loss=None), _result(2, state=TrialState.CANCELLED, loss=None),
             ):  # fmt: skip
                 storage.append(record)
             index = storage.index()
         assert (list(index.numbers), index.trees, index.classes) == ([0, 1], [2**70, 0], ['default', 'b'])
-        assert (list(index.trials), list(index.results), list(index.failed)) == ([1, 7], [3, 8], [0, 1])
+        assert (list(index.trials), list(index.results), list(index.failed)) == ([1, 2], [3, 9], [0, 1])
+        assert index.attempts == {1: 8}
         assert (index.losses[0], math.isnan(index.losses[1])) == (-1.5, True)
         assert (index.started[0], index.finished[0], index.seconds[0], index.latest) == (1.0, 3.0, 2.0, 9.0)
         assert (list(index.points), list(index.offsets)) == ([0.25, 1.0, 0.5], [0, 2, 3])
-        assert (index.running, index.waiting) == ({3: 6}, {2: 5})
+        assert (index.running, index.waiting) == ({3: 7}, {2: 6})
+
+    def test_the_index_says_why_the_latest_run_ended(self, place: Path) -> None:
+        stopped = []
+        with self.make(place) as storage:
+            for event in (RunBegan(), RunEnded(4.5, 'timeout'), Note('tag', time=7.0), RunBegan(4.5)):
+                storage.append(event)
+                index = storage.index()
+                stopped.append(index.stopped)
+        assert (stopped, index.latest) == (['', 'timeout', 'timeout', ''], 7.0)
 
     def test_the_index_of_nothing_is_empty(self, place: Path) -> None:
         with self.make(place) as storage:
@@ -164,15 +199,22 @@ class StorageSuite(ABC):
     @pytest.mark.parametrize(
         ('records', 'message'),
         [
-            ([_result(0)], 'never handed out'),
+            ([_result(0)], 'never begun'),
             ([_trial(0), _result(0), _result(0)], 'finished before'),
             ([_trial(1)], 'no trial 0 before'),
-            ([_trial(0), _trial(0, point=(0.25,))], 'another one before'),
+            ([_trial(0), _trial(0, point=(0.25,))], 'begun before'),
+            ([Attempt(0, 1)], 'never begun'),
+            ([_trial(0), Report(0, 1, 1)], 'of attempt 1 at trial 0, of which attempt 0 runs'),
+            ([_trial(0), Report(0, 0, 2), Report(0, 0, 2)], 'step 2 of trial 0, after that of step 2'),
+            ([_trial(0), _result(0), Report(0, 0, 1)], 'finished before'),
+            ([_trial(0), Attempt(0, 1)], 'attempt 0 runs'),
+            ([_trial(0), _result(0), Attempt(0, 1)], 'finished before'),
+            ([_trial(0, attempt=2), _result(0, state=TrialState.LOST, loss=None), Attempt(0, 2)], 'after attempt 2'),
             ([_trial(0), _result(0, state=TrialState.FAILED)], 'failed, with a loss'),
             ([_trial(0, point=(1.5,)), _result(0)], 'could not be run'),
         ],
     )
-    def test_a_log_that_contradicts_itself_has_no_index(self, place: Path, records: list[Record], message: str) -> None:
+    def test_a_log_that_contradicts_itself_has_no_index(self, place: Path, records: list[Event], message: str) -> None:
         with self.make(place) as storage:
             for record in records:
                 storage.append(record)
@@ -413,7 +455,7 @@ class DurableStorageSuite(StorageSuite):
         assert len(_read(storage)) == 100
 
     def test_a_reader_follows_by_positions(self, place: Path) -> None:
-        seen: list[Record] = []
+        seen: list[Event] = []
         reader = self.make(place)
         with self.make(place) as storage:
             for record in _records(4):

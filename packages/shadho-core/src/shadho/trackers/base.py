@@ -11,8 +11,7 @@ from shadho.plugins.hookspecs import hookimpl
 from shadho.records import Trial
 from shadho.result import SearchInfo, SearchResult
 from shadho.spaces.domains import Domain
-from shadho.spaces.spec import as_node
-from shadho.spaces.structure import Dependent, Repeat, Scope, Sequence
+from shadho.spaces.structure import Dependent, Repeat, Scope, Sequence, as_node
 
 __all__ = ['Tracker', 'distinct', 'hyperparameters', 'values_of']
 

@@ -229,8 +229,7 @@ class MLflow(Tracker):
         self._count += 1
         if trial.loss is None or not math.isfinite(trial.loss):
             return
-        better = max if self._search.direction == 'maximize' else min
-        if self._best is None or better(trial.loss, self._best) != self._best:
+        if self._best is None or self._search.goal.best(self._best, trial.loss) != self._best:
             self._best = trial.loss
             self._client.log_metric(self._parent, 'best_loss', trial.loss, when, self._count)
 

@@ -94,8 +94,7 @@ class TensorBoard(Tracker):
         self._writer.add_scalar(f'seconds/{self._class_name(trial.compute_class)}', trial.seconds, step)
         if trial.loss is not None and math.isfinite(trial.loss):
             self._writer.add_scalar('loss', trial.loss, step)
-            better = max if self._search.direction == 'maximize' else min
-            self._best = trial.loss if self._best is None else better(self._best, trial.loss)
+            self._best = trial.loss if self._best is None else self._search.goal.best(self._best, trial.loss)
             self._writer.add_scalar('best_loss', self._best, step)
         self._writer.flush()
         if self.hparams:

@@ -1,0 +1,1 @@
+"""What machines offer: probing them, and grouping workers into compute classes."""

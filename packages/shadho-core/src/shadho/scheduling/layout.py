@@ -1,0 +1,64 @@
+"""Where trees and compute classes stand in the arrays of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from shadho.forest import Tree
+from shadho.records import ComputeClass, Trial
+
+__all__ = ['Layout']
+
+
+class Layout:
+    """Rows are compute classes, columns are trees: of all arrays that a plan is made of.
+
+    Parameters
+    ----------
+    classes : sequence of ComputeClass
+    trees : sequence of Tree
+
+    Attributes
+    ----------
+    rows : dict of str to int
+        Where each class stands, by its name.
+    columns : dict of int to int
+        Where each tree stands, by its number.
+    """
+
+    def __init__(self, classes: Sequence[ComputeClass] = (), trees: Sequence[Tree] = ()) -> None:
+        self.classes = list(classes)
+        self.trees = list(trees)
+        self.rows = {compute_class.name: row for row, compute_class in enumerate(self.classes)}
+        self.columns = {tree.index: column for column, tree in enumerate(self.trees)}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of classes and of trees."""
+        return len(self.rows), len(self.columns)
+
+    @property
+    def slots(self) -> int:
+        """The number of slots of all classes."""
+        return sum(compute_class.slots for compute_class in self.classes)
+
+    def place(self, trial: Trial) -> tuple[int, int] | None:
+        """Return where a trial counts; None when its class or its tree has no place."""
+        row, column = self.rows.get(trial.compute_class), self.columns.get(trial.tree)
+        return None if row is None or column is None else (row, column)
+
+    def is_like(self, other: Layout) -> bool:
+        """Whether both hold the same classes and trees, in the same order."""
+        return list(self.rows) == list(other.rows) and list(self.columns) == list(other.columns)
+
+    def moved(self, array: Any, earlier: Layout, filled: Any) -> Any:
+        """Return `filled`, an array of this layout, with the values of an `earlier` layout's array where both have a place."""
+        names = [name for name in self.rows if name in earlier.rows]
+        trees = [index for index in self.columns if index in earlier.columns]
+        new = np.ix_([self.rows[name] for name in names], [self.columns[index] for index in trees])
+        old = np.ix_([earlier.rows[name] for name in names], [earlier.columns[index] for index in trees])
+        filled[new] = array[old]
+        return filled

@@ -1,0 +1,138 @@
+"""Running a shell command in a folder that has been filled for it, and reading what it leaves there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from shadho_worker.as_json import read_json, write_json
+from shadho_worker.outcomes import Outcome, failed, is_outcome, outcome
+from shadho_worker.script import LOSS_KEY_VARIABLE, RESULT_FILE
+
+__all__ = ['OUTPUT_LIMIT', 'describe_exit', 'parameters_text', 'run_command', 'tail']
+
+OUTPUT_LIMIT = 20_000
+"""Characters kept of what a trial prints: the last ones."""
+
+
+def parameters_text(params: Any) -> str:
+    """Return the parameters of a trial as they are written to ``hyperparameters.json``: in ASCII.
+
+    Floats that are not finite are written as ``{"$float": "inf"}``, as JSON has none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a parameter cannot be written as JSON.
+    """
+    return write_json(params, default=_plain)
+
+
+def run_command(command: str, folder: str | os.PathLike[str], loss_key: str = 'loss') -> Outcome:
+    """Run a command once; whatever it does is an outcome.
+
+    Parameters
+    ----------
+    command : str
+        Given to the shell. It leaves ``result.json``: a number, or an object with the loss.
+    folder : path
+        Its working folder, which holds ``hyperparameters.json`` and all else that it needs.
+    loss_key : str, default 'loss'
+
+    Returns
+    -------
+    dict
+        An outcome with ``seconds`` and ``output``, the end of what the command printed.
+    """
+    begun = time.perf_counter()
+    status, printed = _run(command, folder, loss_key)
+    seconds = time.perf_counter() - begun
+    return {**_outcome(Path(folder), status, printed, loss_key), 'seconds': seconds, 'output': printed}
+
+
+def _run(command: str, folder: str | os.PathLike[str], loss_key: str) -> tuple[int, str]:
+    environment = dict(os.environ)
+    environment[LOSS_KEY_VARIABLE] = loss_key
+    environment['PATH'] = os.pathsep.join([str(Path(sys.executable).parent), environment.get('PATH', os.defpath)])
+    with tempfile.TemporaryFile() as output:
+        status = subprocess.call(
+            command, shell=True, cwd=folder, env=environment,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        return status, tail(output.fileno())
+
+
+def _outcome(folder: Path, status: int, printed: str, loss_key: str) -> Outcome:
+    try:
+        text = (folder / RESULT_FILE).read_text(encoding='utf-8')
+    except (OSError, ValueError):
+        text = ''
+    if status and not _is_failure(text):
+        return _exit_failure(status, printed)
+    if not text:
+        return failed(
+            'result',
+            f'the command ended well but left no {RESULT_FILE}; does the script call '
+            'shadho_worker.run(objective), or write that file?',
+            printed,
+        )
+    try:
+        data = read_json(text)
+    except (ValueError, RecursionError) as error:
+        return failed('result', f'{RESULT_FILE} is not JSON: {error}', printed)
+    return data if is_outcome(data) else outcome(data, loss_key)
+
+
+def tail(file: int) -> str:
+    """Return the end of what an open file holds."""
+    size = os.fstat(file).st_size
+    skipped = max(0, size - OUTPUT_LIMIT)
+    text = os.pread(file, OUTPUT_LIMIT, skipped).decode('utf-8', 'replace')
+    return f'[{skipped} bytes before this were dropped]\n{text}' if skipped else text
+
+
+def describe_exit(status: int) -> str:
+    """Say how a process ended, from its exit status (negative: a signal)."""
+    if status >= 0:
+        return f'exit status {status}'
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f'signal {-status}'
+    return f'{name} (was it out of memory?)' if name == 'SIGKILL' else name
+
+
+def _is_failure(text: str) -> bool:
+    try:
+        data = read_json(text)
+    except (ValueError, RecursionError):
+        return False
+    return is_outcome(data) and data['state'] == 'failed'
+
+
+def _exit_failure(status: int, printed: str) -> Outcome:
+    if status > 128:  # how a shell reports that its command died of a signal
+        status = 128 - status
+    kind = 'crash' if status < 0 else 'exception'
+    hints = {
+        126: ' (the shell may not run the command: is it executable?)',
+        127: ' (the shell did not find the command)',
+    }
+    last = printed.rstrip().rpartition('\n')[2]
+    said = f': {last}' if last else ''
+    return failed(kind, f'the command ended with {describe_exit(status)}{hints.get(status, "")}{said}', printed)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, 'tolist'):
+        return value.tolist()
+    raise TypeError(
+        f'the parameter {value!r} ({type(value).__name__}) cannot be written as JSON for a command; choose between '
+        'names instead, and look the object up in the script'
+    )
