@@ -107,7 +107,7 @@ class Shadho(Contender):
         for number, (params, loss) in enumerate(finished):
             nested = spaces.to_shadho(self.space, params)
             tree, point = self.search.forest.encode(nested)
-            records += [Trial(number, tree.index, number, point, nested), Result(number, TrialState.DONE, loss)]
+            records += [Trial(number, tree.index, point, nested), Result(number, TrialState.DONE, loss)]
         self.search.restore(records)
 
 

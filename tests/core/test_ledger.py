@@ -43,14 +43,14 @@ class TestLedgerOfAStorage(LedgerSuite):
 @pytest.mark.parametrize(
     ('records', 'reason'),
     [
-        ([Trial(1, 0, 0, (0.5,), {})], 'record 1 is trial 1, and there is no trial 0 before'),
-        ([Trial(0, 0, 0, (0.5,), {})] * 2, 'record 2 is trial 0, which was begun before'),
-        ([Trial(0, 0, 0, (0.5,), {}), Result(0, TrialState.LOST), Attempt(0, 0)], 'record 3 is attempt 0 at trial 0, after attempt 0'),
-        ([Trial(0, 0, 0, (0.5,), {}, attempt=2), Result(0, TrialState.DONE, 1.0, attempt=1)], 'record 2 is a result of attempt 1 at trial 0, of which attempt 2 runs'),
+        ([Trial(1, 0, (0.5,), {})], 'record 1 is trial 1, and there is no trial 0 before'),
+        ([Trial(0, 0, (0.5,), {})] * 2, 'record 2 is trial 0, which was begun before'),
+        ([Trial(0, 0, (0.5,), {}), Result(0, TrialState.LOST), Attempt(0, 0)], 'record 3 is attempt 0 at trial 0, after attempt 0'),
+        ([Trial(0, 0, (0.5,), {}, attempt=2), Result(0, TrialState.DONE, 1.0, attempt=1)], 'record 2 is a result of attempt 1 at trial 0, of which attempt 2 runs'),
         ([Result(0, TrialState.DONE, 1.0)], 'record 1 is a result of trial 0, which was never begun'),
-        ([Trial(0, 0, 0, (0.5,), {}), Result(0, TrialState.LOST), Result(0, TrialState.DONE, 1.0)], 'record 3 is a result of trial 0, which waits for its next attempt'),
-        ([Trial(0, 0, 0, (0.5,), {}), *[Result(0, TrialState.DONE, 1.0)] * 2], 'record 3 is a result of trial 0, which was finished before'),
-        ([Trial(0, 0, 0, (1.5,), {}), Result(0, TrialState.DONE, 1.0)], 'record 2 is a result of trial 0, which could not be run'),
+        ([Trial(0, 0, (0.5,), {}), Result(0, TrialState.LOST), Result(0, TrialState.DONE, 1.0)], 'record 3 is a result of trial 0, which waits for its next attempt'),
+        ([Trial(0, 0, (0.5,), {}), *[Result(0, TrialState.DONE, 1.0)] * 2], 'record 3 is a result of trial 0, which was finished before'),
+        ([Trial(0, 0, (1.5,), {}), Result(0, TrialState.DONE, 1.0)], 'record 2 is a result of trial 0, which could not be run'),
     ],
 )  # fmt: skip
 def test_a_log_that_contradicts_itself_says_where_and_why(records: Sequence[Event], reason: str) -> None:
@@ -63,13 +63,13 @@ def test_a_log_that_contradicts_itself_says_where_and_why(records: Sequence[Even
 
 def test_lost_attempts_count_across_runs() -> None:
     ledger = Ledger()
-    ledger.apply(Trial(0, 0, 0, (0.5,), {}))
+    ledger.apply(Trial(0, 0, (0.5,), {}))
     for attempt, state in enumerate((TrialState.LOST, TrialState.CANCELLED, TrialState.LOST), 1):
         ledger.apply(Result(0, state))
         ledger.apply(Attempt(0, attempt))
     assert ledger.lost(0) == 2  # a cancelled attempt is nobody's fault
     search = Search(X, seed=0)
-    first = Trial(0, 0, 0, (0.5,), {'x': 0.5})
+    first = Trial(0, 0, (0.5,), {'x': 0.5})
     search.restore([first, Result(0, TrialState.LOST), Attempt(0, 1)])
     assert search.ledger.lost(0) == 1
     assert [waiting.id for waiting in search.ledger.waiting] == [0]

@@ -45,7 +45,7 @@ class Search:
         display.shadho_search_started(search=SearchInfo(**{**known, **values}))
 
     def dispatch(self, params: object = None) -> Trial:
-        trial = Trial(self.count, 0, self.count, (0.5,), params or {'x': 0.5}, 'box')
+        trial = Trial(self.count, 0, (0.5,), params or {'x': 0.5}, 'box')
         self.count += 1
         self.display.shadho_trial_dispatched(trial=trial)
         return trial
@@ -126,7 +126,7 @@ def test_the_panel_has_one_line_for_counts_and_times_where_there_is_room(live):
 
 
 def test_the_panel_counts_what_earlier_runs_finished_and_keeps_their_best_trial(live):
-    best = Trial(7, 0, 7, (0.5,), {'x': 0.5}, state=TrialState.DONE, loss=0.125)
+    best = Trial(7, 0, (0.5,), {'x': 0.5}, state=TrialState.DONE, loss=0.125)
     display, search = live(recorded=18, best=best)
     search.finish(0.5)
     assert content(display)[0].startswith('19 trials')

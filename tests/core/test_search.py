@@ -228,7 +228,7 @@ def test_with_the_market_a_restored_search_goes_on_within_each_tree() -> None:
 
 
 def test_finished_trials_are_learned_as_their_log_would_be() -> None:
-    trials = [Trial(number, 0, number, (number / 4,), {'x': number / 4}, started=number // 2, finished=2.0 - number % 2,
+    trials = [Trial(number, 0, (number / 4,), {'x': number / 4}, started=number // 2, finished=2.0 - number % 2,
                     state=TrialState.DONE, loss=abs(number - 1.5), seconds=1.0) for number in range(4)]  # fmt: skip
     search = Search(X, seed=0)
     search.restore(sorted(trials, key=lambda trial: trial.finished))
@@ -244,7 +244,7 @@ def test_finished_trials_are_learned_as_their_log_would_be() -> None:
     ],
 )
 def test_finished_trials_of_which_one_is_missing_are_refused(numbers: list[int], message: str) -> None:
-    trials = [Trial(number, 0, number, (0.5,), {'x': 0.5}, state=TrialState.DONE, loss=1.0) for number in numbers]
+    trials = [Trial(number, 0, (0.5,), {'x': 0.5}, state=TrialState.DONE, loss=1.0) for number in numbers]
     with pytest.raises(ShadhoError, match=message):
         Search(X, seed=0).restore(trials)
 

@@ -19,7 +19,7 @@ def history(count: int = 6) -> Table:
         tree = number % 2
         past.ask(tree)
         point = (number / 10,) * (tree + 1)
-        trial = Trial(number, tree, number // 2, point, {}, 'ab'[number % 3 == 0], seconds=float(number))
+        trial = Trial(number, tree, point, {}, 'ab'[number % 3 == 0], seconds=float(number))
         failed = number == 4
         state = TrialState.FAILED if failed else TrialState.DONE
         past.append(attrs.evolve(trial, state=state), math.nan if failed else -float(number))
@@ -58,7 +58,7 @@ def test_what_was_returned_does_not_hinder_or_follow_later_trials() -> None:
     past = history()
     before = past.losses(), past.losses(0), past.points(0)
     copies = [kept.copy() for kept in before]
-    past.append(Trial(9, 0, 9, (0.9,), {}, state=TrialState.DONE, seconds=1.0), 7.0)
+    past.append(Trial(9, 0, (0.9,), {}, state=TrialState.DONE, seconds=1.0), 7.0)
     for now, copy in zip(before, copies, strict=True):
         np.testing.assert_array_equal(now, copy)
     assert past.losses(0)[-1] == 7.0

@@ -211,8 +211,6 @@ class Recorded:
 
     def _check_numbers(self) -> None:
         assert sorted(self.trials) == list(range(len(self.trials)))
-        samples = {(trial.tree, trial.sample) for trial in self.trials.values()}
-        assert len(samples) == len(self.trials), 'two trials have the same sample'
 
     @property
     def best(self) -> float | None:

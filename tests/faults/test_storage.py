@@ -158,7 +158,7 @@ def on_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def journalled() -> tuple[list[Any], dict[str, bytes], dict[str, bytes]]:
     """Return records, the file with them, and the file and its rollback journal in the middle of the next step."""
     with SQLite('whole.db') as storage:
-        records = [Trial(number, 0, number, (0.5,), {'text': 'x' * 100}) for number in range(100)]
+        records = [Trial(number, 0, (0.5,), {'text': 'x' * 100}) for number in range(100)]
         for record in records:
             storage.append(record)
         storage.flush()
@@ -217,7 +217,7 @@ def test_each_step_of_json_lines_is_on_the_disk_when_that_is_asked_for(
     monkeypatch.setattr(os, 'fsync', lambda file: synced.append(os.fstat(file).st_size))
     with JSONLines('x.jsonl', durability=durability) as storage:
         for number in range(5):
-            storage.append(Trial(number, 0, number, (0.5,), {}))
+            storage.append(Trial(number, 0, (0.5,), {}))
             synced.clear()
             storage.flush()
             assert synced == [os.path.getsize('x.jsonl')] * (durability == 'full')

@@ -238,7 +238,7 @@ def test_a_trial_that_could_not_be_sent_and_was_cancelled_gives_no_result() -> N
     opt = Shadho('commands', 'true', {'x': 1.0}, max_tasks=1, backend='workqueue', storage=None, display=False)
     with opt._backend as backend:
         backend.open(opt._job())
-        trial = Trial(0, 0, 0, (), {'x': object()}, 'any', started=0.0)
+        trial = Trial(0, 0, (), {'x': object()}, 'any', started=0.0)
         backend.start(trial)
         backend.stop(trial)
         assert list(backend.poll(0.0)) == []

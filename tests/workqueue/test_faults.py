@@ -330,7 +330,7 @@ class Breeding:
     ) -> None:
         backend.open(Job('breeding', objective, trial_timeout=timeout))
         (own,) = backend.discover()
-        self.trial = Trial(0, 0, 0, (), {}, own.name, own.resources, started=backend.now())
+        self.trial = Trial(0, 0, (), {}, own.name, own.resources, started=backend.now())
         self.backend = backend
         backend.start(self.trial)
         wait(lambda: self.polled() == [] and (folder / 'pid').exists(), 'the start of the trial')

@@ -50,7 +50,7 @@ def opened(
 
 
 def trial(number: int, x: float = 1.0, own: str = 'small') -> Trial:
-    return Trial(number, 0, 0, (), {'x': x}, own)
+    return Trial(number, 0, (), {'x': x}, own)
 
 
 def outcome(result: Result) -> tuple[int, str, float, float]:

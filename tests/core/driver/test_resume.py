@@ -211,8 +211,8 @@ def test_a_second_driver_is_refused_and_told_who_the_first_is() -> None:
 def test_trials_that_were_running_are_run_first() -> None:
     search(max_tasks=5).run()
     with SQLite('test.db') as storage:
-        lost = Trial(id=5, tree=0, sample=99, point=(0.125,), params={'a': {'x': 0.125}})
-        cancelled = Trial(id=6, tree=0, sample=100, point=(0.25,), params={'a': {'x': 0.25}})
+        lost = Trial(id=5, tree=0, point=(0.125,), params={'a': {'x': 0.125}})
+        cancelled = Trial(id=6, tree=0, point=(0.25,), params={'a': {'x': 0.25}})
         for record in (lost, cancelled, Result(6, TrialState.CANCELLED)):
             storage.append(record)
     result = list(search(max_tasks=8).run())

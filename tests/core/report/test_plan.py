@@ -92,7 +92,7 @@ def test_options_are_those_of_the_market(recorded):
 def test_trials_that_run_count_too(recorded):
     with recorded:
         asked = 1 + max(record.id for _, record in recorded.read() if isinstance(record, Trial))
-        recorded.append(Trial(asked, 1, 500, (0.5,), {'slow': {'x': 0.5}}, 'new', started=0.0))
+        recorded.append(Trial(asked, 1, (0.5,), {'slow': {'x': 0.5}}, 'new', started=0.0))
     plan = plan_cluster(recorded, parse_cluster('new=1'))
     assert plan.seconds[plan.trees.index('slow'), 0] > 41
 

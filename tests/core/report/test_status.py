@@ -143,11 +143,11 @@ def test_slots_are_as_busy_as_trials_ran_on_them_in_the_run_that_goes_on() -> No
             clock={'began': 1000.0, 'time': time.time() + 1e6, 'seconds': 1100.0},
         )
         for trial, started in enumerate((900.0, 1000.0)):  # the first is of an earlier run
-            storage.append(Trial(trial, 0, trial, (0.5,), {}, 'a', started=started))
+            storage.append(Trial(trial, 0, (0.5,), {}, 'a', started=started))
             storage.append(
                 TrialResult(trial, TrialState.DONE, 0.5, started=started, finished=started + 60, seconds=30.0)
             )
-        storage.append(Trial(2, 0, 2, (0.5,), {}, 'a', started=1080.0))
+        storage.append(Trial(2, 0, (0.5,), {}, 'a', started=1080.0))
         found = look_at(storage)
     assert [(own['running'], own['busy']) for own in found.to_dict()['classes']] == [(1, 0.25), (0, None)]
 
@@ -211,7 +211,7 @@ def test_a_search_without_a_result_has_a_status() -> None:
 def test_lost_and_cancelled_trials_are_not_running() -> None:
     with known(SQLite('lost.db')) as storage:
         for trial, state in enumerate((TrialState.LOST, TrialState.CANCELLED, None)):
-            storage.append(Trial(trial, 0, trial, (0.5,), {}, 'a', started=1.0))
+            storage.append(Trial(trial, 0, (0.5,), {}, 'a', started=1.0))
             if state is not None:
                 storage.append(TrialResult(trial, state, started=1.0, finished=2.0))
         found = look_at(storage)
@@ -220,7 +220,7 @@ def test_lost_and_cancelled_trials_are_not_running() -> None:
 
 def test_how_long_a_trial_runs_goes_on_while_nothing_is_written() -> None:
     with known(SQLite('long.db')) as storage:
-        storage.append(Trial(0, 0, 0, (0.5,), {}, 'a', started=1100.0))
+        storage.append(Trial(0, 0, (0.5,), {}, 'a', started=1100.0))
         storage.update(clock={'began': 0.0, 'time': time.time() - 4000, 'seconds': 700.0})
         found = look_at(storage)
     assert found.seconds == pytest.approx(4700, abs=300)
@@ -232,7 +232,7 @@ def test_of_many_rows_some_are_shown() -> None:
     with known(SQLite('many.db')) as storage:
         storage.update(classes=[{'name': f'c{number}', 'slots': 1} for number in range(30)])
         for trial in range(60):
-            storage.append(Trial(trial, trial % 2, trial, (0.5,), {}, 'c0', started=1.0))
+            storage.append(Trial(trial, trial % 2, (0.5,), {}, 'c0', started=1.0))
         lines = look_at(storage).to_table(limit=20).splitlines()
     assert lines[3:5] == ['', 'compute class  slots  running  busy  hardware']
     assert lines[25] == '... and 10 more'

@@ -103,7 +103,7 @@ def begin(policy, own, now=0.0):
     tree = policy.pick(own, now)
     if tree is not None:
         number = policy.history.asked
-        trial = Trial(number, tree.index, number, (0.5,) * len(tree), {}, own, started=now)
+        trial = Trial(number, tree.index, (0.5,) * len(tree), {}, own, started=now)
         policy.on(trial, policy.ledger.apply(trial))
     return tree
 
@@ -114,7 +114,7 @@ def finish(policy, history, tree, own, seconds=1.0, loss=0.5, kind=None):
     error = None if kind is None else TrialError(kind, 'no luck')
     state, loss = (TrialState.DONE, loss) if kind is None else (TrialState.FAILED, math.nan)
     number = history.asked - 1
-    trial = Trial(number, tree, number, (), {}, own, state=state, error=error, seconds=seconds, started=0.0)
+    trial = Trial(number, tree, (), {}, own, state=state, error=error, seconds=seconds, started=0.0)
     history.append(trial, loss)
     policy.on(Result(number, state, trial.loss), trial)
 

@@ -23,7 +23,7 @@ class TestPromise(HeuristicSuite):
 def append(history, tree, loss):
     history.ask(tree)
     state = TrialState.FAILED if math.isnan(loss) else TrialState.DONE
-    history.append(Trial(history.asked - 1, tree, 0, (), {}, state=state, seconds=1.0), loss)
+    history.append(Trial(history.asked - 1, tree, (), {}, state=state, seconds=1.0), loss)
 
 
 def history_of(*results):

@@ -90,7 +90,7 @@ def append(history, policy, index, loss=0.5, compute_class='only', seconds=1.0, 
     point = tuple([0.5] * len(tree) if point is None else point)
     history.ask(index)
     told = None if math.isnan(loss) else loss
-    trial = Trial(history.asked - 1, index, 0, point, {}, compute_class, state=state, loss=told, seconds=seconds)
+    trial = Trial(history.asked - 1, index, point, {}, compute_class, state=state, loss=told, seconds=seconds)
     history.append(trial, loss)
     policy.on(trial.result(), trial)
 

@@ -12,11 +12,11 @@ from shadho.scheduling.runtime import RuntimeModel
 def trial(tree, own='a', seconds=1.0, kind=None, **more):
     error = None if kind is None else TrialError(kind, 'no luck')
     state = TrialState.DONE if error is None else TrialState.FAILED
-    return Trial(0, tree, 0, (), {}, own, state=state, error=error, seconds=seconds, **more)
+    return Trial(0, tree, (), {}, own, state=state, error=error, seconds=seconds, **more)
 
 
 def running(tree, own='a', started=0.0):
-    return Trial(0, tree, 0, (), {}, own, started=started)
+    return Trial(0, tree, (), {}, own, started=started)
 
 
 class Model(RuntimeModel):

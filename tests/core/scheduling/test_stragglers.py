@@ -40,12 +40,12 @@ class Cluster:
     def tell(self, own, seconds, kind=None):
         error = None if kind is None else TrialError(kind, 'no luck')
         state = TrialState.DONE if error is None else TrialState.FAILED
-        self.runtime.tell(Trial(0, 0, 0, (), {}, own, state=state, error=error, seconds=seconds))
+        self.runtime.tell(Trial(0, 0, (), {}, own, state=state, error=error, seconds=seconds))
 
     def run(self, *trials):
         for own, started in trials:
             number = len(self.history.running)
-            self.history.running[number] = Trial(number, 0, 0, (), {}, own, started=started)
+            self.history.running[number] = Trial(number, 0, (), {}, own, started=started)
         return self
 
     def find(self, own, now, trial_timeout=math.inf):
@@ -116,7 +116,7 @@ def test_where_one_did_not_fit_none_is_begun_anew(kind):
 
 def test_a_trial_that_goes_on_far_longer_than_others_is_expected_to_take_long_elsewhere_too():
     model = Cluster().runtime
-    running = [Trial(0, 0, 0, (), {}, 'slow', started=0.0)]
+    running = [Trial(0, 0, (), {}, 'slow', started=0.0)]
     (soon,), ((_, soon_anew),) = model.remaining(running, ['slow', 'fast'], 10.0)
     (late,), ((_, late_anew),) = model.remaining(running, ['slow', 'fast'], 2000.0)
     assert 150 < soon < 250 and 8 < soon_anew < 13
@@ -143,7 +143,7 @@ def test_a_slow_class_stays_known_as_slow_when_its_trials_are_taken_over():
 def test_remaining_seconds_are_numbers_whatever_has_elapsed():
     model = Cluster().runtime
     running = [
-        Trial(number, number % 3, 0, (), {}, 'slow', started=started) for number, started in enumerate([0, 1e9, None])
+        Trial(number, number % 3, (), {}, 'slow', started=started) for number, started in enumerate([0, 1e9, None])
     ]
     left, anew = model.remaining(running, ['slow', 'fast'], 1e9)
     assert left.shape == (3,) and (left >= 0).all()

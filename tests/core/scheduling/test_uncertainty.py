@@ -35,7 +35,7 @@ def constant(point, rng):
 
 def append(history, index, point, loss):
     state = TrialState.FAILED if math.isnan(loss) else TrialState.DONE
-    history.append(Trial(len(history), index, 0, tuple(point), {}, state=state), loss)
+    history.append(Trial(len(history), index, tuple(point), {}, state=state), loss)
 
 
 def history_of(*functions, trials=40, seed=0, change=lambda loss: loss):

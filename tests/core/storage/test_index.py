@@ -26,7 +26,6 @@ def filled(storage: Storage, count: int = 30) -> Storage:
             trial = Trial(
                 number,
                 number % 2,
-                number,
                 tuple(rng.random(number % 2 + 1).tolist()),
                 {'x': number},
                 started=float(number),
@@ -38,7 +37,7 @@ def filled(storage: Storage, count: int = 30) -> Storage:
             state = TrialState.FAILED if number % 5 == 0 else TrialState.DONE
             loss = None if state is TrialState.FAILED else float(rng.integers(4))
             storage.append(Result(number, state, loss, started=number, finished=number + 1.5, seconds=0.25))
-        storage.append(Trial(count, 0, count, (0.5,), {}, started=1e6))
+        storage.append(Trial(count, 0, (0.5,), {}, started=1e6))
         storage.append(RunEnded(1e6, 'timeout'))
     return storage
 

@@ -20,7 +20,7 @@ def records(count):
         record
         for number in range(count)
         for record in (
-            Trial(number, 0, number, (0.25,), {'x': (number, math.inf)}),
+            Trial(number, 0, (0.25,), {'x': (number, math.inf)}),
             Result(number, TrialState.DONE, math.inf, {'loss': math.inf}),
         )
     ]

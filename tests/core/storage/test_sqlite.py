@@ -20,7 +20,7 @@ def fill(storage, count=500):
     with storage:
         storage.update(seed=1)
         for number in range(count):
-            storage.append(Trial(number, 0, number, (0.25,), {'x': number, 'text': 'y' * 50}))
+            storage.append(Trial(number, 0, (0.25,), {'x': number, 'text': 'y' * 50}))
             storage.append(Result(number, TrialState.DONE, 0.5, {'loss': 0.5}))
 
 
@@ -42,7 +42,7 @@ def uses(storage):
     with storage:
         storage.metadata()
         list(storage.read())
-        storage.append(Trial(9999, 0, 0, (), {}))
+        storage.append(Trial(9999, 0, (), {}))
 
 
 @pytest.mark.parametrize('content', [b'a,b\n1,2\n' * 500, b'{"loss": 1}', b'\0' * 5000])
@@ -161,13 +161,13 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
 def test_a_full_disk_is_an_error_and_loses_nothing_recorded_before(path):
     storage = SQLite(path)
     with pytest.raises(StorageError, match='the disk is full'), storage:
-        storage.append(Trial(0, 0, 0, (), {}))
+        storage.append(Trial(0, 0, (), {}))
         storage.flush()
         storage._connection.execute('PRAGMA max_page_count = 10')
         for number in range(1, 100):
-            storage.append(Trial(number, 0, 0, (), {'text': 'x' * 5000}))
+            storage.append(Trial(number, 0, (), {'text': 'x' * 5000}))
             storage.flush()
-    assert next(iter(SQLite(path).read())) == (1, Trial(0, 0, 0, (), {}))
+    assert next(iter(SQLite(path).read())) == (1, Trial(0, 0, (), {}))
 
 
 def test_a_local_disk_uses_a_write_ahead_log_while_the_storage_is_open(path):
@@ -215,7 +215,7 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path):
 
 def test_files_are_for_their_owner_only(path):
     with SQLite(path) as storage:
-        storage.append(Trial(0, 0, 0, (), {}))
+        storage.append(Trial(0, 0, (), {}))
         storage.flush()
         assert {file.stat().st_mode & 0o077 for file in path.parent.iterdir()} == {0}
 

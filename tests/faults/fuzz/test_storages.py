@@ -217,7 +217,6 @@ TABLES = {
         'position',
         'trial',
         'tree',
-        'sample',
         'point',
         'params',
         'compute_class',
@@ -349,7 +348,7 @@ def test_a_file_of_edited_rows_is_read_right_or_refused(
 SCHEMAS = [
     'DROP TABLE results', 'DROP TABLE metadata', 'ALTER TABLE trials RENAME COLUMN point TO place', 'ALTER TABLE trials DROP COLUMN meta',
     'ALTER TABLE results ADD COLUMN more TEXT', 'DROP TABLE trials; CREATE VIEW trials AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS position FROM n',
-    'DROP TABLE trials; CREATE TABLE trials (position TEXT, trial, tree, sample, point, params, compute_class, resources, meta, started); INSERT INTO trials SELECT * FROM (SELECT NULL, 1, 2, 3, 4, 5, 6, 7, 8, 9)',
+    'DROP TABLE trials; CREATE TABLE trials (position TEXT, trial, tree, point, params, compute_class, resources, meta, started); INSERT INTO trials SELECT * FROM (SELECT NULL, 1, 2, 3, 4, 5, 6, 7, 8)',
     'DROP TABLE trials; CREATE TABLE trials (a, b)', 'DROP TABLE metadata; CREATE TABLE metadata (a, b, c)', 'PRAGMA user_version = 7', 'PRAGMA application_id = 7',
     'DELETE FROM metadata', 'DELETE FROM trials', 'DELETE FROM results', 'DELETE FROM trials; DELETE FROM results',
     'CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM results; END', 'CREATE TRIGGER t BEFORE INSERT ON results BEGIN SELECT RAISE(ABORT, "no"); END',

@@ -451,8 +451,6 @@ class Trial:
         Counts from 0 in the order of suggestion.
     tree : int
         Number of the tree in the forest.
-    sample : int
-        Number of the suggestion as its sampler counts.
     point : tuple of float
         In the tree's unit cube.
     params : Any
@@ -479,7 +477,6 @@ class Trial:
 
     id: int
     tree: int
-    sample: int
     point: tuple[float, ...]
     params: Any
     compute_class: str = DEFAULT_CLASS
@@ -499,7 +496,7 @@ class Trial:
     def copied(self) -> Trial:
         """Return this trial with parameters, results and notes that its receiver may change."""
         return Trial(  # attrs.evolve would take twice as long
-            self.id, self.tree, self.sample, self.point, copy_containers(self.params), self.compute_class,
+            self.id, self.tree, self.point, copy_containers(self.params), self.compute_class,
             copy_containers(self.resources), copy_containers(self.meta), self.state, self.loss, copy_containers(self.results), self.error,
             self.started, self.finished, self.seconds, self.host, self.output, self.attempt,
         )  # fmt: skip
@@ -528,14 +525,14 @@ class Trial:
     def asked(self) -> Trial:
         """Return this trial as it was before anything came of it."""
         return Trial(
-            self.id, self.tree, self.sample, self.point, self.params, self.compute_class, self.resources, self.meta,
+            self.id, self.tree, self.point, self.params, self.compute_class, self.resources, self.meta,
             started=self.started, attempt=self.attempt,
         )  # fmt: skip
 
     def begun_again(self, attempt: Attempt) -> Trial:
         """Return this trial with another attempt that runs."""
         return Trial(
-            self.id, self.tree, self.sample, self.point, self.params, attempt.compute_class, attempt.resources, self.meta,
+            self.id, self.tree, self.point, self.params, attempt.compute_class, attempt.resources, self.meta,
             started=attempt.started, attempt=attempt.number,
         )  # fmt: skip
 
@@ -544,7 +541,6 @@ class Trial:
         return Trial(
             self.id,
             self.tree,
-            self.sample,
             self.point,
             self.params,
             self.compute_class,

@@ -280,7 +280,6 @@ class Search:
         trial = Trial(
             self.history.asked,
             tree.index,
-            self.history.asked_in(tree.index),
             point,
             params,
             compute_class,

@@ -237,9 +237,9 @@ class LeafColumns:
         self.columns: dict[Path, int] = {}
         self.dimensions: list[Dimension] = []
         self._of_tree: dict[int, Integers] = {}
-        # By table: the columns of all its trees, one tree behind the other, and where each begins.
+        # By table: the columns of all its trees, one tree behind the other, and where each begins and ends.
         self._numbers = [array('q') for _ in tables]
-        self._starts = [array('q') for _ in tables]
+        self._starts = [array('q', [0]) for _ in tables]
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -284,15 +284,15 @@ class LeafColumns:
         self._keep_up()
         rows = np.arange(len(self)) if rows is None else rows
         columns = np.arange(len(self.columns)) if columns is None else columns
-        places = np.full(len(self.columns), -1)
-        places[columns] = np.arange(len(columns))
-        points = np.full((len(rows), len(columns)), np.nan)
+        filled = [part for part in zip(self.tables, self._numbers, self._starts) if len(part[0])]
+        if len(filled) == 1:
+            return _gather(filled[0], rows, columns)
+        points = np.empty((len(rows), len(columns)))
         end = 0
-        for table, numbers, starts in zip(self.tables, self._numbers, self._starts):
-            begin, end = end, end + len(table)
-            own = np.flatnonzero((rows >= begin) & (rows < end))
-            if len(own):
-                _fill(points, own, places, table, rows[own] - begin, np.array(numbers), np.array(starts))
+        for part in filled:
+            begin, end = end, end + len(part[0])
+            inside = (rows >= begin) & (rows < end)
+            points[inside] = _gather(part, rows[inside] - begin, columns)
         return points
 
     def place(self, trees: Sequence[int], points: Sequence[Sequence[float] | Floats]) -> Floats:
@@ -314,9 +314,9 @@ class LeafColumns:
 
     def _keep_up(self) -> None:
         for table, numbers, starts in zip(self.tables, self._numbers, self._starts):
-            for tree in table.trees[len(starts) :]:
-                starts.append(len(numbers))
+            for tree in table.trees[len(starts) - 1 :]:
                 numbers.extend(self._number(tree).tolist())
+                starts.append(len(numbers))
 
     def _number(self, tree: int) -> Integers:
         known = self._of_tree.get(tree)
@@ -331,24 +331,31 @@ class LeafColumns:
         return known
 
 
-def _fill(
-    points: Floats, places_of_rows: Integers, places_of_columns: Integers, table: Table, rows: Integers,
-    numbers: Integers, starts: Integers,
-) -> None:  # fmt: skip
-    """Write coordinates of a table's rows to their places."""
+def _gather(part: tuple[Table, array[int], array[int]], rows: Integers, columns: Integers) -> Floats:
+    """Return coordinates of a table's rows: shape (rows, columns).
+
+    Parameters
+    ----------
+    part : tuple of (Table, array of int, array of int)
+        A table, the columns of all its trees, one tree behind the other, and where each begins and ends.
+    rows, columns : array of int
+    """
+    table, numbers, starts = part[0], np.array(part[1]), np.array(part[2])
+    if not len(table._points):
+        return np.full((len(rows), len(columns)), np.nan)
     # Views must not outlive this call: arrays that are looked at cannot grow.
-    if len(table.trees) == 1:  # a matrix already, which takes a third of the time
-        columns = places_of_columns[numbers]
-        is_wanted = columns >= 0
-        matrix = np.frombuffer(table._points).reshape(len(table), -1)
-        points[np.ix_(places_of_rows, columns[is_wanted])] = matrix[np.ix_(rows, np.flatnonzero(is_wanted))]
-        return
-    offsets = np.frombuffer(table._offsets, dtype='q')
-    begin = offsets[rows]
-    lengths = offsets[rows + 1] - begin
+    trees = np.frombuffer(table._trees, dtype='i')[rows]
+    begin = np.frombuffer(table._offsets, dtype='q')[rows]
+    needed = np.flatnonzero(np.bincount(trees, minlength=len(starts) - 1))
+    lengths = starts[needed + 1] - starts[needed]
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    first = starts[np.frombuffer(table._trees, dtype='i')[rows]]
-    columns = places_of_columns[numbers[np.repeat(first, lengths) + within]]
-    is_wanted = columns >= 0
-    coordinates = np.frombuffer(table._points)[(np.repeat(begin, lengths) + within)[is_wanted]]
-    points[np.repeat(places_of_rows, lengths)[is_wanted], columns[is_wanted]] = coordinates
+    rank = np.full(int(max(columns.max(initial=-1), numbers.max(initial=-1))) + 1, -1)
+    rank[columns] = np.arange(len(columns))
+    wanted = rank[numbers[np.repeat(starts[needed], lengths) + within]]
+    is_wanted = wanted >= 0
+    # By tree: the place of each column among the tree's coordinates, -1 where it has none.
+    places = np.full((len(starts) - 1, len(columns)), -1)
+    places[np.repeat(needed, lengths)[is_wanted], wanted[is_wanted]] = within[is_wanted]
+    places = places[trees] if len(places) > 1 else places
+    points: Floats = np.where(places < 0, np.nan, np.frombuffer(table._points)[begin[:, None] + places])
+    return points

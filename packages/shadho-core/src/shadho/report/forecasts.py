@@ -61,7 +61,6 @@ def forecasts(course: Course) -> Forecasts:
             asked = Trial(
                 ledger.history.asked,
                 trial.tree,
-                trial.sample,
                 trial.point,
                 None,
                 trial.compute_class,

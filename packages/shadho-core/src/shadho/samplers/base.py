@@ -123,17 +123,19 @@ class Sampler(ABC):
     def ask(self, tree: Tree, number: int) -> Suggestion | None:
         """Suggest a point; None when the tree is exhausted.
 
+        It is pending only once its trial begins: the same number gives the same suggestion until then.
+
         Parameters
         ----------
         tree : Tree
         number : int
-            How many trials the tree has had, those of earlier runs included: 0 for its first one.
+            How many trials the tree has had, those of earlier runs included (`Table.asked_in`): 0 for its first one.
         """
 
     def tell(self, suggestion: Suggestion, loss: float) -> None:
-        """Learn the loss (to be minimised; nan when the trial failed) of a suggestion.
+        """Learn the loss (to be minimised; nan when the trial failed) of a suggestion, which the tables have already.
 
-        Must accept suggestions that this sampler never made: those of an earlier run (a resumed
+        Does nothing unless it is overridden. Must accept suggestions that this sampler never made: those of an earlier run (a resumed
         search) or of the user (a warm start).
         """
 

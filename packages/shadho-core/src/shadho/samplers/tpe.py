@@ -101,7 +101,7 @@ class TPE(LearningSampler):
         if not (len(tree) and len(good)):
             return None
         columns = self.table.columns_of(tree.index)
-        points = self.table.points(np.append(good, others), columns)
+        points = self.table.points(np.concatenate([good, others]), columns)
         pending, _ = self.pending()
         weights = np.linspace(1.0, 1.0 / len(good), len(good))  # the better, the more
         kinds = tree.dimensions

@@ -183,7 +183,6 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
     return {
         'trial': trial.id,
         'tree': str(trial.tree),
-        'sample': trial.sample,
         'point': json.dumps(trial.point),
         'params': to_json(trial.params),
         'compute_class': trial.compute_class,
@@ -212,7 +211,6 @@ def _read_trial(row: dict[str, Any]) -> Trial:
     return Trial(
         id=_number(row, 'trial'),
         tree=int(row['tree']),
-        sample=_number(row, 'sample'),
         point=_coordinates(row['point']),
         params=from_json(row['params']),
         compute_class=_text(row, 'compute_class'),

@@ -27,7 +27,7 @@ _VERSION = 3
 _SCHEMA = f"""
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
-    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, tree TEXT NOT NULL, sample INTEGER NOT NULL, point TEXT NOT NULL,
+    position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, tree TEXT NOT NULL, point TEXT NOT NULL,
     params TEXT NOT NULL, compute_class TEXT NOT NULL, resources TEXT NOT NULL, meta TEXT NOT NULL, started REAL,
     attempt INTEGER NOT NULL);
 CREATE TABLE attempts (
@@ -56,7 +56,7 @@ UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", N
 """
 _INSERTS = {
     kind: f'INSERT INTO {kind}s VALUES (?{", ?" * columns})'
-    for kind, columns in (('trial', 10), ('attempt', 5), ('report', 5), ('result', 12), ('note', 4))
+    for kind, columns in (('trial', 9), ('attempt', 5), ('report', 5), ('result', 12), ('note', 4))
 }
 _MOST_NUMBERS = 500
 """Values that a query names at once; SQLite takes 999 at least."""

@@ -546,7 +546,7 @@ class _Run:
             key=lambda own: busy.count(own.name) >= own.slots,
         )
         params = {} if params is None else params
-        trial = Trial(self._next, 0, 0, (), params, own.name, own.resources, started=self.backend.now())
+        trial = Trial(self._next, 0, (), params, own.name, own.resources, started=self.backend.now())
         self._next += 1
         self.begin(trial)
         return trial

@@ -124,4 +124,4 @@ def _append(history: Table, tree: Tree, loss: float) -> None:
     rng = np.random.default_rng(number)
     state = TrialState.FAILED if math.isnan(loss) else TrialState.DONE
     point = tuple(rng.random(len(tree)).tolist())
-    history.append(Trial(number, tree.index, number, point, {}, state=state, seconds=1.0 + number % 3), loss)
+    history.append(Trial(number, tree.index, point, {}, state=state, seconds=1.0 + number % 3), loss)

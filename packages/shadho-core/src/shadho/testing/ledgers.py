@@ -244,7 +244,7 @@ def _forged(chance: random.Random, model: _Model) -> Event:
 
 
 def _trial(number: int, tree: int, compute_class: str) -> Trial:
-    return Trial(number, tree, number, (0.5,), {'x': 0.5}, compute_class, started=float(max(number, 0)))
+    return Trial(number, tree, (0.5,), {'x': 0.5}, compute_class, started=float(max(number, 0)))
 
 
 def _result(trial: Trial, state: TrialState) -> Result:

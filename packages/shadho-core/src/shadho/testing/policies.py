@@ -230,7 +230,7 @@ class _Search:
 
     def start(self, tree: Tree, compute_class: str) -> Trial:
         number = self.ledger.history.asked
-        trial = Trial(number, tree.index, number, (0.5,) * len(tree), {}, compute_class, started=self.now)
+        trial = Trial(number, tree.index, (0.5,) * len(tree), {}, compute_class, started=self.now)
         self.tell(trial)
         return trial
 

@@ -78,7 +78,7 @@ class SamplerRun:
         ledger = self.context.ledger
         point = tuple(map(float, point))
         self.context.visited.add(tree, point)
-        return ledger.apply(Trial(ledger.history.asked, tree.index, 0, point, None, meta=meta or {}))
+        return ledger.apply(Trial(ledger.history.asked, tree.index, point, None, meta=meta or {}))
 
     def tell(self, trial: Trial, loss: float) -> None:
         """End a trial with a loss, or as failed when that is nan."""

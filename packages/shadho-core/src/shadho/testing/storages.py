@@ -52,7 +52,7 @@ _VALUES = {
 
 
 def _trial(number: int, **values: Any) -> Trial:
-    own: dict[str, Any] = {'tree': 0, 'sample': number, 'point': (0.5,), 'params': {'x': number}, 'started': 0.5}
+    own: dict[str, Any] = {'tree': 0, 'point': (0.5,), 'params': {'x': number}, 'started': 0.5}
     return Trial(number, **{**own, **values})
 
 
@@ -247,7 +247,7 @@ class StorageSuite(ABC):
 
     def test_every_field_of_a_trial_is_kept(self, place: Path) -> None:
         trial = Trial(
-            id=2**40, tree=7, sample=-1, point=(0.0, 1.0, 0.1 + 0.2), params={'x': 1.0}, compute_class='8-core ☃',
+            id=2**40, tree=7, point=(0.0, 1.0, 0.1 + 0.2), params={'x': 1.0}, compute_class='8-core ☃',
             resources={'cores': 8, 'memory': 100}, meta={'generation': 2, 'of': [1, 2]}, started=12.25,
         )  # fmt: skip
         assert self._kept(place, trial) == trial
