@@ -123,7 +123,8 @@ def test_no_trial_is_lost_or_recorded_twice_whatever_is_killed(
             assert process.wait(180) == 0
 
     assert sorted(finished()) == list(range(TRIALS))
-    assert {result.state for result in recorded()} == {TrialState.DONE, TrialState.LOST}
+    reasons = {(result.state, result.reason) for result in recorded()}
+    assert reasons == {(TrialState.DONE, ''), (TrialState.LOST, ''), (TrialState.CANCELLED, 'ended')}
     assert len(killer.killed) >= 4
     uses = Counter(evaluated(tmp_path))
     assert len(uses) == TRIALS

@@ -106,17 +106,20 @@ class Usage:
     def __init__(self, ledger: Ledger, now: float) -> None:
         self._ledger = ledger
         self._measured = now
+        self._present: list[str] = []
         self._uses: dict[str, ClassUse] = {}
 
     def measure(self, now: float) -> None:
         """Count how long the slots that there are have been there, and had a trial; to be called before classes change."""
-        for compute_class in self._ledger.classes.values():
-            use = self._uses.get(compute_class.name)
-            if use is None:
-                use = self._uses[compute_class.name] = ClassUse(compute_class)
-            use.compute_class = compute_class
-            use.add(now - self._measured, self._ledger.busy(compute_class.name))
+        for name in self._present:
+            self._uses[name].add(now - self._measured, self._ledger.busy(name))
         self._measured = now
+
+    def follow_classes(self) -> None:
+        """Take note of the classes that there are from now on."""
+        self._present = list(self._ledger.classes)
+        for name, compute_class in self._ledger.classes.items():
+            self._uses.setdefault(name, ClassUse(compute_class)).compute_class = compute_class
 
     def count(self, compute_class: str, seconds: float) -> None:
         """Count seconds in which a trial ran that has ended."""

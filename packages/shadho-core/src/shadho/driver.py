@@ -228,8 +228,9 @@ class Driver:
         if classes != self.classes:
             self.warnings.look(classes)
             self.classes = classes
-            self.search.apply(ClassesChanged(classes, self.now()))
             self.usage.measure(self.now())
+            self.search.apply(ClassesChanged(classes, self.now()))
+            self.usage.follow_classes()
             self._tell_plan(anew=True)
             self.notes.note_classes(classes, self.now())
 
