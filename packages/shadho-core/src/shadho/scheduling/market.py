@@ -76,7 +76,7 @@ class Market(Policy):
         Fraction of the whole budget that is divided evenly among all trees, so that no tree starves.
     restart_stragglers : bool, default True
         Whether an idle slot, as at the end of a search, takes over a trial that runs in another class. The trial
-        restarts in the idle slot if that takes at least a fifth less time than its expected remaining time.
+        restarts in the idle slot if its expected remaining time is at least 1.2 times that of a restart.
 
     Notes
     -----
@@ -150,7 +150,7 @@ class Market(Policy):
         may_run: npt.NDArray[np.bool_] = self._credits.mix[row] > 0
         if self._fit.asks(row):
             free = may_run & ~self._fit.blocked(row)
-            # If the only class stayed idle, no result could ever unblock it.
+            # A single class must not idle (see `Policy`).
             may_run = free if free.any() or len(self._layout.classes) > 1 else may_run
         if not self.heuristics:
             others = may_run & ~self._fit.slow_perhaps(row)

@@ -38,7 +38,7 @@ _FEW = 10
 resist the bias of early, short trials; fewer let the market learn sooner. Chosen."""
 
 _ALONE = 20
-"""Results between two plans of a single tree. Such plans only update the prices on display, so few suffice. Chosen."""
+"""Results between two plans of a single tree. Such plans only update prices on display; more of them cost time. Chosen."""
 
 
 @attrs.frozen(eq=False)
@@ -138,9 +138,8 @@ class Planner:
         interval = max(min(len(self.history) // 50, 100), layout.slots // 20, plan.mix.size // 2000, 1)
         if len(layout.trees) != 1 or self.context.trials_per_tree is not None:
             return interval
-        return (
-            max(interval, _ALONE) if len(layout.classes) > 1 else math.inf
-        )  # one tree on one class has nothing to plan
+        # One tree on one class gets all slots: there is nothing to plan.
+        return max(interval, _ALONE) if len(layout.classes) > 1 else math.inf
 
     def plan(self, classes: Sequence[ComputeClass], now: float, *, repeats: bool = True) -> Plan:
         """Find the market's equilibrium for the current state of the search.
@@ -202,12 +201,11 @@ class Planner:
             return np.ones(len(layout.trees))
         counts = np.array([self.history.count(index) for index in layout.columns], dtype=float)
         running = np.array([self.history.asked_in(index) for index in layout.columns]) - counts
-        few = min(layout.slots / len(counts), _FEW)
-        many = np.maximum(running, few)
-        unknown: Floats = (many / (counts + many)) ** 3  # 1/8 once as many have returned as still run
-        return (
-            1 - min(few, 1.0) * unknown
-        )  # with fewer slots than trees, a tree rarely has two parallel trials to compare
+        wave = min(layout.slots / len(counts), _FEW)  # a tree's even share of the slots
+        needed = np.maximum(running, wave)
+        unknown: Floats = (needed / (counts + needed)) ** 3  # 1/8 once as many have returned as still run
+        # With fewer slots than trees, a tree rarely has two parallel trials, whose first result would be the shorter.
+        return 1 - min(wave, 1.0) * unknown
 
     def _budgets(self, layout: Layout, mean: Floats, weights: Floats) -> Floats:
         """Return the budget of each tree: priority * mean seconds ** fairness.

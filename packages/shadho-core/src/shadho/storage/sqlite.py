@@ -343,9 +343,8 @@ def _on_network(path: Path, mounts_file: str = '/proc/self/mounts') -> bool:
     here = path.absolute().parent.resolve()
     best, kind = '', ''
     for place, system in mounts:
-        folder = re.sub(
-            r'\\([0-7]{3})', lambda match: chr(int(match[1], 8)), place
-        )  # the kernel writes spaces in octal
+        # The kernel writes spaces in octal.
+        folder = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match[1], 8)), place)
         if len(folder) >= len(best) and (here == Path(folder) or Path(folder) in here.parents):
             best, kind = folder, system
     return kind in _NETWORK_FILE_SYSTEMS
