@@ -36,8 +36,7 @@ _LONGEST_WAIT = 1.0
 process more often. Chosen."""
 
 _MOST_FAILED = 100
-"""Upper bound on suggestions per turn that cannot be computed, so that limits still apply if a callback always raises.
-Chosen."""
+"""Upper bound on suggestions per turn that cannot be computed. If a callback always raises, limits still apply. Chosen."""
 
 _SHORT = 0.005
 """Seconds of a trial below which the next one is queued at the busy worker. Queueing hides the driver's latency, but commits

@@ -71,7 +71,7 @@ def _revived_or_note(value: Any) -> Any:
 
 
 _LONGEST_ITEM = 2**20
-"""Largest item size (bytes) of a stored array dtype that is trusted; beyond, NumPy measures the data. Protects memory from
+"""Largest trusted item size (bytes) of a stored array; NumPy measures the data of larger ones. That protects memory from
 forged dtypes, at the cost of a pass over the data. Chosen."""
 
 

@@ -46,7 +46,7 @@ LATEST = 1e15
 """Upper bound (s) on any timestamp or duration; larger values are corrupt. Chosen: 30 million years."""
 
 _MOST_GPUS = 2**16
-"""Upper bound on the GPUs of one worker: a larger number is a typo, whose list of models could exhaust memory. Chosen."""
+"""Upper bound on the GPUs of one worker. A larger number is a typo, whose list of models could exhaust memory. Chosen."""
 
 
 class TrialState(str, enum.Enum):
@@ -61,7 +61,7 @@ class TrialState(str, enum.Enum):
     LOST = 'lost'
     """The worker of an attempt vanished; the trial is retried and has no result yet."""
     CANCELLED = 'cancelled'
-    """An attempt ended because the trial moved, its worker left, or the run ended; the trial runs again."""
+    """The attempt ended since the trial moved, its worker left, or the run ended; it runs again."""
 
     def __str__(self) -> str:
         return self.value
@@ -589,7 +589,7 @@ def _serialize(_: Any, field: Any, value: Any) -> Any:
 
 
 def copy_containers(value: Any) -> Any:
-    """Return a changeable copy: nested dicts, lists, tuples and arrays are copied, other objects shared."""
+    """Return a copy of nested dicts, lists, tuples and arrays, which shares all other objects."""
     kind = type(value)
     if kind is dict:
         return {key: copy_containers(item) for key, item in value.items()}

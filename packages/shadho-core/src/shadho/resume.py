@@ -26,6 +26,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+# Checks of the metadata that every search has, and of those that an older one may lack.
 _IDENTITY: Mapping[str, Callable[[Any], bool]] = {
     'exp_key': _is_text,
     'outline': _is_text,

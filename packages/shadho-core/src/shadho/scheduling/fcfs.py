@@ -13,7 +13,7 @@ from shadho.scheduling.policy import Policy, PolicyContext
 __all__ = ['FirstComeFirstServed']
 
 _ATTEMPTS = 64
-"""Random draws before the trees that are left are listed: a list of a large forest costs memory and time. Chosen."""
+"""Random draws before the remaining trees are listed. Draws are cheap while many trees are left; a list is long. Chosen."""
 
 
 class FirstComeFirstServed(Policy):

@@ -55,7 +55,7 @@ class Layout:
         return list(self.rows) == list(other.rows) and list(self.columns) == list(other.columns)
 
     def moved(self, array: Any, earlier: Layout, filled: Any) -> Any:
-        """Return `filled`, an array of this layout, updated from an `earlier` layout's where they overlap."""
+        """Return `filled`, an array of this layout, updated from one of an `earlier` layout."""
         names = [name for name in self.rows if name in earlier.rows]
         trees = [index for index in self.columns if index in earlier.columns]
         new = np.ix_([self.rows[name] for name in names], [self.columns[index] for index in trees])

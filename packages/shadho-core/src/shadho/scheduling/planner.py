@@ -34,8 +34,8 @@ _EXPLORED = 0.02
 estimates of seconds, at the cost of worse placement. Chosen."""
 
 _FEW = 10
-"""Results of a tree at which its own estimate has 7/8 of the weight, unless more of its trials still run. More results
-resist the bias of early, short trials; fewer let the market learn sooner. Chosen."""
+"""Results of a tree at which its estimate has 7/8 of the weight. If more of its trials still run, it takes that many. More
+results resist the bias of early, short trials; fewer let the market learn sooner. Chosen."""
 
 _ALONE = 20
 """Results between two plans of a single tree. Such plans only update prices on display; more of them cost time. Chosen."""

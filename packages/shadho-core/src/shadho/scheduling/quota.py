@@ -43,7 +43,7 @@ class QuotaPlanner(Planner):
         return np.array([max(quota - self.history.asked_in(index), 0) for index in layout.columns], dtype=float)
 
     def _precedence(self, layout: Layout, seconds: Floats) -> Floats:
-        """Return the precedence of each tree: new trees first, then longest trials; short ones fill the end.
+        """Return the precedence of each tree: new trees, then long trials; short ones fill the end.
 
         Longest processing time first: R. L. Graham, *Bounds on multiprocessing timing anomalies* (1969).
         """

@@ -21,7 +21,7 @@ _UPDATE = 10
 """Results between two rankings (the original's default)."""
 
 _SHOWN = 16
-"""Trees of a class whose shares are shown: by exp(-i/2), the others have 0.03 % of the picks together."""
+"""Trees of a class whose shares are shown. By exp(-i/2), all others together get 0.03 % of the picks."""
 
 _ENOUGH = 5
 """Results of each class before measured speeds order the classes instead of hardware. More resist noise. Chosen."""

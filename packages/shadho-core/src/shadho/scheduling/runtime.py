@@ -25,17 +25,17 @@ _TELLING = 0.1
 worker. Chosen."""
 
 _TREE, _CLASS, _PAIR, _SLOPE = 1.0, 1.0, 0.8, 0.5
-"""Prior standard deviations of log seconds: of trees, of classes, of pairs (affinity), and of the effect of complexity.
-Smaller ones shrink more, which resists noise but learns differences later. Chosen: a factor of e between typical trees or
-classes, and of about 2 for affinity."""
+"""Prior standard deviations of log seconds: trees, classes, pairs (affinity), effect of complexity. Smaller
+ones shrink more, which resists noise but learns differences later. Chosen: a factor of e between typical trees or classes,
+and of about 2 for affinity."""
 
 _SPREAD = 0.5
 """Prior variance of log seconds among trials of one pair, worth three trials. A larger one trusts single trials less.
 Chosen."""
 
 _SLACK = 1.0
-"""Allowance (s) for the delay of a trial's start and of its result, before the trial counts as overdue. Larger values
-notice slow pairs later. Chosen."""
+"""Allowance (s) for delays of a trial's start and result before it counts as overdue. Larger values notice slow pairs
+later. Chosen."""
 
 _USUAL = 3
 """Trials of a pair before its mean serves to compare workers. Fewer would let one odd trial define the mean. Chosen."""
@@ -57,12 +57,12 @@ UNFIT = ('memory', 'crash')
 """Kinds of failure that the hardware may cause; a process without enough memory is often killed."""
 
 INFEASIBLE = 3
-"""Failures of an `UNFIT` kind, without a trial that fitted, after which a pair counts as infeasible. Fewer save trials;
-more resist crashes by chance. Chosen."""
+"""Failures of an `UNFIT` kind after which a pair without a fitting trial is infeasible. Fewer save trials; more resist
+crashes by chance. Chosen."""
 
 _RETRY = 100
-"""Finished trials of the class before an infeasible pair is retried; ten times as many after each failure. Shorter waits
-waste trials, longer ones find out later that a pair fits after all. Chosen."""
+"""Finished trials of a class before an infeasible pair is retried. Each failure multiplies them by ten. Shorter waits waste
+trials, longer ones find out later that a pair fits after all. Chosen."""
 
 
 class RuntimeModel:

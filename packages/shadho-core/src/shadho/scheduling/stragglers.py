@@ -23,7 +23,7 @@ _LEAST = 1.0
 """Least gain of a restart in seconds: below, starting the process may cost more. Chosen."""
 
 _AGAIN = 0.02
-"""Interval between two searches for stragglers, as a fraction of the mean age of running trials; at least 1 s. Shorter
+"""Interval between searches for stragglers, as a fraction of the mean age of running trials. It is at least 1 s. Shorter
 intervals cost time in the driver, longer ones leave slots idle. Chosen."""
 
 

@@ -34,7 +34,7 @@ _FAR = 2.0
 """Bound on standardised losses, in spreads from the median. Keeps outliers from dominating the score. Chosen."""
 
 _LEVEL = 100.0
-"""Variance of the surrogate's mean level, relative to that of its function: large enough to be uninformative. Chosen."""
+"""Prior variance of the surrogate's mean, relative to that of its function. A large one is uninformative. Chosen."""
 
 _LENGTHS = (0.3, 1.0, 3.0)
 """Candidate length scales, in mean distances of the unit cube. Three cover rough to smooth functions cheaply. Chosen."""

@@ -341,7 +341,7 @@ ROWS: Mapping[str, Callable[[dict[str, Any]], Event]] = {
 
 
 def event_of(kind: str, row: dict[str, Any]) -> Event:
-    """Return the event of a row from `row_of`; ValueError if it is invalid, KeyError for an unknown kind."""
+    """Return the event of a row from `row_of`; raise ValueError or, for an unknown kind, KeyError."""
     return ROWS[kind](row)
 
 

@@ -100,7 +100,7 @@ class LogIndex:
         self._pass(finished)
 
     def note(self, time: float, stopped: str | None = None) -> None:
-        """Add an event of the search; `stopped` is '' when a run starts, the reason when it ends, else None."""
+        """Add an event of the search; `stopped` is '' for a run's start, the reason for its end, or None."""
         if stopped is not None:
             self.stopped = stopped
         self._pass(time)
@@ -305,7 +305,7 @@ def _are_times(finished: float | None, seconds: float | None) -> bool:
 
 
 def _points(texts: Sequence[str]) -> list[list[float]]:
-    """Return many points from their JSON texts; raise ValueError if one does not lie in the unit cube."""
+    """Return points from their JSON texts; raise ValueError if one does not lie in the unit cube."""
     points: list[list[float]] = json.loads(f'[{",".join(texts)}]')
     if len(points) != len(texts) or not all(text[0] == '[' and text[-1] == ']' for text in texts):
         raise ValueError

@@ -24,6 +24,8 @@ __all__ = ['SQLite']
 _Answer = TypeVar('_Answer')
 
 _VERSION = 3
+"""Version of the file format, which changes with the schema."""
+
 _SCHEMA = f"""
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
