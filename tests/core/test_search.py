@@ -52,9 +52,9 @@ def test_telling_twice_or_a_foreign_trial_is_an_error() -> None:
     search = Search(X, seed=0)
     trial = search.ask()
     search.tell(trial, 1.0)
-    with pytest.raises(ShadhoError, match='trial 0 was told already'):
+    with pytest.raises(ShadhoError, match='trial 0 already has a result'):
         search.tell(trial, 2.0)
-    with pytest.raises(ShadhoError, match='trial 99 was never asked for'):
+    with pytest.raises(ShadhoError, match='trial 99 was never returned by ask'):
         search.record(Result(99, TrialState.DONE, 1.0))
 
 

@@ -205,7 +205,7 @@ def test_a_step_that_was_cut_off_cannot_be_taken_back_where_nothing_may_be_writt
 
     monkeypatch.setattr(os, 'access', lambda path, mode: False)
     monkeypatch.setattr(sqlite.sqlite3, 'connect', read_only)
-    with pytest.raises(StorageError, match='in the middle of a step, .*: let the search go on, or copy it to a folder'):
+    with pytest.raises(StorageError, match='in the middle of a transaction, .*: resume the search, or copy the file'):
         list(SQLite('x.db').read())
 
 

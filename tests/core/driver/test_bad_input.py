@@ -52,15 +52,15 @@ def search(objective: Any = abs, **options: Any) -> Shadho:
         ('storage', SQLite, r'storage=SQLite is a class; did you mean SQLite\(\.\.\.\)\?'),
         ('method', None, 'method must be a name or a Sampler class; got None .*leave method out for the default'),
         ('method', 5, r'method must be a name or a Sampler class; got 5 \(int'),
-        ('method', int, "got <class 'int'> .a class that is no Sampler"),
-        ('method', Sampler, 'a class that is no Sampler, or lacks methods of one'),
+        ('method', int, "got <class 'int'> .a class that is not a Sampler"),
+        ('method', Sampler, 'a class that is not a Sampler, or lacks one of its methods'),
         ('method', Nameless, 'derive it from Sampler, and give it a name'),
         ('method', len, 'method must be a name or a Sampler class; got <built-in function len>'),
         ('method', lambda params: 0.0, 'method must be a name or a Sampler class; got <function'),
         ('policy', None, 'policy must be a name or a Policy class; got None .*leave policy out for the default'),
         ('policy', len, 'policy must be a name or a Policy class; got <built-in function len>'),
         ('policy', 5, r'policy must be a name or a Policy class; got 5 \(int'),
-        ('policy', Random, 'a class that is no Policy'),
+        ('policy', Random, 'a class that is not a Policy'),
         ('backend', None, r"backend must be 'auto', the name of a backend or a Backend, .*got None \(NoneType\)"),
         ('backend', 5, r'backend must be .*got 5 \(int\)'),
         ('backend', Inline, r'backend=Inline is a class; did you mean Inline\(\)\?'),
@@ -79,11 +79,11 @@ def search(objective: Any = abs, **options: Any) -> Shadho:
         ('plugins', 'abc', r"got 'abc' \(str\)"),
         ('durability', np.array([1, 2]), r"durability must be 'normal' or 'full'; got array\(\[1, 2\]\)"),
         ('plugins', np.array(1), r'got array\(1\) \(ndarray\)'),
-        ('plugins', Observer, r'got .*Observer.* A single one needs brackets too'),
-        ('plugins', Observer(), r'got .*Observer.* A single one needs brackets too'),
+        ('plugins', Observer, r'got .*Observer.* Put a single plugin in brackets too'),
+        ('plugins', Observer(), r'got .*Observer.* Put a single plugin in brackets too'),
         ('exp_key', 'k' * 300, 'exp_key is 300 bytes long .*at most 200'),
         ('exp_key', '\u20ac' * 100, 'exp_key is 300 bytes long'),
-        ('loss_key', 5, "loss_key must be the key of the loss in what the objective returns, such as 'loss'; got 5"),
+        ('loss_key', 5, "loss_key must be the key of the loss in the objective's results, such as 'loss'; got 5"),
         ('loss_key', None, 'loss_key must be .*got None'),
         ('loss_key', '', "loss_key must be .*got ''"),
         ('resume', 'no', r"resume must be True or False; got 'no' \(str\)"),
@@ -128,9 +128,9 @@ def test_a_plugin_that_is_none_is_refused(plugin: Any, message: str) -> None:
 
 def test_an_object_in_place_of_a_class_is_explained() -> None:
     own = Search(X, seed=0)
-    with pytest.raises(ConfigurationError, match='each search makes its own; pass the class, without parentheses'):
+    with pytest.raises(ConfigurationError, match='each search creates a new one; pass the class, without parentheses'):
         search(method=own.sampler)
-    with pytest.raises(ConfigurationError, match='each search makes its own; pass the class, without parentheses'):
+    with pytest.raises(ConfigurationError, match='each search creates a new one; pass the class, without parentheses'):
         search(policy=own.policy)
 
 
@@ -185,17 +185,17 @@ def test_a_file_needs_a_path(method: str, path: Any) -> None:
         ({'hardware': {'memory': -1}}, 'hardware: memory must be a number of 0 or more; got -1'),
         (
             {'hardware': {'gpus': 'V100'}},
-            r"hardware: gpus must be a number or a list of models, such as \['V100'\]; got 'V100'",
+            r"hardware: gpus must be an integer or a list of models, such as \['V100'\]; got 'V100'",
         ),
-        ({'hardware': {'gpus': 1.5}}, 'hardware: gpus must be a number or a list of models'),
+        ({'hardware': {'gpus': 1.5}}, 'hardware: gpus must be an integer or a list of models'),
         ({'hardware': {'gpus': -1}}, 'hardware: gpus must be a number of 0 or more; got -1'),
-        ({'resources': 5}, r'resources must be a dict of what a trial asks for, .*got 5 \(int\)'),
+        ({'resources': 5}, r'resources must be a dict of the resources that a trial needs, .*got 5 \(int\)'),
         ({'resources': {'cores': 'x'}}, "resources: cores must be a number above 0; got 'x'"),
         ({'resources': {'cores': 0}}, 'resources: cores must be a number above 0; got 0'),
         ({'resources': {'memory': math.nan}}, 'resources: memory must be a number of 0 or more; got nan'),
         ({'resources': {'gpus': True}}, 'resources: gpus must be a number of 0 or more; got True'),
-        ({'name': ''}, "name must be a name, such as 'large'; got ''"),
-        ({'name': 5}, "name must be a name, such as 'large'; got 5"),
+        ({'name': ''}, "name must be a non-empty str, such as 'large'; got ''"),
+        ({'name': 5}, "name must be a non-empty str, such as 'large'; got 5"),
     ],
 )
 def test_a_compute_class_that_makes_no_sense_is_refused(arguments: dict[str, Any], message: str) -> None:
@@ -224,7 +224,7 @@ def test_a_compute_class_keeps_plain_numbers() -> None:
 def test_only_a_trial_can_be_told(trial: Any, message: str) -> None:
     own = Search(X, seed=0)
     own.ask()
-    with pytest.raises(ConfigurationError, match=rf'tell\(\) needs a Trial from ask\(\), or the id of one; {message}'):
+    with pytest.raises(ConfigurationError, match=rf'tell\(\) needs a Trial from ask\(\), or its id; {message}'):
         own.tell(trial, 1)
     assert list(own.pending) == [0]
 
@@ -239,7 +239,9 @@ def test_a_pending_trial_can_be_told_by_its_number(number: int) -> None:
     assert list(own.pending) == [0]
 
 
-@pytest.mark.parametrize(('number', 'message'), [(0, 'trial 0 was told already'), (7, 'trial 7 was never asked for')])
+@pytest.mark.parametrize(
+    ('number', 'message'), [(0, 'trial 0 already has a result'), (7, 'trial 7 was never returned by ask')]
+)
 def test_a_number_of_no_pending_trial_is_refused(number: int, message: str) -> None:
     own = Search(X, seed=0)
     own.tell(own.ask(), 1.0)

@@ -93,7 +93,7 @@ def test_a_search_that_is_complete_runs_nothing_and_says_so(caplog: pytest.LogCa
         'test', lambda params: pytest.fail('evaluated again'), SPACE, backend='inline', max_tasks=10, display=False
     ).run()
     assert (len(again), again.stopped) == (10, 'max_tasks')
-    assert 'nothing was evaluated: all that was asked for is recorded (10 trials, 0 failed)' in caplog.text
+    assert 'nothing was evaluated: the storage already holds all requested trials (10 trials, 0 failed)' in caplog.text
 
 
 def test_the_seed_of_the_first_run_is_kept() -> None:
@@ -134,7 +134,7 @@ def test_losses_that_cannot_be_compared_are_refused(option: dict[str, str]) -> N
 @pytest.mark.parametrize('second', [{'method': 'random'}, {'method': 'grid', 'grid_points': 5}])
 def test_a_grid_that_has_changed_is_refused(second: dict[str, Any]) -> None:
     search(method='grid', grid_points=3).run()
-    with pytest.raises(StorageError, match='a grid could not tell which of its points are done'):
+    with pytest.raises(StorageError, match='not the first points of this grid'):
         search(**second).run()
 
 
@@ -186,7 +186,7 @@ def test_callbacks_and_objects_do_not_hinder_resuming() -> None:
 def test_another_objective_under_the_same_key_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     search().run()
     Shadho('test', print, SPACE, backend='inline', max_tasks=10, display=False).run()
-    assert 'was recorded with the objective loss, and goes on with print' in caplog.text
+    assert 'was recorded with the objective loss, and continues with print' in caplog.text
 
 
 def test_a_finished_search_leaves_one_file_also_after_reading_it() -> None:

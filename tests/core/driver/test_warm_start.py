@@ -55,7 +55,7 @@ def test_what_lies_in_the_space_is_learned_from_and_the_rest_is_left_out(caplog:
     [
         (
             {'space': {'z': UNIT}, 'objective': lambda params: params['z']},
-            'nothing of .*earlier.db.* can be learned from: .*z',
+            'no trial of .*earlier.db.* can be used: .*z',
         ),
         ({'direction': 'maximize'}, "recorded with direction='maximize', and this search has direction='minimize'"),
     ],

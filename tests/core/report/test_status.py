@@ -269,7 +269,7 @@ def test_what_could_steer_a_terminal_is_not_printed(make: Callable[[], Storage])
     ('make', 'message'),
     [
         (lambda: None, "there is no file 'given.db'"),
-        (lambda: Path('given.db').write_text('text'), 'this is no SQLite file'),
+        (lambda: Path('given.db').write_text('text'), 'this is not an SQLite file'),
         (lambda: SQLite('given.db').__enter__().close(), 'holds no search'),
     ],
 )

@@ -205,7 +205,7 @@ def test_the_first_attempt_is_recorded_as_cancelled_and_told_of(caplog):
         'slow', TrialState.CANCELLED, 'fast', TrialState.DONE
     ]  # fmt: skip
     assert first.started == of_it[0].started <= first.finished == of_it[2].started
-    assert f'trial {first.trial} would take long yet in slow; it begins anew in fast' in caplog.text
+    assert f'trial {first.trial} moves from slow to fast' in caplog.text
 
 
 def test_slots_are_busy_for_as_long_as_trials_are_in_them():
@@ -236,7 +236,7 @@ def test_slots_that_idle_for_want_of_trials_that_are_allowed_take_none_over(tmp_
     with caplog.at_level(logging.INFO, 'shadho'):
         result = search(Simulated(classes, seconds), storage=storage, max_tasks=6).run()
     assert len(result) == 6
-    told = [re.search(r'trial (\d+) would take long yet', record.getMessage()) for record in caplog.records]
+    told = [re.search(r'trial (\d+) moves from', record.getMessage()) for record in caplog.records]
     assert {int(found[1]) for found in told if found} <= {trial.id for trial in result}
 
 

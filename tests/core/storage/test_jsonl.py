@@ -88,7 +88,7 @@ def test_a_line_that_was_edited_is_an_error_that_says_which(path, line):
     lines[2] = line
     path.write_bytes(b''.join(lines))
     for use in (read, lambda path: JSONLines(path).open(), lambda path: JSONLines(path).metadata()):
-        with pytest.raises(StorageError, match=r'results\.json, line 3: this is no record of a search'):
+        with pytest.raises(StorageError, match=r'results\.json, line 3: this is not a record of a search'):
             use(path)
     assert path.read_bytes() == b''.join(lines)
 
@@ -105,7 +105,7 @@ def test_a_value_that_was_edited_badly_is_an_error(path, change):
 def test_the_file_of_something_else_is_refused_and_left_alone(path, content):
     path.write_text(content)
     for use in (read, lambda path: JSONLines(path).open()):
-        with pytest.raises(StorageError, match='line 1: this is no record'):
+        with pytest.raises(StorageError, match='line 1: this is not a record'):
             use(path)
     assert path.read_text() == content
 
@@ -120,7 +120,7 @@ def test_a_search_that_was_cut_off_in_its_first_line_begins_anew(path):
 def test_a_refused_file_stays_free_for_others(path):
     path.write_text('text\n')
     for _ in range(2):
-        with pytest.raises(StorageError, match='no record'):
+        with pytest.raises(StorageError, match='not a record'):
             JSONLines(path).open()
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 

@@ -49,7 +49,7 @@ def uses(storage):
 def test_a_file_that_is_not_sqlite_is_refused_and_left_alone(path, content):
     path.write_bytes(content)
     for use in (uses, lambda storage: list(storage.read()), lambda storage: storage.metadata()):
-        with pytest.raises(StorageError, match=r'search\.db: this is no SQLite file'):
+        with pytest.raises(StorageError, match=r'search\.db: this is not an SQLite file'):
             use(SQLite(path))
     assert path.read_bytes() == content
 
@@ -64,7 +64,7 @@ def test_a_database_of_another_application_is_refused_and_left_alone(path):
     execute(path, 'CREATE TABLE users (name TEXT); CREATE TABLE trials (a, b);')
     before = path.read_bytes()
     for use in (uses, lambda storage: list(storage.read())):
-        with pytest.raises(StorageError, match='of something else.*trials, users'):
+        with pytest.raises(StorageError, match='of another program.*trials, users'):
             use(SQLite(path))
     assert path.read_bytes() == before
 
@@ -154,7 +154,7 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path):
 
 
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
-    with pytest.raises(StorageError, match=r'is a folder; a file is needed, such as .*/search\.db'):
+    with pytest.raises(StorageError, match=r'is a folder; give a file, such as .*/search\.db'):
         SQLite(tmp_path).open()
 
 

@@ -1,4 +1,4 @@
-"""Checks of what users give: each returns the value, or refuses it with an error that names the argument and the fix."""
+"""Checks of arguments: each returns a valid value, or raises an error with argument and fix."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ __all__ = [
 ]
 
 _TYPO = 0.81
-"""The likeness, as difflib measures it, from which a name is a typo: 'core' and 'gpu' are; 'score', of 0.8, is none."""
+"""Least difflib similarity of a name to a resource that counts as a typo. A lower value would refuse valid features: 'core'
+and 'gpu' are typos, 'score' (0.80) is not. Chosen by these names."""
 
 
 def as_integer(value: Any) -> int | None:
-    """Return a whole number, one of NumPy's too, as an int; None when it is no such number."""
+    """Return a Python or NumPy integer as an int; None for anything else, bools included."""
     if isinstance(value, bool):
         return None
     try:
@@ -42,23 +43,23 @@ def as_integer(value: Any) -> int | None:
 
 
 def as_list(value: Any) -> list[Any] | None:
-    """Return what stands in a sequence, a set or any other iterator; None for texts, mappings, classes, and all else."""
+    """Return the items of an iterable as a list; None for strings, mappings, classes and the rest."""
     if isinstance(value, (str, bytes, Mapping, type)):
         return None
     try:
-        items = iter(value)  # which some have that cannot be, such as arrays without a dimension
+        items = iter(value)  # some iterable types refuse it, such as arrays without a dimension
     except TypeError:
         return None
     return list(items)
 
 
 def check_resource(where: str, name: Any, known: Iterable[str]) -> None:
-    """Refuse a name that is nearly one of a resource; any other may be a feature.
+    """Refuse a name that looks like a misspelt resource; any other name may be a feature.
 
     Raises
     ------
     ConfigurationError
-        When it is such a typo.
+        When the name is close to one of `known`, but different.
     """
     names = list(known)
     if not isinstance(name, str) or name in names:
@@ -66,13 +67,13 @@ def check_resource(where: str, name: Any, known: Iterable[str]) -> None:
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=_TYPO)
     if close:
         raise ConfigurationError(
-            f'{where}: unknown resource {name!r}; did you mean {close[0]!r}? A feature of workers needs a name that is '
-            'further from those of resources'
+            f'{where}: unknown resource {name!r}; did you mean {close[0]!r}? If it is a feature of workers, give it a name '
+            'that no resource resembles'
         )
 
 
 def check_seconds(name: str, value: float | None) -> float | None:
-    """Return a limit in seconds; None when there is none."""
+    """Return a limit in seconds; None if it is None or infinite."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not value > 0:
@@ -85,7 +86,7 @@ def check_seconds(name: str, value: float | None) -> float | None:
 
 
 def check_whole(name: str, value: Any, least: int, otherwise: str = '') -> int:
-    """Return a whole number; `otherwise` is what else might have been given, for the error."""
+    """Return an integer of at least `least`; `otherwise` names alternatives in the error."""
     number = as_integer(value)
     if number is None or number < least:
         raise ConfigurationError(
@@ -95,7 +96,7 @@ def check_whole(name: str, value: Any, least: int, otherwise: str = '') -> int:
 
 
 def check_count(name: str, value: int | None, least: int) -> int | None:
-    """Return a whole number, or None."""
+    """Return an integer of at least `least`, or None."""
     return None if value is None else check_whole(name, value, least, ', or None')
 
 
@@ -107,16 +108,16 @@ def check_direction(direction: str) -> str:
 
 
 def check_loss_key(loss_key: str) -> str:
-    """Return a key of an objective's dict."""
+    """Return a valid key of the loss."""
     if not isinstance(loss_key, str) or not loss_key:
         raise ConfigurationError(
-            f"loss_key must be the key of the loss in what the objective returns, such as 'loss'; got {loss_key!r}"
+            f"loss_key must be the key of the loss in the objective's results, such as 'loss'; got {loss_key!r}"
         )
     return loss_key
 
 
 def check_flag(name: str, value: Any, *others: Any) -> Any:
-    """Return True, False, or one of the other values that are allowed."""
+    """Return True, False, or one of `others`."""
     if not isinstance(value, bool) and not any(value is other for other in others):
         known = ', '.join(['True', *map(repr, others)])
         raise ConfigurationError(f'{name} must be {known} or False; got {value!r} ({type(value).__name__})')
@@ -124,7 +125,7 @@ def check_flag(name: str, value: Any, *others: Any) -> Any:
 
 
 def check_options(argument: str, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return options by name; none when they are left out."""
+    """Return options by name; an empty mapping for None."""
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -137,7 +138,7 @@ def check_options(argument: str, options: Mapping[str, Any] | None) -> Mapping[s
 
 
 def check_path(method: str, path: Any) -> str:
-    """Return the path of a file as text."""
+    """Return the path of a file as a str."""
     name = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(name, str) or not name:
         raise ConfigurationError(
@@ -147,12 +148,12 @@ def check_path(method: str, path: Any) -> str:
 
 
 def check_plugins(plugins: Any) -> list[Any]:
-    """Return the plugins that a user gave beside the installed ones."""
-    own = as_list(plugins)
-    if own is None:
+    """Return the user's plugins as a list."""
+    listed = as_list(plugins)
+    if listed is None:
         name = getattr(plugins, '__name__', type(plugins).__name__)
         raise ConfigurationError(
-            f'plugins must be a list of modules or objects with hooks; got {plugins!r} ({name}). A single one needs '
-            'brackets too, as in plugins=[MyObserver()]; installed plugins are found by themselves'
+            f'plugins must be a list of modules or objects with hooks; got {plugins!r} ({name}). Put a single plugin in '
+            'brackets too, as in plugins=[MyObserver()]; installed plugins need not be listed'
         )
-    return own
+    return listed

@@ -1,4 +1,4 @@
-"""The cluster that a search runs on, noted in its storage for other processes to look at."""
+"""The cluster of a search: classes, workers and their use, stored for other processes."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ __all__ = ['Cluster', 'ClusterNotes', 'ServiceWarnings', 'Usage']
 log = logging.getLogger('shadho')
 
 _LATEST = 1e11
-"""Seconds since the epoch: the year 5138."""
+"""Upper bound on seconds since the epoch (the year 5138); larger values are corrupt. Chosen."""
 
 _EVERY = 1.0
-"""Seconds between two looks at the workers,"""
+"""Least seconds between two updates of the workers. Shorter intervals are more current, but write more. Chosen."""
 
 _EACH = 0.01
-"""or so many for each of them, as a storage of text grows with every note: by 2 MB in an hour of a busy thousand."""
+"""Least seconds per worker between two updates. Limits the growth of a text storage, to 2 MB per hour with a thousand busy
+workers. Chosen."""
 
 
 class ClusterNotes:
-    """Keeps compute classes and workers in the metadata of a storage, as they are now.
+    """Keeps the current compute classes and workers in the metadata of a storage.
 
-    Only what has changed is written: classes with every plan, workers about once a second at most,
-    however many trials there are.
+    It writes only changes: classes when they change, workers at most once a second, independent of
+    the number of trials.
 
     Parameters
     ----------
@@ -58,43 +59,43 @@ class ClusterNotes:
         self._next_look = -math.inf
 
     def note_classes(self, classes: Sequence[ComputeClass], now: float) -> None:
-        """Note the classes, and which second of the search it is: a reader cannot ask the backend's clock."""
+        """Write the classes and the time of the search, as readers have no access to the backend's clock."""
         self._next_look = now + _EVERY
         self._write(
-            classes=[to_plain(own) for own in classes],
+            classes=[to_plain(compute_class) for compute_class in classes],
             clock={'began': self._began, 'time': time.time(), 'seconds': now},
             **self._look(),
         )
 
     def note_workers(self, now: float) -> None:
-        """Note which workers there are and what they run, unless that was done a moment ago."""
+        """Write the workers and their running trials, unless the last update is recent."""
         if now >= self._next_look:
             looked = self._look()
             self._next_look = now + max(_EVERY, _EACH * len(looked['workers']))
             self._write(**looked)
 
     def clear(self) -> None:
-        """Note that nothing runs any more; the classes stay as they were last."""
+        """Remove the workers and their running trials; the classes stay."""
         self._write(workers=[], running={})
 
     def _look(self) -> dict[str, Any]:
         workers = self._backend.workers()
-        # What changes with every trial is kept apart from what is long and rarely changes.
-        facts = [to_plain(own) for own in workers]
+        # Running trials change often, the long facts about workers rarely: apart, only the former are rewritten.
+        facts = [to_plain(worker) for worker in workers]
         return {
-            'workers': [{key: value for key, value in own.items() if key != 'running'} for own in facts],
-            'running': jsonable({own.name: list(own.running) for own in workers if own.running}),
+            'workers': [{key: value for key, value in fact.items() if key != 'running'} for fact in facts],
+            'running': jsonable({worker.name: list(worker.running) for worker in workers if worker.running}),
         }
 
     def _write(self, **values: Any) -> None:
-        news = {key: value for key, value in values.items() if value != self._written.get(key)}
-        if news:
-            self._storage.update(**news)
-            self._written |= news
+        changed = {key: value for key, value in values.items() if value != self._written.get(key)}
+        if changed:
+            self._storage.update(**changed)
+            self._written |= changed
 
 
 class Usage:
-    """Counts how the slots of each compute class are used in one run.
+    """Measures how one run uses the slots of each compute class.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ class Usage:
         self._uses: dict[str, ClassUse] = {}
 
     def measure(self, now: float) -> None:
-        """Count how long the slots that there are have been there, and had a trial; to be called before classes change."""
+        """Add the slot seconds and assigned seconds since the last call; call it before classes change, too."""
         for name in self._present:
             self._uses[name].add(now - self._measured, self._ledger.busy(name))
         self._measured = now
@@ -122,14 +123,14 @@ class Usage:
             self._uses.setdefault(name, ClassUse(compute_class)).compute_class = compute_class
 
     def count(self, compute_class: str, seconds: float) -> None:
-        """Count seconds in which a trial ran that has ended."""
+        """Add the seconds of an ended attempt."""
         self._uses[compute_class].busy_seconds += seconds
 
     def so_far(self, now: float, placement: Sequence[ClassPlan]) -> list[ClassUse]:
-        """Return the use of each class; trials that run count for as long as they have run."""
+        """Return the use of each class so far, including running trials."""
         plans = {plan.name: plan for plan in placement}
         running = dict.fromkeys(self._uses, 0.0)
-        for trial in list(self._ledger.running.values()):  # a display asks from a thread of its own
+        for trial in list(self._ledger.running.values()):  # a display calls this from another thread
             running[trial.compute_class] += now - (now if trial.started is None else trial.started)
         return [
             attrs.evolve(use, busy_seconds=use.busy_seconds + running.get(name, 0.0), plan=plans.get(name))
@@ -137,21 +138,21 @@ class Usage:
         ]
 
     def to_plain(self) -> dict[str, list[float]]:
-        """Return the seconds of each class as data that JSON keeps (see `Cluster.of`)."""
+        """Return the seconds of each class as JSON-compatible data (see `Cluster.of`)."""
         return {name: [use.slot_seconds, use.busy_seconds, use.assigned_seconds] for name, use in self._uses.items()}
 
 
 class ServiceWarnings:
-    """Warns of declared classes that no worker serves, once each time, and of classes without a slot for any trial."""
+    """Warns of declared classes that become unserved, and of classes whose slots no trial fits."""
 
     def __init__(self, declared: Sequence[DeclaredClass]) -> None:
         self._declared = declared
         self._unserved: set[str] = set()
 
     def look(self, classes: Sequence[ComputeClass]) -> None:
-        """Compare what was declared with the classes that there are."""
+        """Compare the declared classes with the current ones."""
         if not classes:
-            return  # workers are still to come
+            return  # no worker has connected yet
         connected = '; '.join(f'{each.name}: {each.hardware}, {counted(each.slots, "slot")}' for each in classes)
         unserved = {declared.name for declared in self._declared} - {each.name for each in classes}
         for declared in self._declared:
@@ -168,18 +169,18 @@ class ServiceWarnings:
 
 @attrs.frozen
 class Cluster:
-    """What `ClusterNotes` left in a storage.
+    """The cluster as `ClusterNotes` wrote it to a storage.
 
     Attributes
     ----------
     classes : list of ComputeClass
-        Of the latest run, as they were last.
+        The last classes of the latest run.
     workers : list of Worker
-        Those of the run that goes on; those of a driver that was killed stay until the next run.
+        Workers of the current run; after a driver was killed, its workers stay until the next run.
     began : float
         Second of active search at which the latest run began.
     uses : list of ClassUse
-        How `classes` were used in that run; empty until it has ended.
+        Use of `classes` in that run; empty until it has ended.
     """
 
     classes: list[ComputeClass] = attrs.field(factory=list)
@@ -196,42 +197,43 @@ class Cluster:
         Raises
         ------
         StorageError
-            When they are not what was written.
+            When the metadata are invalid.
         """
         clock = metadata.get('clock', {'began': 0.0, 'time': 0.0, 'seconds': 0.0})
         try:
             running = revive(metadata.get('running', {}))
             workers = revive(metadata.get('workers', []))
-            classes = [ComputeClass(**revive(own)) for own in metadata.get('classes', [])]
+            classes = [ComputeClass(**revive(facts)) for facts in metadata.get('classes', [])]
             uses = metadata.get('uses', {})
             return cls(
                 classes,
-                [_worker({**own, 'running': running.get(own['name'], ())}) for own in workers],
+                [_worker({**facts, 'running': running.get(facts['name'], ())}) for facts in workers],
                 _seconds(clock['began']),
-                [ClassUse(own, *uses[own.name]) for own in classes if own.name in uses],
+                [ClassUse(known, *uses[known.name]) for known in classes if known.name in uses],
                 *(_seconds(clock[name]) for name in ('time', 'seconds')),
             )
         except (ConfigurationError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise StorageError(
-                f'the notes about the cluster cannot be read ({type(error).__name__}: {error})'
+                f'the notes about the cluster cannot be read ({type(error).__name__}: {error}); was the storage edited?'
             ) from error
 
     def start(self) -> float:
-        """Return when the search would have begun, had it not paused, in seconds since the epoch; 0 when not known."""
+        """Return the start of the search less its pauses, in seconds since the epoch; 0 if unknown."""
         return self._time - self._seconds
 
     def seconds(self) -> float:
-        """Return the second of active search that it is now, if the search that noted this runs."""
+        """Return the current second of active search, if the search is still running."""
         return self._seconds + max(0.0, time.time() - self._time)
 
 
 def _worker(facts: Mapping[str, Any]) -> Worker:
-    """Read a worker; its hardware as that of a class, which is checked."""
-    own = ComputeClass(facts['compute_class'], facts['slots'], Hardware(**facts['hardware']))
-    return Worker(str(facts['name']), str(facts['host']), own.name, own.hardware, own.slots, map(int, facts['running']))
+    """Read a worker; ComputeClass checks its hardware."""
+    checked = ComputeClass(facts['compute_class'], facts['slots'], Hardware(**facts['hardware']))
+    name, host, running = str(facts['name']), str(facts['host']), map(int, facts['running'])
+    return Worker(name, host, checked.name, checked.hardware, checked.slots, running)
 
 
 def _seconds(value: Any) -> float:
     if not 0 <= value < _LATEST:
-        raise ValueError(f'{value!r:.100} is no moment')
+        raise ValueError(f'{value!r:.100} is not a time in seconds')
     return float(value)

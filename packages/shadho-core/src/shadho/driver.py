@@ -1,4 +1,4 @@
-"""The driver: the loop that is the story of every trial."""
+"""The driver: the loop that starts trials, collects their results and stops the search."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ __all__ = ['Driver']
 log = logging.getLogger('shadho')
 
 _LONGEST_WAIT = 1.0
-"""Seconds after which the search looks again at its limits, and at which workers there are."""
+"""Longest wait (s) for results before the driver checks limits and workers again. Shorter waits react sooner, but wake the
+process more often. Chosen."""
 
 _MOST_FAILED = 100
-"""Suggestions in one turn that may turn out to be impossible to compute."""
+"""Upper bound on suggestions per turn that cannot be computed. If a callback always raises, limits still apply. Chosen."""
 
 _SHORT = 0.005
-"""Seconds below which a trial is so short that the next one should wait beside it."""
+"""Seconds of a trial below which the next one is queued at the busy worker. Queueing hides the driver's latency, but commits
+to a trial earlier. Chosen."""
 
 
 class Driver:
-    """One run of a search: from the first free slot to the last result."""
+    """One run of a search, from the first free slot to the last result."""
 
     def __init__(
         self, shadho: Shadho, search: Search, storage: Storage, backend: Backend, interrupts: Interrupts
@@ -63,15 +65,15 @@ class Driver:
         self.ledger = search.ledger
         self.usage = Usage(self.ledger, elapsed)
         self.ledger.write_to(storage.append)
-        self.unsent: dict[int, Trial] = {}  # trials that run, and that the backend has not yet got
-        self.paces: deque[float] = deque(maxlen=20)  # seconds that the latest trials took
+        self.unsent: dict[int, Trial] = {}  # trials of the ledger's `running` that the backend does not have yet
+        self.paces: deque[float] = deque(maxlen=20)  # seconds of the latest trials; one long trial ends queueing
         self.stopped = ''
         self.interrupts = interrupts
         wanted = not isinstance(shadho.objective, str) if shadho.echo is None else shadho.echo
         self.echo = Echo(math.inf if display is None else display.LINES) if wanted else None
 
     def now(self) -> float:
-        """Seconds of active search, all runs together."""
+        """Seconds of active search over all runs."""
         return self.backend.now() - self.origin
 
     def run(self) -> SearchResult:
@@ -84,13 +86,13 @@ class Driver:
             self._cancel_running()
             if recorded == len(self.search.history) and self.stopped in ('max_tasks', 'finished'):
                 log.warning(
-                    'nothing was evaluated: all that was asked for is recorded (%s, %d failed). Raise %s to go on; give '
-                    'another exp_key, or remove %s, to begin anew',
+                    'nothing was evaluated: the storage already holds all requested trials (%s, %d failed). Raise %s to '
+                    'continue; to start over, give another exp_key or remove %s',
                     counted(recorded, 'trial'), self.search.history.states[TrialState.FAILED], self.config._limit_name, self.storage,
                 )  # fmt: skip
         except BaseException:
             self.stopped = 'error'
-            with contextlib.suppress(ShadhoError):  # the storage may be what failed
+            with contextlib.suppress(ShadhoError):  # the storage itself may have failed
                 self._cancel_running()
             raise
         finally:
@@ -102,7 +104,7 @@ class Driver:
         return result
 
     def _loop(self) -> None:
-        """The story of every trial."""
+        """Fill slots, flush the log, start trials and learn from results, until the search is over."""
         finished: list[Trial] = []
         while not self._is_over():
             self._discover()
@@ -112,7 +114,7 @@ class Driver:
                 else:  # its parameters could not be computed
                     finished.append(trial)
             self._tell_plan()
-            self.storage.flush()  # results that have come in and trials that depend on them, at once
+            self.storage.flush()  # one write for the results of the last poll and the trials chosen from them
             self._announce(finished)
             finished = []
             if self.stopped:
@@ -140,12 +142,12 @@ class Driver:
         return bool(self.stopped)
 
     def _remaining(self) -> float:
-        """Trials that may still be handed out."""
+        """Number of new trials that `max_tasks` still allows."""
         limit = self.config.max_tasks
         return math.inf if limit is None else limit - len(self.search.history) - len(self.ledger.running)
 
     def _fill_slots(self) -> Iterator[Trial]:
-        """Yield a trial for each free slot that is to be used."""
+        """Yield a trial for each free slot, unless the policy leaves it idle."""
         ahead = 1 + (self.backend.queues_ahead and max(self.paces, default=math.inf) < _SHORT)
         failed = 0
         for compute_class in self.classes:
@@ -155,11 +157,11 @@ class Driver:
                     break
                 failed += trial.error is not None
                 yield trial
-                if failed == _MOST_FAILED:  # as when a callback always raises: look at the limits first
+                if failed == _MOST_FAILED:  # a callback may always raise: check the limits first
                     return
 
     def _fill(self, compute_class: ComputeClass) -> Trial | None:
-        """Begin what a slot of a class is to run: a trial that waits, a new one, or one that runs and would end sooner there."""
+        """Begin the policy's choice for a slot: a waiting trial, a new one, or one that moves there."""
         now, remaining = self.now(), self._remaining()
         if remaining <= 0 < self.ledger.waiting_count:
             return None
@@ -173,7 +175,7 @@ class Driver:
         if isinstance(choice, Move):
             trial = choice.trial
             log.info(
-                'trial %d would take long yet in %s; it begins anew in %s',
+                'trial %d moves from %s to %s, where it should finish sooner',
                 trial.id,
                 trial.compute_class,
                 slot.compute_class,
@@ -182,22 +184,22 @@ class Driver:
         return self.search.begin(choice, slot, now)
 
     def _poll(self) -> Iterator[Result]:
-        """Yield the results that the ledger awaits when their turn comes: two may be of one attempt."""
+        """Yield results of running attempts; checked one by one, as two may belong to one attempt."""
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
         results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
         self.usage.measure(self.now())
-        return (self._on_own_clock(result) for result in results if self.ledger.awaits(result))
+        return (self._on_search_clock(result) for result in results if self.ledger.awaits(result))
 
-    def _on_own_clock(self, result: Result) -> Result:
+    def _on_search_clock(self, result: Result) -> Result:
         if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.config.max_retries:
             error = TrialError('lost', f'its worker vanished {self.config.max_retries + 1} times; see max_retries')
             result = attrs.evolve(result, state=TrialState.FAILED, error=error)
         return result.shifted(-self.origin)
 
     def _learn(self, result: Result) -> list[Trial]:
-        """Take a result in; return the trial when it is finished with it."""
+        """Record a result; return its trial in a list if it has finished."""
         trial = self.search.record(result)
-        if result.state is not TrialState.CANCELLED:  # it had begun
+        if result.state is not TrialState.CANCELLED:  # a backend cancels only attempts that had not begun
             self.usage.count(trial.compute_class, result.seconds or result.finished - result.started)
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
             self.echo.show(result.output)
@@ -213,11 +215,11 @@ class Driver:
         return [trial]
 
     def _note_ended(self, trial: Trial, result: Result) -> None:
-        """Tell observers of an attempt that brought no result."""
+        """Notify observers of an attempt that ended without a result."""
         self.registry.notify('shadho_attempt_ended', trial=trial, result=result)
 
     def _announce(self, trials: Sequence[Trial]) -> None:
-        """Tell observers of finished trials, whose results are durable by now."""
+        """Notify observers of finished trials, whose results are durable by now."""
         for trial in trials:
             self.registry.notify('shadho_trial_finished', trial=trial)
             if any(self.registry.notify('shadho_should_stop', trial=trial)):
@@ -231,18 +233,18 @@ class Driver:
             self.usage.measure(self.now())
             self.search.apply(ClassesChanged(classes, self.now()))
             self.usage.follow_classes()
-            self._tell_plan(anew=True)
+            self._tell_plan(has_new_classes=True)
             self.notes.note_classes(classes, self.now())
 
-    def _tell_plan(self, anew: bool = False) -> None:
-        """Tell observers when the classes or the placement have changed."""
+    def _tell_plan(self, has_new_classes: bool = False) -> None:
+        """Notify observers if the classes or the placement have changed."""
         placement = self.search.policy.placement
-        if anew or placement is not self.placement:
+        if has_new_classes or placement is not self.placement:
             self.placement = placement
             self.registry.notify('shadho_plan_changed', classes=tuple(self.classes), placement=placement)
 
     def _cancel_running(self) -> None:
-        """End what still runs, and note how long the search was active."""
+        """End running trials, and record the end of the run and the use of its classes."""
         for trial in list(self.ledger.running.values()):
             self._end(trial, 'ended')
         self.search.apply(RunEnded(self.now(), self.stopped))
@@ -251,7 +253,7 @@ class Driver:
         self.notes.clear()
 
     def _end(self, trial: Trial, reason: str) -> None:
-        """End the attempt at a trial that runs, and note that."""
+        """End the attempt of a running trial, and record that."""
         if self.unsent.pop(trial.id, None) is None:
             self.backend.stop(trial)
         now = self.now()

@@ -1,4 +1,4 @@
-"""Goal: what a search optimises. The only place that turns the sign of a loss."""
+"""Goal: the objective of a search. Only this module changes the sign of a loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Goal:
         Key of the loss in the dict that an objective returns.
     direction : {'minimize', 'maximize'}, default 'minimize'
     sign : int
-        The factor, 1 or -1, that turns a loss into one to be minimised, and back.
+        Factor (1 or -1) between a loss and its minimised form.
     """
 
     loss_key: str = 'loss'
@@ -31,7 +31,7 @@ class Goal:
         return -1 if self.direction == 'maximize' else 1
 
     def minimised(self, loss: float | None) -> float:
-        """Return a loss in the direction that is minimised; nan for None, the loss of a failed trial.
+        """Return a loss in its minimised form; nan for None, the loss of a failed trial.
 
         Examples
         --------
@@ -41,7 +41,7 @@ class Goal:
         return math.nan if loss is None else self.sign * loss
 
     def best(self, *losses: float) -> float:
-        """Return the best of some losses.
+        """Return the best of the given losses.
 
         Examples
         --------

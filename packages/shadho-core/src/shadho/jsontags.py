@@ -1,4 +1,4 @@
-"""JSON that keeps types: what JSON has no form for is tagged (see `shadho_worker.jsonable`), and comes back as it was."""
+"""JSON that keeps types: tags stand for values that JSON lacks (see `shadho_worker.jsonable`)."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _decode = json.JSONDecoder().decode
 
 
 def to_json(value: Any) -> str:
-    """Write any value as JSON text; what JSON lacks is tagged (see `shadho_worker.jsonable`)."""
+    """Return any value as JSON text, with tags for values that JSON lacks."""
     return _encode(shadho_worker.jsonable(value))
 
 
 def from_json(text: str) -> Any:
-    """Read what `to_json` wrote; objects that left only their repr come back as that text."""
+    """Return the value of a text from `to_json`; an object written by its repr returns as a str."""
     value = _decode(text)
-    return revive(value) if '$' in text else value  # most texts hold no tag, and there may be millions of them
+    return revive(value) if '$' in text else value  # saves a walk over most of possibly millions of texts
 
 
 def survives_json(value: Any) -> bool:
-    """Whether a value comes back from JSON as it was, types included."""
+    """Whether a value is unchanged by `to_json` and `from_json`, types included."""
     try:
         back = from_json(to_json(value))
         return type(back) is type(value) and bool(back == value)
-    except Exception:  # arrays and other objects that compare in their own ways
+    except Exception:  # arrays and other objects whose comparison is not a bool
         return False
 
 
 def revive(value: Any) -> Any:
-    """Turn the tagged dicts of `shadho_worker.jsonable` back into what they stood for.
+    """Turn the tagged dicts of `shadho_worker.jsonable` back into their values.
 
     Examples
     --------
@@ -56,10 +56,10 @@ def revive(value: Any) -> Any:
 
 
 def readable(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return results as `revive` does; what cannot be read leaves a note, and the loss beside it is kept."""
+    """Return revived results, with a text for each unreadable value, so that the loss is kept."""
     try:
         return dict(revive(results))
-    except Exception:  # a script may have written anything
+    except Exception:  # a user's script may have written anything
         return {name: _revived_or_note(value) for name, value in results.items()}
 
 
@@ -71,7 +71,8 @@ def _revived_or_note(value: Any) -> Any:
 
 
 _LONGEST_ITEM = 2**20
-"""Bytes of an item of an array that are taken on trust; longer texts are measured."""
+"""Largest trusted item size (bytes) of a stored array; NumPy measures the data of larger ones. That protects memory from
+forged dtypes, at the cost of a pass over the data. Chosen."""
 
 
 def _array(content: Mapping[str, Any]) -> Any:
@@ -86,8 +87,8 @@ def _array(content: Mapping[str, Any]) -> Any:
     else:
         dtype = np.dtype(content['dtype'])
         if dtype.kind not in 'biufcUSMm':
-            raise ValueError(f'an array of {dtype} is never written')
-        if dtype.itemsize > _LONGEST_ITEM:  # which whoever wrote it may have made up, to take all memory
+            raise ValueError(f'arrays of {dtype} are not supported')
+        if dtype.itemsize > _LONGEST_ITEM:  # possibly forged in order to exhaust memory
             dtype = np.dtype(dtype.kind)
         array = np.array(data, dtype=dtype)
     if 'mask' in content:

@@ -1,4 +1,4 @@
-"""The ledger: the state of every trial. Nothing else changes it, and nothing but `Ledger.apply` changes the ledger."""
+"""The ledger: the state of every trial, which only `Ledger.apply` changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NONE: Mapping[int, Trial] = MappingProxyType({})
 
 
 class Ledger:
-    """A state machine over the events of a search: no files, no processes, no clock.
+    """A state machine over the events of a search, without files, processes or a clock.
 
     ::
 
@@ -40,8 +40,8 @@ class Ledger:
                           |   v
                          waiting
 
-    A `Trial` begins with its first attempt, an `Attempt` is another one; a `Report` comes from the attempt that runs, and a `Result` ends it. The same
-    events in the same order give the same ledger: while a search runs, when it is resumed, and when its storage is read.
+    A `Trial` starts the first attempt, an `Attempt` a later one; a `Report` comes from the running attempt, and a `Result` ends
+    it. The same events in the same order give the same ledger, whether a search runs, is resumed, or is read from its storage.
 
     Parameters
     ----------
@@ -50,19 +50,19 @@ class Ledger:
     Attributes
     ----------
     history : Table
-        Finished trials as columns, and counts of all trials. Read-only for everyone else.
+        Finished trials as columns, and counts of all trials. Read-only outside the ledger.
     classes : mapping of str to ComputeClass
-        The compute classes that there are.
+        The current compute classes, by name.
     reports : mapping of int to Report
-        The latest report of each attempt that runs, by the trial's id.
+        The latest report of each running attempt, by trial id.
     time : float
         The latest time of any event, in seconds of active search.
     stopped : str
-        Why the latest run ended; empty while it goes on, and when it was killed.
+        Why the latest run ended; empty if it is running or was killed.
 
     Notes
     -----
-    `apply` takes microseconds, whatever has been recorded. A finished trial takes up its row of the history, and nothing else.
+    `apply` takes microseconds, however long the history. A finished trial occupies one row of the history and nothing else.
     """
 
     def __init__(self, goal: Goal | None = None) -> None:
@@ -79,7 +79,7 @@ class Ledger:
 
     @property
     def running(self) -> Mapping[int, Trial]:
-        """Trials with an attempt that has not ended, by id, in the order in which the attempts began."""
+        """Trials with a running attempt, by id, in the order in which the attempts began."""
         return self.history.running
 
     @property
@@ -94,15 +94,18 @@ class Ledger:
 
     @property
     def waiting_classes(self) -> Collection[str]:
-        """The compute classes in which `waiting` trials ran last."""
+        """The compute classes of the last attempts of `waiting` trials."""
         return self._waiting.keys()
 
     def waiting_in(self, compute_class: str) -> Mapping[int, Trial]:
-        """Return the waiting trials whose last attempt was in a compute class, by id, the one that has waited longest first."""
+        """Return the waiting trials whose last attempt was in a class, by id, longest wait first."""
         return self._waiting.get(compute_class, _NONE)
 
     def next_waiting(self, compute_class: str) -> Trial | None:
-        """Return the waiting trial to run next in a class: one of its own, as others may not fit, or of a class that is gone."""
+        """Return the waiting trial to run next in a class.
+
+        It comes from that class, as others may not fit, or from a class that no longer has slots.
+        """
         if not self._waiting:
             return None
         gone = [name for name in self._waiting if name not in self.classes or not self.classes[name].slots]
@@ -112,20 +115,20 @@ class Ledger:
         return None
 
     def busy(self, compute_class: str) -> int:
-        """Return the number of trials that run in a compute class."""
+        """Return the number of running trials in a compute class."""
         return self._busy[compute_class]
 
     def lost(self, trial: int) -> int:
-        """Return how many attempts of an unfinished trial were lost; those of earlier runs count."""
+        """Return the number of lost attempts of an unfinished trial, including those of earlier runs."""
         return self._lost[trial]
 
     def awaits(self, result: Result) -> bool:
-        """Whether a result is of an attempt that runs; a late one, of an attempt that was ended, is not."""
+        """Whether a result belongs to a running attempt, not to one that has already ended."""
         trial = self.history.running.get(result.trial)
         return trial is not None and result.attempt in (None, trial.attempt)
 
     def write_to(self, append: Callable[[Event], None]) -> None:
-        """From now on, pass each event to a log before it takes effect, so that the log holds exactly what was applied."""
+        """Pass each further event to a log before it takes effect, so that none is missing there."""
         self._write = append
 
     @overload
@@ -135,7 +138,7 @@ class Ledger:
     def apply(self, event: ClassesChanged | RunBegan | RunEnded | Note) -> None: ...
 
     def apply(self, event: Event) -> Trial | None:
-        """Change the state of a trial, or of the search.
+        """Apply an event to the state of a trial or of the search.
 
         Parameters
         ----------
@@ -144,12 +147,12 @@ class Ledger:
         Returns
         -------
         Trial or None
-            The trial as the event leaves it, with its result when its attempt ended; None for an event of the search.
+            The trial after the event, with its result if its attempt ended; None for an event of the search.
 
         Raises
         ------
         LedgerError
-            When the event contradicts the state of its trial. Nothing is changed then.
+            When the event contradicts the state of its trial. The ledger then stays as it was.
         """
         if isinstance(event, Result):
             return self._end(event)
@@ -219,9 +222,9 @@ class Ledger:
                 f'is a result of attempt {result.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
             )
         if result.state is TrialState.RUNNING:
-            raise LedgerError(f'is a result of trial {trial.id}, and says that the trial still runs')
+            raise LedgerError(f"is a result of trial {trial.id} with the state 'running', which is no result")
         if result.state is TrialState.FAILED and result.loss is not None:
-            raise LedgerError(f'says that trial {trial.id} failed, with a loss')
+            raise LedgerError(f'is a result of trial {trial.id}, which failed, with a loss')
         if result.state is TrialState.DONE:
             for u in trial.point:
                 if not 0 <= u <= 1:
@@ -265,14 +268,14 @@ class Ledger:
             self._write(event)
 
     def _unfinished(self, number: int) -> Trial | None:
-        """Return a trial that runs or waits."""
+        """Return a running or waiting trial; None for any other number."""
         for trials in (self.history.running, *self._waiting.values()):
             if number in trials:
                 return trials[number]
         return None
 
     def _reason(self, number: int) -> str:
-        """Say why a trial can have no result, or no other attempt."""
+        """Return why a trial cannot have a result or another attempt."""
         if self._unfinished(number) is not None:
             return 'waits for its next attempt'
         return 'was finished before' if 0 <= number < self.history.asked else 'was never begun'

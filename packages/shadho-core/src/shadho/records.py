@@ -1,4 +1,4 @@
-"""Frozen records: all that crosses from one room to another. The events among them are what a storage keeps."""
+"""Frozen records that the parts of a search exchange. Storages keep those that are events."""
 
 from __future__ import annotations
 
@@ -43,26 +43,25 @@ __all__ = [
 DEFAULT_CLASS = 'default'
 
 LATEST = 1e15
-"""Seconds beyond which no time of a search is a time."""
-
+"""Upper bound (s) on any timestamp or duration; larger values are corrupt. Chosen: 30 million years."""
 
 _MOST_GPUS = 2**16
-"""Of one worker: beyond any, and few enough to be listed."""
+"""Upper bound on the GPUs of one worker. A larger number is a typo, whose list of models could exhaust memory. Chosen."""
 
 
 class TrialState(str, enum.Enum):
-    """What has become of a trial."""
+    """The state of a trial or of its last attempt."""
 
     RUNNING = 'running'
-    """Handed to a backend; run again when the driver dies."""
+    """An attempt runs; if the driver dies, the trial runs again when the search is resumed."""
     DONE = 'done'
-    """A loss came back (inf is one)."""
+    """The trial returned a loss; inf is a valid loss."""
     FAILED = 'failed'
-    """Raised, crashed, timed out, or returned something unusable; counts as a finished trial."""
+    """The trial raised, crashed, timed out or returned an invalid result; it counts as finished."""
     LOST = 'lost'
-    """An attempt whose worker vanished; it is retried, and no result."""
+    """The worker of an attempt vanished; the trial is retried and has no result yet."""
     CANCELLED = 'cancelled'
-    """Still running when the search ended; run first when the search goes on."""
+    """The attempt ended since the trial moved, its worker left, or the run ended; it runs again."""
 
     def __str__(self) -> str:
         return self.value
@@ -79,12 +78,11 @@ class TrialError:
     Attributes
     ----------
     kind : str
-        'exception', 'result' (what came back cannot be used), 'crash', 'timeout', 'memory' or
-        'lost'.
+        'exception', 'result' (an invalid result), 'crash', 'timeout', 'memory' or 'lost'.
     message : str
-        One line for people.
+        One line.
     traceback : str
-        The remote traceback, or the end of what the trial printed; may be empty.
+        The remote traceback, or the end of the trial's output; may be empty.
     """
 
     kind: str
@@ -94,7 +92,7 @@ class TrialError:
 
 @attrs.frozen
 class Hardware:
-    """What one worker consists of.
+    """The hardware of one worker.
 
     Attributes
     ----------
@@ -106,7 +104,7 @@ class Hardware:
     cpu : str
         Model of the processor; may be empty.
     features : mapping
-        Anything else that compute classes may ask for, by name.
+        Other properties that compute classes may require, by name.
     """
 
     cores: int = 1
@@ -116,7 +114,7 @@ class Hardware:
     features: Mapping[str, Any] = attrs.field(factory=dict)
 
     def amount(self, resource: str) -> Any:
-        """How much (a number), or which (a name), of `resource` there is; None when unknown."""
+        """Return the amount (a number) or the model (a name) of `resource`; None if unknown."""
         if resource == 'gpus':
             return len(self.gpus)
         if resource == 'gpu_model':
@@ -136,7 +134,7 @@ class Hardware:
 
 def _name(value: str) -> str:
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"ComputeClass(): name must be a name, such as 'large'; got {value!r}")
+        raise ConfigurationError(f"ComputeClass(): name must be a non-empty str, such as 'large'; got {value!r}")
     return value
 
 
@@ -150,7 +148,7 @@ def _slots(value: int) -> int:
 def _resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(
-            "ComputeClass(): resources must be a dict of what a trial asks for, such as {'cores': 1}; "
+            "ComputeClass(): resources must be a dict of the resources that a trial needs, such as {'cores': 1}; "
             f'got {value!r} ({type(value).__name__})'
         )
     for name in value:
@@ -159,7 +157,7 @@ def _resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _amount(argument: str, name: str, amount: Any, above: bool = False) -> Any:
-    """Return how much of cores, memory or GPUs there is as a plain number; of all else, what was given."""
+    """Return an amount of cores, memory or GPUs as an int or float; any other resource as given."""
     if name not in ('cores', 'memory', 'gpus'):
         return amount
     is_number = isinstance(amount, numbers.Real) and not isinstance(amount, bool)
@@ -191,7 +189,7 @@ def _hardware(value: Hardware | Mapping[str, Any]) -> Hardware:
         plain['gpus'] = ('gpu',) * count
     elif isinstance(gpus, str) or not isinstance(gpus, Sequence):
         raise ConfigurationError(
-            f"ComputeClass(): hardware: gpus must be a number or a list of models, such as ['V100']; got {gpus!r}"
+            f"ComputeClass(): hardware: gpus must be an integer or a list of models, such as ['V100']; got {gpus!r}"
         )
     for name in {'cores', 'memory'} & set(plain):
         plain[name] = _amount('hardware', name, plain[name], above=name == 'cores')
@@ -200,17 +198,17 @@ def _hardware(value: Hardware | Mapping[str, Any]) -> Hardware:
 
 @attrs.frozen
 class ComputeClass:
-    """Workers with the same hardware, seen as a number of slots.
+    """A number of slots on workers with the same hardware.
 
     Attributes
     ----------
     name : str
     slots : int
-        Trials that may run at once; a slot runs one at a time.
+        Number of trials that run at once.
     hardware : Hardware or mapping
-        Of one worker of the class; a mapping may be given, as in ``{'cores': 16}``.
+        Hardware of one worker of the class; a mapping such as ``{'cores': 16}`` is converted.
     resources : mapping
-        What each trial in this class asks for, as in ``{'cores': 1}``.
+        Resource request of each trial in this class, such as ``{'cores': 1}``.
     """
 
     name: str = attrs.field(default=DEFAULT_CLASS, converter=_name)
@@ -221,20 +219,20 @@ class ComputeClass:
 
 @attrs.frozen
 class Worker:
-    """One worker that is connected to a backend.
+    """A worker that is connected to a backend.
 
     Attributes
     ----------
     name : str
-        Tells it from all other workers of the backend.
+        Unique among the workers of the backend.
     host : str
     compute_class : str
-        The class that its slots count to.
+        Class of its slots.
     hardware : Hardware
     slots : int
-        Trials that it runs at once.
+        Number of trials that it runs at once.
     running : tuple of int
-        Ids of the trials that it runs now.
+        Ids of its running trials.
     """
 
     name: str
@@ -247,14 +245,14 @@ class Worker:
 
 @attrs.frozen
 class Attempt:
-    """The beginning of another attempt at a trial; the first one begins with the `Trial`.
+    """The start of another attempt at a trial; the first attempt starts with the `Trial`.
 
     Attributes
     ----------
     trial : int
         The trial's id.
     number : int
-        Greater than that of the attempt before.
+        Greater than the number of the previous attempt.
     compute_class : str
     resources : mapping
     started : float or None
@@ -270,18 +268,18 @@ class Attempt:
 
 @attrs.frozen
 class Report:
-    """What a trial has measured on its way.
+    """An intermediate result of a running trial.
 
     Attributes
     ----------
     trial : int
         The trial's id.
     attempt : int
-        The number of the attempt that measured it.
+        The number of the reporting attempt.
     step : int
-        Counts from 1, over all attempts at the trial; greater than that of the attempt's report before.
+        Counts from 1 over all attempts at the trial; greater than the step of the attempt's previous report.
     results : mapping
-        Values by their names.
+        Values by name.
     time : float
         Seconds of active search.
     """
@@ -295,7 +293,7 @@ class Report:
 
 @attrs.frozen
 class ClassesChanged:
-    """The compute classes that there are from now on: workers have come or gone.
+    """A new list of compute classes, after workers have joined or left.
 
     Attributes
     ----------
@@ -310,7 +308,7 @@ class ClassesChanged:
 
 @attrs.frozen
 class RunBegan:
-    """A process begins to run the search, or goes on with it.
+    """A process starts or resumes the search.
 
     Attributes
     ----------
@@ -323,7 +321,7 @@ class RunBegan:
 
 @attrs.frozen
 class RunEnded:
-    """A run has ended in an orderly way.
+    """A run has ended without being killed.
 
     Attributes
     ----------
@@ -339,15 +337,15 @@ class RunEnded:
 
 @attrs.frozen
 class Note:
-    """Anything else that is kept with a search. It changes no trial; readers skip the kinds that they do not know.
+    """Any other entry in the log of a search. It changes no trial; readers skip kinds that they do not know.
 
     Attributes
     ----------
     kind : str
     values : mapping
-        Of JSON's types.
+        JSON types only.
     trial : int or None
-        The trial that it is about; None for the search.
+        Id of the trial that it concerns; None for the search.
     time : float
         Seconds of active search.
     """
@@ -360,7 +358,7 @@ class Note:
 
 @attrs.frozen
 class Result:
-    """What came back from one attempt at a trial.
+    """The outcome of one attempt at a trial.
 
     Attributes
     ----------
@@ -368,23 +366,23 @@ class Result:
         The trial's id.
     state : TrialState
     loss : float or None
-        The value under the loss key, in the user's own sign; None unless done.
+        The value under the loss key, with the objective's sign; None unless done.
     results : mapping
-        All that the objective returned.
+        The objective's whole return value.
     error : TrialError or None
     started, finished : float
         On the backend's clock, in seconds.
     seconds : float
-        How long the objective itself took.
+        Duration of the objective.
     host : str
-        Where it ran.
+        Host of the attempt.
     output : str
-        The end of what the trial printed, where the backend captures it.
+        The end of the trial's output, if the backend captures it.
     attempt : int or None
-        The number of the attempt (see `Trial`); None for the one that runs, where no other can be meant.
+        The number of the attempt (see `Trial`); None stands for the running attempt.
     reason : str
-        Why the attempt was cancelled: 'moved' (the trial begins again in another class), 'left' (its worker left before it began),
-        'ended' (with the run). Empty otherwise, or when it is not known.
+        Why the attempt was cancelled: 'moved' (the trial restarts in another class), 'left' (its worker left before it began),
+        'ended' (with the run). Empty otherwise, or if unknown.
     """
 
     trial: int
@@ -409,7 +407,7 @@ class Result:
         taken = 0.0
         try:
             if not 0 <= seconds < LATEST:
-                raise ValueError('it took an impossible time')
+                raise ValueError(f'seconds is {seconds!r:.80}, which is no duration')
             taken = seconds
             state, loss, results = TrialState(outcome['state']), outcome['loss'], readable(outcome['results'])
             loss = None if loss is None else float(loss)
@@ -420,11 +418,11 @@ class Result:
         return cls(trial, state, loss, results, error, started, finished, taken, host, output, attempt)
 
     def copied(self) -> Result:
-        """Return this result with a dict of results that its receiver may change."""
+        """Return a copy of this result whose `results` may be changed."""
         return attrs.evolve(self, results=copy_containers(self.results))
 
     def shifted(self, seconds: float) -> Result:
-        """Return this result on a clock that is so many seconds ahead."""
+        """Return this result with its times on a clock that is ahead by `seconds`."""
         return Result(
             self.trial,
             self.state,
@@ -443,7 +441,7 @@ class Result:
 
 @attrs.frozen
 class Trial:
-    """One setting of the hyperparameters: first what is asked, later also what came of it.
+    """One evaluation of a hyperparameter setting: the suggestion and, once finished, its result.
 
     Attributes
     ----------
@@ -452,27 +450,27 @@ class Trial:
     tree : int
         Number of the tree in the forest.
     point : tuple of float
-        In the tree's unit cube.
+        Coordinates in the tree's unit cube.
     params : Any
-        What the objective receives, shaped like the space.
+        The objective's argument, structured like the space.
     compute_class : str
     resources : mapping
-        What the trial asks of its slot, as in ``{'cores': 1}``.
+        The trial's resource request, such as ``{'cores': 1}``.
     meta : mapping
-        Notes of the sampler.
+        The sampler's data about the suggestion.
     state : TrialState
     loss : float or None
         None unless done.
     results : mapping
     error : TrialError or None
     started, finished : float or None
-        Seconds of active search since the search first began.
+        Seconds of active search, counted over all runs.
     seconds : float or None
-        How long the objective took.
+        Duration of the objective.
     host, output : str
     attempt : int
-        The number of the attempt at the trial, from 0: it has another one when its worker vanishes, when the search ends before
-        the trial does, and when it moves to another class.
+        The number of the attempt, from 0. A trial gets another attempt if its worker vanishes, if the run ends before the
+        trial does, or if it moves to another class.
     """
 
     id: int
@@ -494,7 +492,7 @@ class Trial:
     attempt: int = 0
 
     def copied(self) -> Trial:
-        """Return this trial with parameters, results and notes that its receiver may change."""
+        """Return a copy of this trial whose parameters, results and metadata may be changed."""
         return Trial(  # attrs.evolve would take twice as long
             self.id, self.tree, self.point, copy_containers(self.params), self.compute_class,
             copy_containers(self.resources), copy_containers(self.meta), self.state, self.loss, copy_containers(self.results), self.error,
@@ -507,7 +505,7 @@ class Trial:
         return self.state in (TrialState.DONE, TrialState.FAILED)
 
     def result(self) -> Result:
-        """Return what came of this trial, as a record of its own."""
+        """Return the result of this trial as a separate record."""
         return Result(
             self.id, self.state, self.loss, self.results, self.error, self.started or 0.0, self.finished or 0.0,
             self.seconds or 0.0, self.host, self.output, self.attempt,
@@ -523,21 +521,21 @@ class Trial:
         return html_table([], [*rows, *format_params(self.params)])
 
     def asked(self) -> Trial:
-        """Return this trial as it was before anything came of it."""
+        """Return this trial without its result."""
         return Trial(
             self.id, self.tree, self.point, self.params, self.compute_class, self.resources, self.meta,
             started=self.started, attempt=self.attempt,
         )  # fmt: skip
 
     def begun_again(self, attempt: Attempt) -> Trial:
-        """Return this trial with another attempt that runs."""
+        """Return this trial with another running attempt."""
         return Trial(
             self.id, self.tree, self.point, self.params, attempt.compute_class, attempt.resources, self.meta,
             started=attempt.started, attempt=attempt.number,
         )  # fmt: skip
 
     def with_result(self, result: Result) -> Trial:
-        """Return this trial together with what came of it."""
+        """Return this trial with a result."""
         return Trial(
             self.id,
             self.tree,
@@ -560,11 +558,11 @@ class Trial:
 
 
 Event = Trial | Attempt | Report | Result | ClassesChanged | RunBegan | RunEnded | Note
-"""All that a log is made of."""
+"""The records that make up a log."""
 
 
 def as_log(trials: Iterable[Trial]) -> Iterator[Trial | Result]:
-    """Yield the records of finished trials as a storage would have them: asked in their order, with results in between."""
+    """Yield finished trials as events in the order of a log: trials by id, with results in between."""
     running: list[tuple[float, int, Trial]] = []
     for trial in sorted(trials, key=lambda trial: trial.id):
         while running and running[0][0] <= (trial.started or 0.0):
@@ -576,18 +574,18 @@ def as_log(trials: Iterable[Trial]) -> Iterator[Trial | Result]:
 
 
 def to_plain(record: Any) -> dict[str, Any]:
-    """Return a record as data that JSON keeps."""
+    """Return a record as JSON-compatible data."""
     data: dict[str, Any] = jsonable(attrs.asdict(record, value_serializer=_serialize))
     return data
 
 
 def _serialize(_: Any, field: Any, value: Any) -> Any:
-    """Make a list of a field that is a tuple; a tuple within features stays one."""
+    """Turn a tuple that is a field into a list; tuples within features stay."""
     return list(value) if field is not None and isinstance(value, tuple) else value
 
 
 def copy_containers(value: Any) -> Any:
-    """Copy dicts, lists, tuples and arrays, but no other objects within: whoever gets the copy may change it."""
+    """Return a copy of nested dicts, lists, tuples and arrays, which shares all other objects."""
     kind = type(value)
     if kind is dict:
         return {key: copy_containers(item) for key, item in value.items()}

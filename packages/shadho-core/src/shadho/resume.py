@@ -1,4 +1,4 @@
-"""Going on with a recorded search, after making sure that it is the same one."""
+"""Resuming a recorded search, after a check that it is the same search."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+# Checks of the metadata that every search has, and of those that an older one may lack.
 _IDENTITY: Mapping[str, Callable[[Any], bool]] = {
     'exp_key': _is_text,
     'outline': _is_text,
@@ -45,16 +46,16 @@ def _is_use(value: Any) -> bool:
 
 
 def identity_of(storage: Storage) -> Metadata:
-    """Return the metadata of a storage.
+    """Return the metadata of the search in a storage.
 
     Raises
     ------
     StorageError
-        When it holds no search, or its metadata are not those that a search writes.
+        When the storage holds no search, or its metadata are invalid.
     """
     known = storage.metadata()
     if not _IDENTITY.keys() <= known.keys():
-        raise StorageError(f'{storage} holds no search; give the file of one that has run, such as svm.db')
+        raise StorageError(f'{storage} holds no search; give the file of a search that has run, such as svm.db')
     for name, is_right in {**_IDENTITY, **_OTHERS}.items():
         if name in known and not is_right(known[name]):
             raise StorageError(f'{storage} is corrupt: its {name} is {known[name]!r:.80}')
@@ -71,30 +72,30 @@ def resume(
     *,
     allowed: bool,
 ) -> Search:
-    """Build a search from what its storage holds, or prepare an empty storage for it.
+    """Build a search from its storage, or prepare an empty storage for it.
 
     Parameters
     ----------
     storage : Storage
         Open.
     new_search : callable
-        Makes the search for a seed.
+        Makes a search from a seed.
     seed : int or None
-        The user's; a recorded one is used without.
+        The user's seed; None uses the recorded one.
     identity : mapping
-        What is searched, and how: recorded with a new search, compared with an old one.
+        Facts that identify a search: written for a new search, compared for an old one.
     allowed : bool
-        Whether there may be any trials in the storage.
+        Whether the storage may hold trials already.
 
     Returns
     -------
     Search
-        Its ledger knows how long it was active so far.
+        Its ledger holds the state and the active seconds of all earlier runs.
 
     Raises
     ------
     StorageError
-        When the storage belongs to another search, or holds one and may not.
+        When the storage belongs to another search, or holds trials although `allowed` is False.
     """
     if not any(isinstance(event, Trial) for _, event in storage.read()):
         search = new_search(seed)
@@ -104,26 +105,26 @@ def resume(
     if not allowed:
         raise StorageError(
             f'{storage} already holds a search, and resume=False: nothing is overwritten. Give another exp_key or '
-            'storage, remove the file, or let the search go on with resume=True'
+            'storage, remove the file, or continue the search with resume=True'
         )
     known = identity_of(storage)
     _check_same(storage, known, identity)
     search = new_search(known['seed'] if seed is None else seed)
     if search.seed != known['seed']:
-        log.warning('this search began with the seed %s, and goes on with %s', known['seed'], search.seed)
+        log.warning('this search began with the seed %s, and continues with %s', known['seed'], search.seed)
     if known.get('objective') != identity['objective']:
         log.warning(
-            'this search was recorded with the objective %s, and goes on with %s; if they measure different things, '
+            'this search was recorded with the objective %s, and continues with %s; if they measure different things, '
             'give another exp_key', known.get('objective'), identity['objective'],
         )  # fmt: skip
     try:
         restore(search, storage)
     except ShadhoError:
         raise
-    except Exception as error:  # of a sampler or a policy: what it noted with its trials may have been changed
+    except Exception as error:  # a sampler or policy may fail on trials whose metadata another release wrote
         raise StorageError(
             f'{storage} cannot be resumed: {type(error).__name__}: {error}. Was it edited, or written by another release? '
-            'Give another exp_key to begin anew'
+            'Give another exp_key to start over'
         ) from error
     storage.update(**_this_run())
     return search
@@ -154,17 +155,17 @@ def restore(search: Search, storage: Storage) -> None:
 
 
 def _this_run() -> dict[str, Any]:
-    """Say how this run was started, for `shadho resume`."""
+    """Return how this run was started, for `shadho resume`."""
     return {'uses': {}, 'command': [sys.executable, *sys.orig_argv[1:]], 'folder': os.getcwd()}
 
 
 def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> None:
-    """Let a search learn from an earlier one, over the same space or one that overlaps.
+    """Let a search learn from an earlier one over the same or an overlapping space.
 
     Raises
     ------
     StorageError
-        When losses of the two cannot be compared, or none of the earlier results lies in the space.
+        When the losses of the two are not comparable, or no earlier trial lies in the space.
     """
     known = identity_of(storage)
     for name in ('direction', 'loss_key'):
@@ -183,26 +184,26 @@ def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> No
         except SpaceError as error:
             reason = str(error)
     if not taken:
-        raise StorageError(f'warm_start: nothing of {storage} can be learned from: {reason}')
-    log.info('%d of %d earlier trials in %s lie in the space and are learned from', taken, count, storage)
+        raise StorageError(f'warm_start: no trial of {storage} can be used: {reason}')
+    log.info('%d of %d earlier trials in %s lie in the space; the search learns from them', taken, count, storage)
 
 
-def _check_same(storage: Storage, known: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    if known.get('fingerprint') != own['fingerprint']:
-        # As people read a space; in full where that leaves the difference out.
-        difference = spec.difference(known.get('space', ''), own['space']) or spec.difference(
-            known['outline'], own['outline']
+def _check_same(storage: Storage, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    if known.get('fingerprint') != given['fingerprint']:
+        # The readable form of a space may leave the difference out; then its full outline shows it.
+        difference = spec.difference(known.get('space', ''), given['space']) or spec.difference(
+            known['outline'], given['outline']
         )
         raise StorageError(
             f'{storage} belongs to another search space. Give this search another exp_key or storage, or the space '
             f'that is recorded:\n{difference}'
         )
     reasons = dict.fromkeys(('direction', 'loss_key'), 'their losses cannot be compared')
-    if 'grid' in (known.get('method'), own['method']):
-        reasons |= dict.fromkeys(('method', 'grid_points'), 'a grid could not tell which of its points are done')
+    if 'grid' in (known.get('method'), given['method']):
+        reasons |= dict.fromkeys(('method', 'grid_points'), 'the recorded trials are not the first points of this grid')
     for name, reason in reasons.items():
-        if known.get(name) != own[name]:
+        if known.get(name) != given[name]:
             raise StorageError(
-                f'{storage} was recorded with {name}={brief(known.get(name))}, and now {name}={own[name]!r}: {reason}. Give '
-                'this search another exp_key or storage'
+                f'{storage} was recorded with {name}={brief(known.get(name))}, and this search has {name}={given[name]!r}: '
+                f'{reason}. Give this search another exp_key or storage'
             )

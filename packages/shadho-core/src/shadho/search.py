@@ -1,7 +1,4 @@
-"""Search: forest, scheduling, sampler and history as ask and tell.
-
-No files, no processes, no clock of its own.
-"""
+"""Search: ask and tell over forest, policy, sampler and history. It has no files, processes or clock."""
 
 from __future__ import annotations
 
@@ -48,9 +45,10 @@ from shadho.table import Table
 __all__ = ['Search', 'check_tree']
 
 _MOST_REJECTED = 100
+"""Suggestions in a row that cannot be computed before `ask` raises. Rare failures pass, a broken callback shows. Chosen."""
 
 _LARGEST_QUOTA = 2**53
-"""Trials that no tree will ever have, and a float can hold."""
+"""Upper bound on `trials_per_tree`: the largest integer up to which floats are exact. No tree has more trials."""
 
 
 class Search:
@@ -60,27 +58,27 @@ class Search:
     ----------
     space : dict, domain, or any structure of `shadho.spaces`
     method : str or Sampler class, default 'auto'
-        How points are suggested within a tree: 'auto', 'tpe', 'random', 'grid', 'sobol', or another one's name.
+        The sampler, which suggests points within a tree: 'auto', 'tpe', 'random', 'grid', 'sobol', or any other name.
     policy : str or Policy class, default 'market'
-        Which tree the next trial comes from: 'market', 'ranked', 'fcfs', or a plugin's.
+        The policy, which chooses the tree of the next trial: 'market', 'ranked', 'fcfs', or a plugin's name.
     seed : int, optional
-        Fixes every random choice; drawn when not given (see the attribute).
+        Fixes every random choice; drawn if omitted (see the attribute).
     direction : {'minimize', 'maximize'}, default 'minimize'
     loss_key : str, default 'loss'
-        Where an objective's dict holds the loss.
+        Key of the loss in the dict that an objective returns.
     grid_points : int, optional
-        With ``method='grid'``: quantiles to try of each continuous domain.
+        With ``method='grid'``: number of quantiles of each continuous domain.
     repeats : int, default 1
-        How often each setting is tried in a tree that has finitely many: one without continuous domains. When all
-        are tried, the tree is done.
+        Number of trials of each setting in a finite tree, which is one without continuous domains. When all settings
+        are tried, the tree is exhausted.
     trials_per_tree : int, optional
-        So many trials are suggested in every tree, and no more.
+        Exact number of trials in every tree.
     options : mapping, optional
         Further options of the sampler.
     policy_options : mapping, optional
         Options of the policy, such as ``{'fairness': 1.0, 'heuristics': {'promise': 2.0}}``.
     registry : Registry, optional
-        Where names are looked up; the installed plugins by default.
+        Resolves names; by default, the installed plugins.
 
     Attributes
     ----------
@@ -88,11 +86,11 @@ class Search:
     ledger : Ledger
         The state of every trial.
     history : Table
-        The finished trials, which the ledger keeps.
+        The ledger's finished trials.
     added : Table
-        Results that were added (see `add`).
+        Results from elsewhere (see `add`).
     pending : mapping of int to Trial
-        Trials that were asked for and not yet told.
+        Trials from `ask` that have no result yet, by id.
     seed : int
 
     Examples
@@ -140,7 +138,7 @@ class Search:
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
         options = check_options('options', options)
-        if self.grid_points is not None:  # which is an error where the sampler knows of none
+        if self.grid_points is not None:  # a sampler without this option refuses it
             options = {'grid_points': self.grid_points, **options}
         known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats, self.added, self._visited)
         self.sampler: Sampler = _make('method', Sampler, sampler_class, known, options)
@@ -156,17 +154,17 @@ class Search:
 
     @property
     def loss_key(self) -> str:
-        """Where an objective's dict holds the loss."""
+        """Key of the loss in the dict that an objective returns."""
         return self.goal.loss_key
 
     @property
     def pending(self) -> Mapping[int, Trial]:
-        """Trials that were asked for and not yet told."""
+        """Trials from `ask` that have no result yet, by id."""
         return self.ledger.running
 
     @property
     def best(self) -> Trial | None:
-        """The best trial that is done; the earliest of equals."""
+        """The best trial that is done; the earliest of ties."""
         return self._leaders[0].copied() if self._leaders else None
 
     @property
@@ -176,31 +174,31 @@ class Search:
 
     @property
     def recommended(self) -> Trial | None:
-        """The trial to rely on where losses are noisy, and the best one is the luckiest.
+        """The trial to rely on if losses are noisy: the best trial is then often just the luckiest.
 
-        That is the one of `leaders` whose expected loss is least, by a Gaussian process of up to 300 trials, which is fitted each
-        time. It is the best one where there is no model: of fewer than 10 trials, or in a space of more than 300 leaves.
+        It is the trial of `leaders` with the least expected loss by a Gaussian process of up to 300 trials, fitted on each
+        access. With fewer than 10 trials, or in a space of more than 300 leaves, there is no model, and it is `best`.
         """
         found = recommended(self.forest, self.history, self._leaders)
         return None if found is None else found.copied()
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to suggest; pending trials may still be told."""
+        """Whether nothing is left to suggest; trials may still be pending."""
         return len(self._exhausted) == self.forest.count and not self.waiting
 
     @property
     def waiting(self) -> int:
-        """How many trials were taken back (see `cancel`) and are to be suggested again."""
+        """The number of cancelled or lost trials that `ask` will suggest again."""
         return self.ledger.waiting_count
 
     @property
     def classes(self) -> Mapping[str, ComputeClass]:
-        """The compute classes that there are, by name; until `plan` says otherwise one slot of the class 'default'."""
+        """The compute classes by name; before the first `plan`, one slot of the class 'default'."""
         return self.ledger.classes if self._are_planned else {DEFAULT_CLASS: ComputeClass()}
 
     def plan(self, classes: Sequence[ComputeClass], now: float) -> None:
-        """Say which compute classes there are from now on.
+        """Set the compute classes.
 
         Raises
         ------
@@ -210,7 +208,8 @@ class Search:
         names = [compute_class.name for compute_class in classes]
         if len(set(names)) < len(names):
             raise ConfigurationError(
-                f'plan(): compute classes must have different names; got {", ".join(names)}. Add the slots of equal ones up'
+                f'plan(): compute classes must have different names; got {", ".join(names)}. Merge classes of the same name '
+                'by adding their slots'
             )
         self.apply(ClassesChanged(classes, now))
 
@@ -226,21 +225,21 @@ class Search:
         Returns
         -------
         Trial or None
-            Its parameters are the caller's to change. None when the slot had better stay idle: all is suggested
-            (see `finished`), or the policy wants it so.
+            The caller may change its parameters. None leaves the slot idle: nothing is left to suggest
+            (see `finished`), or the policy holds trials back.
 
         Raises
         ------
         ConfigurationError
-            When there is no such class (see `plan`).
+            When the class is unknown (see `plan`).
         SpaceError
-            When a callback of a dependent value raises for a hundred suggestions in a row. (A single
-            one becomes a failed trial, and the next suggestion is returned.)
+            When a callback of a dependent value raises for a hundred suggestions in a row. A single
+            one becomes a failed trial, and `ask` returns the next suggestion.
         """
         if compute_class not in self.classes:
             raise ConfigurationError(
-                f'ask(): there is no compute class {compute_class!r}; known: {", ".join(self.classes) or "none"}. Say which '
-                "there are with plan([ComputeClass('16-core', slots=20), ...], now=0.0)"
+                f'ask(): unknown compute class {compute_class!r}; known: {", ".join(self.classes) or "none"}. Declare the '
+                "classes first: plan([ComputeClass('16-core', slots=20), ...], now=0.0)"
             )
         for _ in range(_MOST_REJECTED):
             trial = self.fill(Slot(compute_class), now)
@@ -252,20 +251,20 @@ class Search:
         raise SpaceError(f'{_MOST_REJECTED} suggestions in a row could not be computed; the last: {reason}')
 
     def fill(self, slot: Slot, now: float) -> Trial | None:
-        """Begin what the policy chooses for a free slot, and return it, as `ask` does; or a trial that cannot be computed.
+        """Begin the policy's choice for a free slot, and return it as `ask` does.
 
-        Such a trial, of which a callback of a dependent value raised, is a failed one, and told already.
+        If a callback of a dependent value raises, return the failed trial, which is already recorded.
         """
         return self.begin(self.choose(slot, now), slot, now)
 
     def choose(self, slot: Slot, now: float) -> Choice | None:
-        """Return what a free slot is to run."""
+        """Return the policy's choice for a free slot."""
         if not self._are_planned:
             self.plan([ComputeClass()], 0.0)
         return self.policy.choose(slot, now)
 
     def begin(self, choice: Choice | None, slot: Slot, now: float) -> Trial | None:
-        """Begin what was chosen for a free slot. A trial that moves there must have been ended where it ran."""
+        """Begin a choice in a free slot. A trial that moves must have ended in its former class."""
         while isinstance(choice, New):
             suggestion = self.sampler.ask(choice.tree, self.history.asked_in(choice.tree.index))
             if suggestion is not None:
@@ -301,12 +300,12 @@ class Search:
         return self.classes[compute_class].resources if compute_class in self.classes else {}
 
     def apply(self, event: Event) -> Any:
-        """Apply an event to the ledger, and let sampler and policy learn from it.
+        """Apply an event to the ledger, then let sampler and policy learn from it.
 
         Returns
         -------
         Trial or None
-            As the event leaves it (see `Ledger.apply`).
+            The trial after the event (see `Ledger.apply`).
         """
         trial = self.ledger.apply(event)
         if isinstance(event, Trial):
@@ -323,12 +322,12 @@ class Search:
         return trial
 
     def length(self, tree: Tree) -> float:
-        """Return how many trials a tree has: infinitely many, unless all settings are tried or `trials_per_tree` ends it."""
-        own = min(self.repeats * tree.size, self.sampler.length(tree))
-        return own if self.trials_per_tree is None else min(own, self.trials_per_tree)
+        """Return the number of trials at which a tree is exhausted; inf without a bound."""
+        length = min(self.repeats * tree.size, self.sampler.length(tree))
+        return length if self.trials_per_tree is None else min(length, self.trials_per_tree)
 
     def _unvisited(self, suggestion: Suggestion) -> Suggestion:
-        """Replace a setting that was tried as often as it may be; what the sampler noted of it no longer holds then."""
+        """Replace a setting that has had all of its repeats; the sampler's metadata of it is dropped."""
         tree = suggestion.tree
         if tree.size == math.inf:
             return suggestion
@@ -358,17 +357,17 @@ class Search:
         return attrs.evolve(suggestion, point=point)
 
     def tell(self, trial: Trial | int, result: float | Mapping[str, Any], *, seconds: float = 0.0) -> Trial:
-        """Say what came of a trial.
+        """Record the result of a trial.
 
         Parameters
         ----------
         trial : Trial or int
-            From `ask`, or the id of such a one; trials may be told in any order.
+            A trial from `ask`, or its id; in any order.
         result : float or dict
             The loss, or a dict that holds it under the loss key. Anything else, such as None or
-            nan, makes the trial a failed one.
+            nan, marks the trial as failed.
         seconds : float, default 0.0
-            How long it took.
+            Duration of the trial.
 
         Returns
         -------
@@ -378,13 +377,13 @@ class Search:
         Raises
         ------
         ShadhoError
-            When it is no trial, or none that is pending; or `seconds` is no number of 0 or more.
+            When `trial` is not a pending trial, or `seconds` is not a number of 0 or more.
         """
         number = _trial_number(trial)
         seconds = _check_seconds(seconds)
         asked = self.ledger.running.get(number)
         started = 0.0 if asked is None else asked.started or 0.0
-        if type(result) is float and not math.isnan(result):  # mostly: then there is nothing to be read
+        if type(result) is float and not math.isnan(result):  # the common case needs no conversion
             state, results = TrialState.DONE, {self.loss_key: result}
             came = Result(number, state, result, results, None, started, started + seconds, seconds)
         else:
@@ -393,13 +392,14 @@ class Search:
         return self.record(came).copied()
 
     def add(self, params: Any, loss: float | None) -> None:
-        """Learn from a result of another search, or one that is known beforehand: a warm start.
+        """Learn from a known result, such as one of another search (a warm start).
 
-        It is no trial of this search: neither counted nor ever its best.
+        It is not a trial of this search: it neither counts nor becomes the best one.
 
         Parameters
         ----------
-        params : as the objective receives them
+        params : Any
+            As the objective receives them.
         loss : float or None
             None or nan when the trial failed.
 
@@ -425,22 +425,23 @@ class Search:
         self.sampler.tell(Suggestion(tree, np.array(point)), known)
 
     def record(self, result: Result) -> Trial:
-        """Take in what came of an attempt at a pending trial.
+        """Record the result of an attempt at a pending trial.
 
-        A trial that is done or failed is learned from; one whose attempt was lost or cancelled is suggested again.
+        Sampler and policy learn from a trial that is done or failed; a lost or cancelled one is suggested again.
 
         Returns
         -------
         Trial
-            With its result, when it is finished.
+            The trial after the event, with its result if finished.
         """
         if result.trial not in self.ledger.running:
-            state = 'was told already' if 0 <= result.trial < self.history.asked else 'was never asked for'
-            raise ShadhoError(f'trial {result.trial} {state}; each trial from ask() is told once')
+            is_known = 0 <= result.trial < self.history.asked
+            state = 'already has a result or was cancelled' if is_known else 'was never returned by ask()'
+            raise ShadhoError(f'trial {result.trial} {state}; pass each trial from ask() to tell() once')
         return self._with_objects(self.apply(result))
 
     def _learn(self, trial: Trial) -> None:
-        """Let the sampler learn from a trial that has finished."""
+        """Let the sampler learn from a finished trial."""
         suggestion = Suggestion(self.forest.tree(trial.tree), np.array(trial.point), trial.meta)
         self.sampler.tell(suggestion, self._minimised(trial))
         if trial.state is TrialState.DONE:
@@ -456,46 +457,46 @@ class Search:
         return self.goal.minimised(trial.loss)
 
     def cancel(self, trial: Trial) -> None:
-        """Take back a trial that will not be told; the search suggests it again when it goes on."""
+        """Cancel a pending trial that will get no result; `ask` suggests it again."""
         if trial.id in self.ledger.running:
             self.record(Result(trial.id, TrialState.CANCELLED))
 
     def restore(self, events: Iterable[Event]) -> None:
-        """Rebuild everything from the log of an earlier run: results are learned, and what has not finished waits to be run again.
+        """Rebuild the state of a search from a log; unfinished trials wait to run again.
 
-        Must come before the first `ask`.
+        Call it before the first `ask`.
 
         Parameters
         ----------
-        events : iterable of Trial, Attempt, Result and the other events
-            As a storage keeps them; or finished trials, such as those of a `SearchResult`.
+        events : iterable of Event
+            The events of a storage, or finished trials, such as those of a `SearchResult`.
 
         Raises
         ------
         ShadhoError
-            When one is no event, is of another space, or a trial is missing among the finished ones.
+            When an item is not an event or belongs to another space, or when a trial is missing.
         """
         self.replay(events)
         self.begin_run()
 
     def replay(self, events: Iterable[Event]) -> None:
-        """Apply a log as `restore` does, but leave running what runs by the log: to look at a search."""
+        """Apply a log like `restore`, but leave its running trials running, to inspect a search."""
         for place, event in enumerate(_in_order(events), 1):
             if isinstance(event, Trial) and event.id == self.history.asked:
                 check_tree(self.forest, event.id, event.tree, len(event.point))
-                if not self._are_planned:  # as in a list of trials
+                if not self._are_planned:  # a list of finished trials holds no classes
                     self.plan([ComputeClass(event.compute_class)], event.started or 0.0)
             try:
                 self.apply(event)
             except LedgerError as error:
                 raise LedgerError(
-                    f'restore(): record {place} {error}: a search is restored from all of its trials. Give all of '
-                    'them once, before the first ask(), such as (event for _, event in result.storage.read()); to learn from '
-                    'some, call add(trial.params, trial.loss) for each'
+                    f'restore(): record {place} {error}. restore() needs all trials of a search, each once, before the first '
+                    'ask(): pass (event for _, event in result.storage.read()). To learn from some trials only, call '
+                    'add(trial.params, trial.loss) for each'
                 ) from error
 
     def begin_run(self) -> None:
-        """Go on with what was restored: attempts that the log leaves running ended with the run before."""
+        """Start a run: cancel attempts that the log leaves running, as they ended with the previous run."""
         now = self.ledger.time
         for trial in list(self.ledger.running.values()):
             started = now if trial.started is None else trial.started
@@ -506,19 +507,19 @@ class Search:
         self.apply(RunBegan(now))
 
     def _with_objects(self, trial: Trial) -> Trial:
-        """Return a trial with its parameters as objects, of which a log may have texts only."""
+        """Return a trial with parameters decoded from its point, as a log may hold texts for objects."""
         if self.forest.keeps_values or trial.params is None:
             return trial
         return attrs.evolve(trial, params=self.forest.tree(trial.tree).decode(trial.point))
 
 
 def _in_order(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield events of a log as they come, and then those of trials that were finished when they came."""
+    """Yield events in order, then the events of trials that were given as finished."""
     finished = []
     for event in events:
         if not isinstance(event, get_args(Event)):
             raise ConfigurationError(
-                f'restore() takes events of a log; got {event!r:.200} ({type(event).__name__}). Those of a storage are '
+                f'restore() takes events of a log; got {event!r:.200} ({type(event).__name__}). For a storage, pass '
                 '(event for _, event in storage.read())'
             )
         if isinstance(event, Trial) and event.is_finished:
@@ -529,13 +530,13 @@ def _in_order(events: Iterable[Event]) -> Iterator[Event]:
 
 
 def check_tree(forest: Forest, number: int, tree: int, length: int) -> None:
-    """Refuse a trial of a log, of a tree and with so many coordinates, that is of another space; ShadhoError."""
+    """Raise ShadhoError if a logged trial's tree or number of coordinates does not match the space."""
     if not (0 <= tree < forest.count) or length != len(forest.tree(tree)):
         raise ShadhoError(f'trial {number} of the log belongs to another search space')
 
 
 def _computed(tree: Tree, point: Sequence[float]) -> tuple[Any, TrialError | None]:
-    """Return the parameters that a point stands for, or why they cannot be computed."""
+    """Return the parameters of a point, or the error if they cannot be computed."""
     try:
         return tree.decode(point), None
     except SpaceError as error:
@@ -543,16 +544,19 @@ def _computed(tree: Tree, point: Sequence[float]) -> tuple[Any, TrialError | Non
 
 
 def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
-    """Replace names of heuristics by heuristics."""
+    """Replace names of heuristics by instances."""
     heuristics = options.get('heuristics')
     if heuristics is None:
         return options
     if not isinstance(heuristics, Mapping):
         raise ConfigurationError(
-            "policy_options: heuristics must be a dict of names to the power of each, such as {'promise': 2.0}; "
+            "policy_options: heuristics must be a dict of names and powers, such as {'promise': 2.0}; "
             f'got {heuristics!r} ({type(heuristics).__name__})'
         )
-    found = {registry.get('heuristic', own)() if isinstance(own, str) else own: heuristics[own] for own in heuristics}
+    found = {
+        registry.get('heuristic', given)() if isinstance(given, str) else given: power
+        for given, power in heuristics.items()
+    }
     return {**options, 'heuristics': found}
 
 
@@ -563,19 +567,19 @@ def _check_seconds(seconds: float) -> float:
 
 
 def _makes_none(argument: str, given: Any, base: type[Any]) -> ConfigurationError:
-    """Return the error for what makes no sampler or policy."""
+    """Return the error for an argument that cannot make a sampler or a policy."""
     kind = base.__name__
     if isinstance(given, base):
-        cause = 'an object, but each search makes its own; pass the class, without parentheses'
+        cause = 'an instance, but each search creates a new one; pass the class, without parentheses'
     elif isinstance(given, type):
-        cause = f'a class that is no {kind}, or lacks methods of one; derive it from {kind}, and give it a name'
+        cause = f'a class that is not a {kind}, or lacks one of its methods; derive it from {kind}, and give it a name'
     else:
         cause = f'{type(given).__name__}; leave {argument} out for the default'
     return ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
 
 
 def _can_make(given: Any, base: type[Any]) -> bool:
-    """Whether a class, or a function, may make one of a context."""
+    """Whether a class or function can make a sampler or a policy from a context."""
     if isinstance(given, type):
         return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
     try:
@@ -586,25 +590,25 @@ def _can_make(given: Any, base: type[Any]) -> bool:
 
 
 def _trial_number(trial: Any) -> int:
-    """Return the id of a trial that is told."""
+    """Return the id of a trial that was passed to `tell`."""
     number = trial.id if isinstance(trial, Trial) else as_integer(trial)
     if number is None:
         cause = ' (ask() returns None when there is nothing to suggest)' if trial is None else ''
-        raise ConfigurationError(f'tell() needs a Trial from ask(), or the id of one; got {trial!r}{cause}')
+        raise ConfigurationError(f'tell() needs a Trial from ask(), or its id; got {trial!r}{cause}')
     return number
 
 
 def _make(argument: str, base: type[Any], cls: Any, context: Any, options: Mapping[str, Any]) -> Any:
-    """Make a sampler or a policy of its context and the user's options."""
+    """Make a sampler or a policy from its context and the user's options."""
     if not _can_make(cls, base):
         raise _makes_none(argument, cls, base)
     known = inspect.signature(cls).parameters
     any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    own = list(known)[1:]
-    unused = [] if any_name else [name for name in options if name not in own]
+    names = list(known)[1:]
+    unused = [] if any_name else [name for name in options if name not in names]
     if unused:
         raise ConfigurationError(
-            f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(own) or "none"}'
+            f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(names) or "none"}'
         )
     try:
         made = cls(context, **options)

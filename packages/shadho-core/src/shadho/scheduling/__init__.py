@@ -1,4 +1,4 @@
-"""Scheduling: what runs on which compute class."""
+"""Scheduling: policies decide which trial runs on which compute class."""
 
 from shadho.scheduling.policy import Choice, ClassPlan, Heuristic, Move, New, Policy, PolicyContext, Run, Slot
 

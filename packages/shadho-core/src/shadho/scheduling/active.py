@@ -1,4 +1,4 @@
-"""Active trees: the few of a forest, however large, that have state."""
+"""Active trees: the small part of a forest that a policy keeps state for."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from shadho.scheduling.complexity import complexity
 __all__ = ['ActiveTrees']
 
 _LEAST = 64
-_STREAM = 0x5EED7EE5  # apart from the streams that policies draw from with the same seed
+"""Least number of active trees. More trees explore more, and cost time in each plan. Chosen."""
+
+_STREAM = 0x5EED7EE5
+"""Key of this class's random stream. It keeps draws independent of a policy's own draws with the same seed. Arbitrary."""
 
 
 class ActiveTrees:
-    """The trees that a policy keeps state of, which the whole forest may have far too many of.
+    """The trees that a policy keeps state for; the whole forest may have far too many.
 
-    Their number grows like the square root of the number of trials. New ones are drawn at random
-    from all others, the more complex of two candidates each time.
+    Their number grows with the square root of the number of trials. Each new tree is the more
+    complex of two that are drawn at random from the inactive ones.
 
     Parameters
     ----------
     forest : Forest
     seed : int
-        What is drawn is a function of it and of the order of calls.
+        Draws depend on the seed and on the order of calls only.
 
     Attributes
     ----------
     trees : list of Tree
-        In the order in which they became active; those of a small forest by number.
+        In order of activation; sorted by number in a small forest.
 
     Examples
     --------
@@ -64,15 +67,15 @@ class ActiveTrees:
         return index in self._active
 
     def grow(self, trials: int, slots: int) -> bool:
-        """Make as many trees active as so many trials and slots deserve; return whether any was added.
+        """Activate trees until there are enough for these trials and slots; return whether any was added.
 
-        That is max(64, 2 slots, 4 √trials), or all that are not excluded when these are fewer.
+        Enough is max(64, 2 slots, 4 √trials), or every tree that is not excluded if these are fewer.
         """
         available = self.forest.count - len(self._excluded)
         wanted = min(available, max(_LEAST, 2 * slots, math.isqrt(16 * trials)))
         if len(self) >= wanted:
             return False
-        if wanted == available:
+        if wanted == available:  # a small forest has all trees in order of number, whatever the seed
             for index in range(self.forest.count):
                 self.add(index)
         while len(self) < wanted:
@@ -80,7 +83,7 @@ class ActiveTrees:
         return True
 
     def add(self, index: int) -> None:
-        """Make tree number `index` active, unless it is, or is excluded."""
+        """Activate tree number `index`, unless it is active or excluded."""
         if not self._is_taken(index):
             self._active[index] = self.forest.tree(index)
 
@@ -99,7 +102,7 @@ class ActiveTrees:
     def _candidate(self) -> int:
         taken = len(self._active) + len(self._excluded)
         if self._rest is None and 2 * taken > self.forest.count:
-            # Drawing would often hit one that is taken, and the rest is worth listing.
+            # Most draws would hit a tree that is taken, so listing the rest is cheaper.
             self._rest = [index for index in range(self.forest.count) if not self._is_taken(index)]
         while True:
             if self._rest is None:
@@ -107,7 +110,7 @@ class ActiveTrees:
             else:
                 place = below(self._rng, len(self._rest))
                 index = self._rest[place]
-                if self._is_taken(index):
+                if self._is_taken(index):  # drop it by a swap with the last, in constant time
                     self._rest[place] = self._rest[-1]
                     self._rest.pop()
             if not self._is_taken(index):

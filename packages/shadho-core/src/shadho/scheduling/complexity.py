@@ -1,4 +1,4 @@
-"""Complexity: how large a tree is, known before any trial."""
+"""Complexity: the size of a tree, known before any trial."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from shadho.table import Table
 __all__ = ['Complexity', 'complexity']
 
 _TAIL = 0.005
+"""Probability cut off at each end of a continuous distribution to give it a width (Kinnison et al. 2018)."""
 
 
 class Complexity(Heuristic):
-    """Scores each tree by `complexity`, whatever has been tried."""
+    """Scores each tree by `complexity`, regardless of its results."""
 
     name = 'complexity'
 
@@ -36,17 +37,17 @@ class Complexity(Heuristic):
 
 
 def complexity(tree: Tree) -> float:
-    """Return how much there is to search in a tree: the sum of log(1 + size) over its leaves.
+    """Return the complexity of a tree: the sum of log(1 + size) over its leaves.
 
-    The size of a leaf is, as in the original (Kinnison et al. 2018, arXiv:1707.01428), the number
-    of its values when it is discrete, and the width of its central 99 % interval when it is
-    continuous, so that unbounded distributions have one too.
+    The size of a leaf follows the original (Kinnison et al. 2018, arXiv:1707.01428): the number of
+    values of a discrete leaf, and the width of the central 99 % interval of a continuous one, so
+    that unbounded distributions have a size too.
 
     Notes
     -----
-    The original multiplies the sizes, so that widths below 1 make a tree simpler with every leaf, a
-    change of units changes the order of the trees, and many leaves overflow. A sum of logarithms
-    grows with every leaf, and hardly depends on the units of each.
+    The original multiplies sizes. Then a width below 1 makes a tree simpler, a change of units
+    changes the order of trees, and many leaves overflow. A sum of logarithms grows with every leaf,
+    and hardly depends on units.
 
     Examples
     --------
@@ -69,5 +70,5 @@ def _of_continuous(domain: Domain) -> float:
         width = abs(float(domain.decode(1 - _TAIL)) - float(domain.decode(_TAIL)))
     except (OverflowError, ValueError):  # a distribution over integers whose quantile is infinite or nan
         width = math.nan
-    # Whatever no float can hold, nan included, counts as the widest.
+    # A width that no float can hold, nan included, counts as the widest.
     return math.log1p(width if width <= sys.float_info.max else sys.float_info.max)

@@ -1,4 +1,4 @@
-"""Credits: a plan in, the tree of each new trial out, so that what is begun follows the plan without luck."""
+"""Credits: turn a plan's shares into the tree of each new trial, without random draws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Credits:
-    """Stride scheduling within each class: with every trial that begins, trees earn their shares, and the one that began pays.
+    """Stride scheduling within each compute class.
+
+    With every trial that begins in a class, each tree earns its share of one trial there, and the
+    tree of that trial pays for it. The tree with the most credit comes next.
 
     Parameters
     ----------
@@ -24,7 +27,7 @@ class Credits:
     ----------
     plan : Plan
     mix : array
-        That of the plan, less the trees that were excluded since.
+        The plan's mix, with 0 for trees that were excluded since.
 
     Notes
     -----
@@ -37,16 +40,16 @@ class Credits:
         self.mix = self._credits = np.zeros((0, 0))
 
     def follow(self, plan: Plan) -> None:
-        """Follow another plan; credits of trees and classes that stay are kept."""
+        """Replace the plan; keep the credits of trees and classes that both plans hold."""
         if not plan.layout.is_like(self.plan.layout):
-            # Credits of less than one trial, at random: else the first slots of all classes take the first trees.
+            # Random credits below one trial: with equal ones every class would begin with the same trees.
             drawn = self._rng.random(plan.layout.shape)
             self._credits = plan.layout.moved(self._credits, self.plan.layout, drawn)
-        np.clip(self._credits, -1.0, 1.0, out=self._credits)  # what an earlier plan owed is not owed by this one
+        np.clip(self._credits, -1.0, 1.0, out=self._credits)  # debts of an earlier plan must not distort this one
         self.plan, self.mix = plan, plan.mix.copy()
 
     def exclude(self, tree: int) -> bool:
-        """Take a tree out of the mix; return whether too little is left of some class's plan."""
+        """Remove a tree from the mix; return whether any class has lost more than half of its mix."""
         column = self.plan.layout.columns.get(tree)
         if column is None:
             return False
@@ -55,17 +58,17 @@ class Credits:
         return bool((left < 0.5).any())
 
     def best(self, row: int, may_run: Flags) -> int:
-        """Return which of the trees that may run in a class is to begin next: its column in the plan."""
+        """Return the column of the tree that a class begins next, among those that may run there."""
         credits = self._credits[row] + self._earned(row, may_run)
         return int(np.argmax(np.where(may_run, credits, -np.inf)))
 
     def begin(self, row: int, column: int, may_run: Flags) -> None:
-        """Divide one trial of a class among the trees that may run there, and charge it to the one that begins."""
+        """Credit one trial to the trees that may run in a class, by share; charge the one that begins."""
         if may_run.any():
             self._credits[row] += self._earned(row, may_run)
         self._credits[row, column] -= 1.0
 
     def _earned(self, row: int, may_run: Flags) -> Floats:
-        shares = np.where(may_run, self.mix[row], 0.0)  # one that has to wait saves nothing up
+        shares = np.where(may_run, self.mix[row], 0.0)  # waiting trees save nothing: no burst follows the wait
         earned: Floats = shares / shares.sum()
         return earned

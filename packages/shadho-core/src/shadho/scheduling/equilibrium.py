@@ -1,4 +1,4 @@
-"""The market that places trees on compute classes: budgets in, shares of every class and prices out."""
+"""The market equilibrium: from budgets and seconds to slots of each class and prices."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Floats = npt.NDArray[np.float64]
 
 @attrs.frozen(eq=False)
 class Equilibrium:
-    """What a market settles at.
+    """The allocation and prices at which a market settles.
 
     Attributes
     ----------
     bids : array, shape (trees, classes)
-        What each tree pays for each class; rows add up to its budget.
+        Budget that each tree spends on each class; a row adds up to the tree's budget.
     slots : array, shape (trees, classes)
-        How many slots of each class each tree gets.
+        Slots of each class that each tree gets.
     rates : array, shape (trees,)
         Trials per second of each tree.
     prices : array, shape (classes,)
-        Budget paid for one slot of each class.
+        Budget per slot of each class.
     """
 
     bids: Floats
@@ -43,29 +43,29 @@ def equilibrium(
     most: int = 200,
     tolerance: float = 1e-4,
 ) -> Equilibrium:
-    """Share slots among trees so that the sum of budget * log(trials per second) is largest.
+    """Allocate slots to trees so that the sum of budget * log(trials per second) is maximal.
 
-    This is the Eisenberg-Gale programme of a Fisher market: trees are buyers, compute classes are
-    goods. Nothing is wasted, every tree does at least as well as with its budget's share of every
-    class, and the prices say what a slot of each class is worth. It is solved by proportional
-    response: every tree spreads its budget over the classes as they contributed to its rate.
+    This is the Eisenberg-Gale program of a Fisher market: trees are buyers, compute classes are
+    goods. The allocation is Pareto-efficient, each tree does at least as well as with its budget's
+    share of every class, and prices measure the worth of a slot. Proportional response solves it:
+    in each round, a tree divides its budget over the classes by their contributions to its rate.
 
     Parameters
     ----------
     budgets : array, shape (trees,)
         Above 0.
     seconds : array, shape (trees, classes)
-        Of one trial of a tree in a class; inf where it cannot run.
+        Seconds of one trial of each tree in each class; inf where it cannot run.
     slots : array, shape (classes,)
     bids : array, shape (trees, classes), optional
-        Where to start from: those of an earlier, similar market.
+        Starting point: the bids of an earlier, similar market.
     remaining : array, shape (trees,), optional
-        Trials that each tree still needs. The budgets then become those with which all trees finish
-        at the same time, which makes that time as short as can be.
+        Trials that each tree still needs. Budgets are then adjusted until all trees finish at the
+        same time, which minimises the makespan.
     most : int, default 200
-        Rounds of bidding, at most.
+        Upper bound on the rounds of bidding.
     tolerance : float, default 0.0001
-        The bidding ends when no price changes by more than this share.
+        Bidding ends when no price changes by more than this fraction.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def equilibrium(
         shortest = np.where(speed.any(axis=1), 1.0 / speed.max(axis=1, initial=0.0), 0.0)
     budgets = np.array(budgets, dtype=float)
     start = np.where(speed > 0, 1.0, 0.0) * slots
-    if bids is not None:  # a tree that left a class long ago could not come back from a bid of nothing
+    if bids is not None:  # updates are multiplicative, so a bid of 0 would stay 0 however the market changes
         totals = bids.sum(axis=1, keepdims=True)
         start = np.where(speed > 0, bids + 1e-3 * np.where(totals > 0, totals, 1.0) / len(slots), 0.0)
     current = _rows(start, budgets)
@@ -91,6 +91,7 @@ def equilibrium(
         gains = speed * (current / np.where(prices > 0, prices, 1.0))
         rates = gains.sum(axis=1)
         moved = budgets if remaining is None else _rebalance(budgets, rates, remaining, shortest)
+        # Ten times as coarse as prices: trees that finish early need no exact budget.
         settled = bool(np.all(np.abs(moved - budgets) <= 10 * tolerance * budgets))
         budgets = moved
         current = _rows(gains, budgets)
@@ -102,7 +103,7 @@ def equilibrium(
 
 
 def _rows(weights: Floats, totals: Floats) -> Floats:
-    """Scale each row so that it adds up to its total; a row of nothing stays."""
+    """Scale each row to its total; rows of zeros stay."""
     sums = weights.sum(axis=1)
     scaled: Floats = weights * (totals / np.where(sums > 0, sums, 1.0))[:, None]
     return scaled
@@ -114,11 +115,13 @@ def _prices(bids: Floats, slots: Floats) -> Floats:
 
 
 def _rebalance(budgets: Floats, rates: Floats, remaining: Floats, shortest: Floats) -> Floats:
-    """Move budget towards the trees that would finish last; the last trial of each must still run."""
+    """Move budget to the trees that would finish last."""
+    # No budget shortens a tree's last trial, so its shortest duration counts in full.
     ends = np.where(rates > 0, remaining / np.where(rates > 0, rates, 1.0) + shortest, 0.0)
     latest = ends.max(initial=0.0)
     if latest <= 0:
         return budgets
+    # The root damps the step, as rates follow budgets one round late; the bounds keep budgets above 0.
     moved = budgets * np.sqrt(np.maximum(ends / latest, 1e-6))
     moved = np.maximum(moved, 1e-12)
     rebalanced: Floats = moved / moved.sum() * budgets.sum()

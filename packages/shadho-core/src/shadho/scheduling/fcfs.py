@@ -13,13 +13,14 @@ from shadho.scheduling.policy import Policy, PolicyContext
 __all__ = ['FirstComeFirstServed']
 
 _ATTEMPTS = 64
+"""Random draws before the remaining trees are listed. Draws are cheap while many trees are left; a list is long. Chosen."""
 
 
 class FirstComeFirstServed(Policy):
-    """Hands the next trial to whichever slot is free, from a tree drawn evenly from the forest.
+    """Gives any free slot a trial of a tree that is drawn uniformly from the forest.
 
-    The n-th pick is a function of the seed, n, and the trees that are exhausted; so that a search
-    in parallel, or one that was resumed, evaluates the same trials as a serial one.
+    The n-th pick depends only on the seed, n, and the excluded trees. A parallel or resumed search
+    therefore evaluates the same trials as a serial one.
     """
 
     name = 'fcfs'
@@ -40,7 +41,7 @@ class FirstComeFirstServed(Policy):
             index = below(rng, count)
             if index not in self._excluded:
                 return self.forest.tree(index)
-        # Nearly all trees are exhausted, so that the rest is worth listing.
+        # Nearly all trees are excluded, so the list of the rest is short.
         if self._remaining is None:
             self._remaining = [index for index in range(count) if index not in self._excluded]
         return self.forest.tree(self._remaining[below(rng, len(self._remaining))])

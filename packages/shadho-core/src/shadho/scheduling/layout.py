@@ -1,4 +1,4 @@
-"""Where trees and compute classes stand in the arrays of a plan."""
+"""Layout: rows and columns of compute classes and trees in the arrays of a plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ['Layout']
 
 
 class Layout:
-    """Rows are compute classes, columns are trees: of all arrays that a plan is made of.
+    """The rows (compute classes) and columns (trees) that all arrays of a plan share.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ class Layout:
     Attributes
     ----------
     rows : dict of str to int
-        Where each class stands, by its name.
+        Row of each class, by name.
     columns : dict of int to int
-        Where each tree stands, by its number.
+        Column of each tree, by number.
     """
 
     def __init__(self, classes: Sequence[ComputeClass] = (), trees: Sequence[Tree] = ()) -> None:
@@ -46,7 +46,7 @@ class Layout:
         return sum(compute_class.slots for compute_class in self.classes)
 
     def place(self, trial: Trial) -> tuple[int, int] | None:
-        """Return where a trial counts; None when its class or its tree has no place."""
+        """Return the row and column of a trial; None if the layout lacks its class or its tree."""
         row, column = self.rows.get(trial.compute_class), self.columns.get(trial.tree)
         return None if row is None or column is None else (row, column)
 
@@ -55,7 +55,7 @@ class Layout:
         return list(self.rows) == list(other.rows) and list(self.columns) == list(other.columns)
 
     def moved(self, array: Any, earlier: Layout, filled: Any) -> Any:
-        """Return `filled`, an array of this layout, with the values of an `earlier` layout's array where both have a place."""
+        """Return `filled`, an array of this layout, updated from one of an `earlier` layout."""
         names = [name for name in self.rows if name in earlier.rows]
         trees = [index for index in self.columns if index in earlier.columns]
         new = np.ix_([self.rows[name] for name in names], [self.columns[index] for index in trees])

@@ -30,23 +30,24 @@ __all__ = ['Forecast', 'Market']
 Floats = npt.NDArray[np.float64]
 
 _MOST_EXCLUDED = 0.05
-"""Share of the planned trees that may be excluded before the plan is replaced: chosen, as a plan costs milliseconds."""
+"""Fraction of the planned trees that may be excluded before a new plan. A plan costs milliseconds; an old one wastes
+shares. Chosen."""
 
 
 @attrs.frozen(eq=False)
 class Forecast:
-    """What a market expects of some compute classes.
+    """The expected speed of a search on some compute classes.
 
     Attributes
     ----------
     trees : list of Tree
     classes : list of str
     seconds : array, shape (trees, classes)
-        Of one trial; inf where it does not fit.
+        Expected seconds of one trial; inf where it does not fit.
     rates : array, shape (trees, classes)
         Trials per second.
     prices : array, shape (classes,)
-        What one more slot is worth, as a share of the speed of the search.
+        Worth of one more slot, as a fraction of the speed of the search.
     """
 
     trees: list[Tree]
@@ -57,31 +58,31 @@ class Forecast:
 
 
 class Market(Policy):
-    """Places trees where they gain most, and gives more to those that promise more.
+    """Places trees on the hardware that suits them, and gives more slots to promising trees.
 
-    Every tree has a budget, and buys slots of the compute classes with it. At the prices where all
-    slots are sold, no tree could do better with what it has, nothing is wasted, and trees sit where
-    they gain most over the others: on hardware that suits them. Seconds are learned while the
-    search runs, and so is what each tree promises.
+    Every tree has a budget and buys slots of the compute classes with it. At the equilibrium prices
+    all slots are sold, no tree could do better with its budget, and each tree runs where it gains
+    most over the others. The market learns the seconds and the promise of trees during the search.
 
     Parameters
     ----------
     fairness : float, default 0.75
-        Budgets grow with the seconds of a trial to this power: with 1, trees of equal priority get
-        equal numbers of trials; with 0, equal compute, so that many more cheap trials are run.
+        Power of a trial's seconds in the budget of its tree. With 1, trees of equal priority get
+        equal numbers of trials; with 0, they get equal compute, so many more cheap trials run.
     heuristics : mapping of str or Heuristic to float, optional
-        What priorities are made of, each with the power that it is raised to; by default
-        ``{'promise': 1.5}``. An empty mapping means equal priorities.
+        Factors of the priorities, each with its power; by default ``{'promise': 1.5}``. An empty
+        mapping means equal priorities.
     floor : float, default 0.05
-        The share of the whole budget that is divided evenly, whatever the priorities: no tree starves.
+        Fraction of the whole budget that is divided evenly among all trees, so that no tree starves.
     restart_stragglers : bool, default True
-        When a slot has nothing to do, as at the end of a search: whether a trial that runs in another class, and would go
-        on there for longer than it takes here, by a fifth at least, is ended and begun anew in that slot.
+        Whether an idle slot, as at the end of a search, takes over a trial that runs in another class. The trial
+        restarts in the idle slot if its expected remaining time is at least 1.2 times that of a restart.
 
     Notes
     -----
-    On a single slot, seconds are not taken into account: a search in series repeats exactly. The promise of trees is asked of the
-    sampler first. With `trials_per_tree`, budgets follow what remains, so that the search ends soon, and heuristics do not matter.
+    On a single slot, the market ignores measured seconds, so that a serial search repeats exactly. A sampler's estimate of the
+    promise replaces that of the heuristic. With `trials_per_tree`, budgets follow the remaining trials, which minimises the
+    makespan, and heuristics are ignored.
     """
 
     name = 'market'
@@ -130,7 +131,7 @@ class Market(Policy):
         row, trees = self._layout.rows.get(compute_class), self._layout.trees
         if row is None or not trees:
             return None
-        if self._is_alone:
+        if self._is_alone:  # the common search of one tree needs no credits
             return trees[0]
         may_run = self._may_run(row, now)
         return trees[self._credits.best(row, may_run)] if may_run.any() else None
@@ -141,17 +142,16 @@ class Market(Policy):
 
     @property
     def _is_alone(self) -> bool:
-        """Whether there is nothing to choose from: a single tree, which fits everywhere as far as is known."""
+        """Whether there is no choice: a single tree that has not failed to fit anywhere."""
         return len(self._layout.trees) == 1 and self._quota is None and not self._fit.has_failures
 
     def _may_run(self, row: int, now: float) -> npt.NDArray[np.bool_]:
-        """Return which trees a class may run now."""
+        """Return the trees that a class may run now, as flags."""
         may_run: npt.NDArray[np.bool_] = self._credits.mix[row] > 0
         if self._fit.asks(row):
             free = may_run & ~self._fit.blocked(row)
-            may_run = (
-                free if free.any() or len(self._layout.classes) > 1 else may_run
-            )  # a single class never stays idle
+            # A single class must not idle (see `Policy`).
+            may_run = free if free.any() or len(self._layout.classes) > 1 else may_run
         if not self.heuristics:
             others = may_run & ~self._fit.slow_perhaps(row)
             may_run = others if (others & self._fit.fitted(row)).any() else may_run
@@ -166,7 +166,7 @@ class Market(Policy):
         self._replan_if_due()
 
     def learn(self, event: Event, trial: Trial | None) -> None:
-        """Take an event in without planning, as to `forecast` from a log."""
+        """Learn from an event without planning; `forecast` needs no more when it reads a log."""
         if isinstance(event, ClassesChanged):
             self._is_due |= self._have_changed(event.classes)
         elif isinstance(event, Trial):
@@ -200,7 +200,7 @@ class Market(Policy):
     def _ended(self, result: Result, trial: Trial) -> None:
         if trial.is_finished:
             self.runtime.tell(trial)
-            self._planner.active.add(trial.tree)  # one of an earlier run may not be active yet
+            self._planner.active.add(trial.tree)  # a tree of an earlier run may not be active yet
             self._results += 1
         elif result.reason == 'moved' and self._stragglers is not None:
             self._stragglers.moved(trial)
@@ -208,9 +208,9 @@ class Market(Policy):
         self._is_due |= self._fit.ended(trial)
 
     def _replan_if_due(self) -> None:
-        """Make another plan when enough has happened: at events only, so that a log brings the same plans back."""
-        many = self._excluded and self._excluded > _MOST_EXCLUDED * len(self._layout.trees)
-        if self._is_due or many or self._results >= self._interval:
+        """Make a new plan if enough has changed. Only events lead here, so a replayed log gives the same plans."""
+        is_thinned = self._excluded and self._excluded > _MOST_EXCLUDED * len(self._layout.trees)
+        if self._is_due or is_thinned or self._results >= self._interval:
             self._is_due, self._results, self._excluded = False, 0, 0
             plan = self._planner.plan(list(self.ledger.classes.values()), self.ledger.time)
             self._interval = self._planner.interval(plan)
@@ -219,7 +219,7 @@ class Market(Policy):
             self.placement = plan.describe()
 
     def forecast(self, classes: Sequence[ComputeClass], now: float) -> Forecast:
-        """Plan for these classes, and say what is to be expected of them."""
+        """Plan for these classes, and return the expected seconds, rates and prices."""
         plan = self._planner.plan(classes, now, repeats=False)
         return Forecast(plan.layout.trees, list(plan.layout.rows), plan.seconds.T, plan.rates.T, plan.prices)
 
@@ -235,7 +235,7 @@ def _check_heuristics(heuristics: Mapping[Heuristic, float]) -> dict[Heuristic, 
         is_number = isinstance(power, numbers.Real) and not isinstance(power, bool)
         if not isinstance(heuristic, Heuristic) or not is_number or not 0 <= power < math.inf:
             raise ConfigurationError(
-                "policy='market': heuristics must be a dict of heuristics to the power of each, 0 or more, such as "
+                "policy='market': heuristics must be a dict of heuristics and finite powers of 0 or more, such as "
                 f"{{'promise': 1.5}}; got {getattr(heuristic, 'name', heuristic)!r}: {power!r}"
             )
     return {heuristic: float(power) for heuristic, power in heuristics.items()}

@@ -1,4 +1,4 @@
-"""The contracts of scheduling: a policy places trees on classes, a heuristic scores trees."""
+"""The contracts of scheduling: a policy decides what slots run, a heuristic scores trees."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ['Choice', 'ClassPlan', 'Heuristic', 'Move', 'New', 'Policy', 'PolicyC
 
 @attrs.frozen
 class ClassPlan:
-    """What a policy intends with one compute class.
+    """A policy's plan for one compute class.
 
     Attributes
     ----------
     name : str
     slots : int
     price : float
-        How much faster the whole search would become with one more slot of this class, as a share
-        of its speed (0.02: by 2 %). The class with the highest one is the bottleneck.
+        Gain in speed of the whole search from one more slot of this class, as a fraction (0.02 is
+        2 %). The class with the highest price is the bottleneck.
     trees : tuple of (int, float)
-        Numbers of the trees that are placed here and their shares of the class's time, the largest
-        first; of many trees, only those.
+        Numbers of the trees placed here and their fractions of the class's time, the largest first;
+        small ones may be left out.
     """
 
     name: str
@@ -47,7 +47,7 @@ def _promises_nothing(trees: Sequence[Tree]) -> npt.NDArray[np.float64] | None:
 
 @attrs.frozen
 class PolicyContext:
-    """What a policy decides with. All of it is for reading.
+    """The read-only state that a policy decides from.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ class PolicyContext:
     seed : int
         Fixes every random choice.
     trials_per_tree : int or None
-        The search ends when every tree has had so many trials.
+        Quota of trials in every tree, at which the search ends.
     promise : callable
-        What the sampler expects of some trees: see `Sampler.promise`.
+        The sampler's estimate of the promise of trees (see `Sampler.promise`).
     """
 
     forest: Forest
@@ -71,17 +71,17 @@ class PolicyContext:
 
 @attrs.frozen
 class Slot:
-    """A free slot, and what may be done with it.
+    """A free slot and the choices that it allows.
 
     Attributes
     ----------
     compute_class : str
     may_begin : bool
-        Whether a new trial may begin: not when all that the search may have were begun.
+        Whether a new trial may begin; False once the search has begun all that it may have.
     may_move : bool
-        Whether a running trial may be ended to begin again here: not when the slot is one ahead, in the queue of a worker.
+        Whether a running trial may end and restart here; False for a place in the queue of a busy worker.
     trial_timeout : float
-        Seconds after which a trial is ended in any case.
+        Time limit of a trial in seconds.
     """
 
     compute_class: str
@@ -99,20 +99,20 @@ class New:
 
 @attrs.frozen
 class Run:
-    """Run a trial that waits for its next attempt."""
+    """Run a waiting trial."""
 
     trial: Trial
 
 
 @attrs.frozen
 class Move:
-    """End a trial that runs in another class, and begin it again in the slot: what it has done so far is lost."""
+    """End a trial that runs in another class, and restart it in the slot; its progress is lost."""
 
     trial: Trial
 
 
 Choice = New | Run | Move
-"""What a slot is to run."""
+"""A policy's decision for a free slot."""
 
 
 class Policy(ABC):
@@ -122,7 +122,7 @@ class Policy(ABC):
     ----------
     context : PolicyContext
     **options
-        Of the policy itself.
+        Options of the policy.
 
     Attributes
     ----------
@@ -130,15 +130,15 @@ class Policy(ABC):
     forest, ledger, history, seed
         Those of the context.
     placement : tuple of ClassPlan
-        What is planned now, replaced whenever that changes; empty when the policy does not plan.
+        The current plan, replaced by a new tuple when it changes; empty if the policy does not plan.
 
     Notes
     -----
-    While there is one compute class, and a tree that is not excluded, `pick` returns a tree: a
-    search whose slots are all idle would never end.
+    With a single compute class, `pick` must return a tree while any tree is not excluded: a search
+    whose slots are all idle would never end.
 
-    The state of a policy changes by `on` and `exclude` alone, which follow from the log: `choose` and `pick` may be asked at any
-    moment, any number of times. So a search that is resumed goes on as one that was never interrupted.
+    Only `on` and `exclude` change a policy's state, and both follow from the log. `choose` and `pick` may be called at any time,
+    any number of times. A resumed search therefore continues as if it had never been interrupted.
     """
 
     name: ClassVar[str]
@@ -152,15 +152,15 @@ class Policy(ABC):
         self.placement: tuple[ClassPlan, ...] = ()
 
     def choose(self, slot: Slot, now: float) -> Choice | None:
-        """Return what a free slot runs; None leaves it idle.
+        """Return the choice for a free slot; None leaves it idle.
 
-        By default a trial that waits for its next attempt, else a new one of the tree that `pick` returns.
+        The default is a waiting trial if there is one, else a new trial of the tree that `pick` returns.
 
         Parameters
         ----------
         slot : Slot
         now : float
-            Seconds of active search, as the times of events.
+            Seconds of active search, like the times of events.
         """
         waiting = self.ledger.next_waiting(slot.compute_class)
         if waiting is not None:
@@ -170,23 +170,23 @@ class Policy(ABC):
 
     @abstractmethod
     def pick(self, compute_class: str, now: float) -> Tree | None:
-        """Return the tree of which a slot of the class begins a new trial; None for no trial."""
+        """Return the tree for a new trial in a slot of the class; None leaves the slot idle."""
 
     def on(self, event: Event, trial: Trial | None) -> None:
-        """Learn from an event, which the ledger has applied already.
+        """Learn from an event, which the ledger has already applied.
 
         Parameters
         ----------
-        event : Trial, Attempt, Result, ClassesChanged or another one
-            A trial was begun, or begun again; an attempt ended: the trial is finished, or waits since it was lost or
-            cancelled; classes have come or gone, which are `ledger.classes` now.
+        event : Event
+            A `Trial` begins; an `Attempt` runs a waiting trial; a `Result` ends an attempt, after which the trial is finished
+            or, if the attempt was lost or cancelled, waiting; `ClassesChanged` replaces `ledger.classes`. Ignore other kinds.
         trial : Trial or None
-            The trial as the event leaves it; None for an event of the search.
+            The trial after the event; None for an event of the search.
         """
 
     @abstractmethod
     def exclude(self, tree: Tree) -> None:
-        """Never pick this tree again: nothing is left to suggest in it."""
+        """Never pick this tree again: it has no suggestions left."""
 
 
 class Heuristic(ABC):
@@ -198,6 +198,6 @@ class Heuristic(ABC):
     def scores(self, trees: Sequence[Tree], history: Table) -> npt.NDArray[np.float64]:
         """Return one score of 0 or more for each tree; higher means sooner.
 
-        Called each time a policy plans anew: what is costly should be kept, and computed again only
-        where the history has grown (`Table.count`).
+        Policies call this for every plan. Cache costly scores, and recompute one only after the
+        tree's history has grown (`Table.count`).
         """

@@ -1,4 +1,4 @@
-"""Promise: how likely the next trial of a tree is to be among the very best."""
+"""Promise: the probability that the next trial of a tree is among the very best."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ __all__ = ['Promise']
 Floats = npt.NDArray[np.float64]
 
 _DEEPEST = 3
-"""Results that the last level holds, of all trees together."""
+"""Results of all trees that reach the last level. Fewer target the very best, but depend more on luck. Chosen."""
 
 _PRIOR = 1.0
-"""Trials that what is known of all trees counts for, at each level, in the estimate of one tree."""
+"""Weight, in trials, of the pooled fraction in a tree's estimate at each level. A larger weight resists luck in few
+trials; a smaller one separates trees sooner. Chosen."""
 
 _HOPE = 0.75
-"""Power of that, below 1: a tree of few trials is taken to be somewhat better than the others, not given up."""
+"""Power of the pooled fraction. Below 1 it is optimistic about trees with few trials, so that bad luck does not end them,
+at the cost of trials in poor trees. Chosen."""
 
 _GROWTH = 1.1
-"""Growth of the history after which the levels are set anew; so that the cost per result is bounded."""
+"""Growth of the history at which levels are recomputed. Smaller steps keep levels exact; 1.1 bounds the cost per
+result. Chosen."""
 
 
 class Promise(Heuristic):
     """The probability that the next trial of a tree is among the best few of all trees.
 
-    That is too rare an event to be counted. So it is split into levels: the better half of all
-    results, the better quarter, and so on down to the best three. The probability to reach a level
-    from the one before it is counted in each tree, and drawn towards a little more than that of all
-    trees together; the promise is the product. A tree of many mediocre results and no bad ones thus loses to a tree
-    of many bad ones and some that are very good.
+    That event is too rare to count, so it is split into levels: the better half of all results, the
+    better quarter, and so on down to the best three. For each tree, the fraction of results that
+    rise from one level to the next is counted, and shrunk towards slightly more than the fraction
+    over all trees. The promise is the product of these fractions. A tree with many bad results and
+    a few excellent ones thus beats a tree with mediocre results only.
 
     Only the order of losses matters. Failed trials reach no level. A tree without results promises
-    somewhat more than all trees together.
+    slightly more than all trees together.
 
     Notes
     -----
-    The splitting is that of S.-K. Au and J. Beck, *Estimation of small failure probabilities in high
-    dimensions by subset simulation* (2001); that the best of all trees set the threshold is the idea
-    of M. Streeter and S. Smith, *A simple distribution-free approach to the max k-armed bandit
-    problem* (2006).
+    Levels follow S.-K. Au and J. Beck, *Estimation of small failure probabilities in high dimensions
+    by subset simulation* (2001). A threshold set by the best of all trees follows M. Streeter and S.
+    Smith, *A simple distribution-free approach to the max k-armed bandit problem* (2006).
     """
 
     name = 'promise'
@@ -57,7 +59,7 @@ class Promise(Heuristic):
         self._history = history
         self._rows: dict[int, int] = {}
         self._levels = np.zeros(0)
-        self._deepest = np.zeros((16, 1))  # trials of each tree by the last level that they reach, of none the first
+        self._deepest = np.zeros((16, 1))  # trials of each tree by the last level they reach; column 0: no level
         self._seen = 0
         self._set_at = 0
 
@@ -70,6 +72,7 @@ class Promise(Heuristic):
         totals = _at_least(self._deepest[: len(self._rows)].sum(axis=0))
         promise = np.ones(len(trees))
         for level in range(len(self._levels)):
+            # The prior is centred on the pooled fraction: with ties and failures it need not be a half.
             pooled = totals[level + 1] / max(totals[level], 1.0)
             promise *= (reached[:, level + 1] + _PRIOR * pooled**_HOPE) / (reached[:, level] + _PRIOR)
         return promise
@@ -89,26 +92,27 @@ class Promise(Heuristic):
             self._deepest = np.zeros((len(self._deepest), len(self._levels) + 1))
         trees, losses = history.since(self._seen)
         rows = np.array([self._row(tree) for tree in trees])
-        levels = len(self._levels) - np.searchsorted(self._levels[::-1], losses)  # nan, of a failed trial, is above all
+        # The nan of a failed trial sorts last, so that it reaches no level.
+        levels = len(self._levels) - np.searchsorted(self._levels[::-1], losses)
         np.add.at(self._deepest, (rows, levels), 1.0)
         self._seen = len(history)
 
 
 def _at_least(counts: Floats) -> Floats:
-    """Return, from how many trials end at each level, how many reach it: sums from there on, along the last axis."""
+    """Return how many trials reach each level, from how many stop at each: shape (..., levels + 1)."""
     reached: Floats = counts[..., ::-1].cumsum(axis=-1)[..., ::-1]
     return reached
 
 
 def _levels(losses: Floats) -> Floats:
-    """Return the losses that the better half of all reach, the better quarter, ..., the best three."""
+    """Return the thresholds of the levels: losses of the better half, quarter, ..., the best three."""
     ordered = np.sort(np.where(np.isnan(losses), np.inf, losses))
     places = []
     count = len(ordered) / 2
-    while count >= _DEEPEST * 2**0.5:
+    while count >= _DEEPEST * 2**0.5:  # the last step then keeps between 0.35 and 0.71 of a level, close to a half
         places.append(round(count))
         count /= 2
     if len(ordered) > _DEEPEST:
         places.append(_DEEPEST)
     levels: Floats = ordered[[place - 1 for place in places]] if places else np.zeros(0)
-    return levels[np.isfinite(levels)]
+    return levels[np.isfinite(levels)]  # with many failures, a level would else hold trials of infinite loss

@@ -1,4 +1,4 @@
-"""With a quota: every tree is to have the same number of trials, and the search ends soonest."""
+"""Planning with a quota: every tree gets the same number of trials in the least makespan."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ __all__ = ['QuotaPlanner']
 Floats = npt.NDArray[np.float64]
 
 _LONGEST_FIRST = 5.0
-"""Power of a tree's seconds with which it goes before others: between 0, no order, and strictly longest first, as estimates
-of seconds are not exact. Chosen."""
+"""Power of a tree's seconds in its precedence. 0 means no order, a large power means strictly longest first, which would
+trust inexact estimates. Chosen."""
 
 _BEGUN = 3
-"""Trials of each tree that are begun early, so that its seconds are known, and whether it fits."""
+"""Trials of each tree that begin with equal precedence. They show its seconds and whether it fits, and delay long trials.
+Chosen."""
 
 _MOST_ACTIVE = 4000
-"""Trees that are planned for at once: a plan of more would take more than some milliseconds."""
+"""Number of active trees, unless the forest has fewer or twice the slots are more. More trees progress evenly, but a plan
+would take longer than some milliseconds. Chosen."""
 
 
 class QuotaPlanner(Planner):
-    """Budgets follow what remains of each quota, times its cost; priorities do not matter."""
+    """Plans with budgets of remaining trials times mean seconds; priorities do not matter."""
 
     def _grow(self, slots: int) -> None:
         self.active.grow(len(self.history), max(slots, _MOST_ACTIVE // 2))
@@ -41,10 +43,11 @@ class QuotaPlanner(Planner):
         return np.array([max(quota - self.history.asked_in(index), 0) for index in layout.columns], dtype=float)
 
     def _precedence(self, layout: Layout, seconds: Floats) -> Floats:
-        """Return by how much each tree goes before others in every class: short trials are left to fill the end with.
+        """Return the precedence of each tree: new trees, then long trials; short ones fill the end.
 
-        R. L. Graham, *Bounds on multiprocessing timing anomalies* (1969). Trees of which little was begun come first.
+        Longest processing time first: R. L. Graham, *Bounds on multiprocessing timing anomalies* (1969).
         """
+        # Seconds on the fastest class: the order of trees must not depend on where each is placed.
         shortest = seconds.min(axis=1)
         shortest = np.where(np.isfinite(shortest), shortest, 0.0)
         is_new = np.array([self.history.asked_in(index) < _BEGUN for index in layout.columns])
@@ -54,7 +57,8 @@ class QuotaPlanner(Planner):
         return now + float((self._remaining(layout) / np.where(rates > 0, rates, np.inf)).max())
 
     def in_time(self, plan: Plan, row: int, now: float) -> npt.NDArray[np.bool_]:
-        """Return the trees of which a trial in a class would end before the search does, were it somewhat unlucky."""
+        """Return the trees whose trial in a class would end before the search, even if unluckily long."""
+        # By `plan.end` all trials have begun; one that waits until then still takes its shortest duration.
         left = max(plan.end - now, 0.0) / self.runtime.unlucky()
         ends: npt.NDArray[np.bool_] = plan.seconds[row] <= left + plan.seconds.min(axis=0)
         return ends

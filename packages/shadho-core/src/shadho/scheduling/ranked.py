@@ -1,4 +1,4 @@
-"""The original's rule: complex and uncertain trees on fast classes."""
+"""The rule of the original SHADHO: complex and uncertain trees run on fast classes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ from shadho.scheduling.uncertainty import Uncertainty
 __all__ = ['Ranked', 'pair']
 
 _UPDATE = 10
+"""Results between two rankings (the original's default)."""
+
 _SHOWN = 16
+"""Trees of a class whose shares are shown. By exp(-i/2), all others together get 0.03 % of the picks."""
+
 _ENOUGH = 5
+"""Results of each class before measured speeds order the classes instead of hardware. More resist noise. Chosen."""
 
 
 class Ranked(Policy):
-    """Ranks trees by complexity times uncertainty, and lays them along the classes, fastest first.
+    """Ranks trees by complexity times uncertainty, and assigns them to classes, fastest first.
 
-    The rule of the original SHADHO (Kinnison et al. 2018, arXiv:1707.01428): see `pair` for which
-    trees a class gets; of these, the one at place i (from 0) is picked with a probability
-    proportional to exp(-i/2). Ranks are computed anew after every 10 results.
+    This is the rule of the original SHADHO (Kinnison et al. 2018, arXiv:1707.01428). `pair` assigns
+    trees to classes. A class picks its tree at place i (from 0) with a probability proportional to
+    exp(-i/2). Ranks are updated every 10 results.
 
     Notes
     -----
-    A class is fast when its trials take few seconds beside those of the same trees elsewhere. Until
-    there are some results of every class, the one with more GPUs, then more cores, then more memory
-    counts as the faster. Classes without slots take part in nothing.
+    The speed of a class is the speed of its trials relative to trials of the same trees elsewhere.
+    Until every class has 5 results, classes are ordered by GPUs, then cores, then memory. Classes
+    without slots are left out.
     """
 
     name = 'ranked'
@@ -101,7 +106,7 @@ class Ranked(Policy):
         )
 
     def _shares(self, trees: Sequence[Tree]) -> tuple[tuple[int, float], ...]:
-        """Return which part of a class's time goes to each of its trees, by their probabilities and seconds."""
+        """Return each tree's fraction of a class's time, from its probability and its seconds."""
         first = [tree.index for tree in trees[:_SHOWN]]
         times = {index: math.exp(-place / 2) * self._speeds.seconds(index) for place, index in enumerate(first)}
         total = sum(times.values())
@@ -109,18 +114,18 @@ class Ranked(Policy):
 
 
 def pair(trees: int, classes: int) -> list[list[int]]:
-    """Lay so many trees along so many classes.
+    """Assign ranked trees to ordered classes.
 
-    The longer of the two lists is divided among the shorter as evenly as can be, in order. What is
-    paired so is also paired with the neighbour: the next of the shorter list in its first half, the
-    one before in its second. With more classes than trees, a tree may still be on one class only;
-    it is put on the class before it too.
+    The longer of the two lists is divided among the shorter as evenly as possible, in order. Each
+    group is also paired with a neighbour: the next of the shorter list in its first half, the
+    previous one in its second. With more classes than trees, a tree may still be on one class only;
+    it then joins the class before it too.
 
     Returns
     -------
     list of lists of int
-        Numbers of the trees of each class, in order. Every tree is on two neighbouring classes at
-        least, where there are two, and every class has a tree.
+        Numbers of the trees of each class, in order. Every tree is on at least two neighbouring
+        classes if there are two, and every class has a tree.
 
     Examples
     --------
@@ -141,10 +146,10 @@ def pair(trees: int, classes: int) -> list[list[int]]:
             placed[neighbour].update(group)
     else:
         placed = [{tree, neighbours[tree]} for tree, group in enumerate(groups) for _ in group]
-        for tree in range(trees):
-            own = [place for place in range(classes) if tree in placed[place]]
-            if len(own) == 1:
-                placed[own[0] - 1 if own[0] else 1].add(tree)
+        for tree in range(trees):  # rounding may leave a tree on one class, which fails its purpose
+            hosts = [place for place in range(classes) if tree in placed[place]]
+            if len(hosts) == 1:
+                placed[hosts[0] - 1 if hosts[0] else 1].add(tree)
     return [sorted(numbers) for numbers in placed]
 
 
@@ -159,7 +164,7 @@ class _Mean:
 
 
 class _Speeds:
-    """How slow each class is: the mean of log seconds of its trials, less the mean of the same tree's."""
+    """Slowness of each class: mean log seconds of its trials, relative to the mean of their trees."""
 
     def __init__(self) -> None:
         self._all = _Mean()
@@ -168,12 +173,12 @@ class _Speeds:
 
     def tell(self, trial: Trial) -> None:
         if trial.loss is None or not trial.seconds or trial.seconds <= 0:
-            return  # failing is no measure of speed
+            return  # the seconds of a failed trial say nothing about speed
         logarithm = math.log(trial.seconds)
         tree = self._trees.setdefault(trial.tree, _Mean())
         tree.add(logarithm)
         self._all.add(logarithm)
-        if tree.count > 1:
+        if tree.count > 1:  # the first trial of a tree equals its mean
             self._classes.setdefault(trial.compute_class, _Mean()).add(logarithm - tree.value)
 
     def seconds(self, tree: int) -> float:

@@ -1,4 +1,4 @@
-"""Uncertainty: how poorly a tree's loss is understood from the results so far."""
+"""Uncertainty: the error with which a tree's losses predict each other."""
 
 from __future__ import annotations
 
@@ -16,35 +16,48 @@ __all__ = ['Uncertainty']
 Floats = npt.NDArray[np.float64]
 
 _FEW = 3
+"""Least number of results for a score below 1: leave-one-out needs at least two others. Chosen."""
+
 _LATEST = 64
+"""Latest results of a tree that enter its score. More are more exact; the cost is cubic, about 1 ms for 64. Chosen."""
+
 _REFERENCE = 1024
+"""Latest results of all trees that define the usual spread of losses. More smooth it, at a higher cost. Chosen."""
+
 _GROWTH = 1.1
+"""Growth of a tree's results after which its score is recomputed. Bounds the cost per result. Chosen."""
+
 _PSEUDO_COUNT = 2.0
+"""Weight, in results, of the prior that losses are random. Offsets the optimism of the best of nine fits. Chosen."""
 
 _FAR = 2.0
+"""Bound on standardised losses, in spreads from the median. Keeps outliers from dominating the score. Chosen."""
 
-# Of the surrogate, whose function has variance 1: variance of its level, and candidates for its
-# length scale (over the mean distance in the unit cube) and for the variance of the noise.
 _LEVEL = 100.0
+"""Prior variance of the surrogate's mean, relative to that of its function. A large one is uninformative. Chosen."""
+
 _LENGTHS = (0.3, 1.0, 3.0)
+"""Candidate length scales, in mean distances of the unit cube. Three cover rough to smooth functions cheaply. Chosen."""
+
 _NOISES = (1e-3, 0.1, 10.0)
+"""Candidate noise variances, relative to that of the function: from none to noise only. Chosen."""
 
 
 class Uncertainty(Heuristic):
-    """Scores each tree by how badly each of its results is predicted from the others.
+    """Scores each tree by the leave-one-out error of a surrogate of its losses.
 
-    The surrogate is a Gaussian process with one of a few length scales and noises, whichever does
-    best; its leave-one-out errors have a closed form (Rasmussen & Williams 2006, equation 5.12).
-    Their root mean square is set against the spread of the losses of all trees.
+    The surrogate is a Gaussian process with the best of a few length scales and noises. Its
+    leave-one-out errors have a closed form (Rasmussen & Williams 2006, equation 5.12). The score is
+    their root mean square, relative to the spread of the losses of all trees.
 
     Notes
     -----
-    Scores lie between 0 (always the same loss) and 1 (a tree with fewer than three results, or one
-    whose losses are as good as random). Shifting or scaling all losses together changes nothing.
-    A failed trial counts as the worst seen.
+    Scores lie between 0 (a constant loss) and 1 (fewer than three results, or losses that look
+    random). They do not change if all losses are shifted or scaled together. A failed trial counts
+    as the worst loss so far.
 
-    At most the latest 64 results of a tree are looked at, and again only when it has a tenth more,
-    which takes about a millisecond.
+    A score uses the latest 64 results of a tree and takes about a millisecond. It is recomputed
+    when the tree has a tenth more results.
     """
 
     name = 'uncertainty'
@@ -72,7 +85,7 @@ class Uncertainty(Heuristic):
 
 
 class _Reference:
-    """The latest losses of all trees: what is usual, and how widely they spread."""
+    """The median and spread of the latest losses of all trees."""
 
     def __init__(self, history: Table) -> None:
         losses = history.losses(last=_REFERENCE)
@@ -86,10 +99,10 @@ class _Reference:
         self.spread = float(np.std(self.standardise(losses)))
 
     def standardise(self, losses: Floats) -> Floats:
-        """Return losses in units of their spread; far outliers are pulled in, failures are the worst."""
+        """Return losses in units of their spread; outliers are clipped, failures count as the worst loss."""
         if self.width == 0:
             return np.zeros(len(losses))
-        losses = np.where(np.isnan(losses), self.worst, losses) / 4  # a fourth, so that no difference overflows
+        losses = np.where(np.isnan(losses), self.worst, losses) / 4  # quarters, so that no difference overflows
         with np.errstate(over='ignore'):
             return np.clip((losses - self.middle) / self.width, -_FAR, _FAR)
 
@@ -100,24 +113,24 @@ def _score(tree: Tree, history: Table, reference: _Reference) -> float:
         return 0.0
     count = len(losses)
     error = _error(_squared_distances(tree, history.points(tree.index, last=_LATEST)), losses - losses.mean())
-    # The best of several fits to few results flatters.
+    # The best of several fits to few results is optimistic, so the error is shrunk towards the variance.
     error = (count * error + _PSEUDO_COUNT * losses.var()) / (count + _PSEUDO_COUNT)
     return float(min(1.0, np.sqrt(error) / reference.spread))
 
 
 def _squared_distances(tree: Tree, points: Floats) -> Floats:
-    """Return squared distances of all points to each other, over their mean in the unit cube.
+    """Return squared distances between all points, relative to their mean in the unit cube.
 
-    Different values of a categorical dimension are all equally far apart.
+    All different values of a categorical dimension are equally far apart.
     """
     squares = np.zeros((len(points), len(points)))
     for dimension, column in zip(tree.dimensions, points.T):
         if dimension.kind == 'categorical' and dimension.size is not None:
             value = np.floor(column * dimension.size)
-            squares += (value[:, None] != value) / 3
+            squares += (value[:, None] != value) / 3  # 1/3: two values then have the mean of a continuous dimension
         else:
             squares += (column[:, None] - column) ** 2
-    return squares / (max(len(tree), 1) / 6)
+    return squares / (max(len(tree), 1) / 6)  # 1/6: mean squared distance of two uniform numbers
 
 
 def _error(squares: Floats, losses: Floats) -> float:

@@ -1,4 +1,4 @@
-"""Storage: an append-only log of the events of a search."""
+"""Storage: append-only logs of the events of a search."""
 
 from shadho.storage.base import Metadata, Storage, contradiction, in_order, replay
 from shadho.storage.index import LogIndex

@@ -1,4 +1,4 @@
-"""The contract of a storage, and what all storages of this package share."""
+"""The contract of a storage, and the row format that all storages of this package share."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ __all__ = [
 Metadata = dict[str, Any]
 
 _CLASSES = 'classes changed'
-"""The kind under which `ClassesChanged` is kept among the notes."""
+"""Kind of the note that stores a `ClassesChanged`."""
 
 _Row = TypeVar('_Row')
 _Record = TypeVar('_Record')
 
 
 class Storage(ABC):
-    """An append-only log of the events of a search: trials, attempts, results, and what happens to the search itself.
+    """An append-only log of the events of a search.
 
     Invariants
     ----------
-    * `read` yields records in the order in which they were appended, also before they are flushed.
-    * After `flush`, what was appended survives the end of this process, however it ends.
-    * One writer at a time: `open` refuses a second one and says who the first is. Readers of other
+    * `read` yields records in the order of `append`, including those that are not flushed yet.
+    * Records survive any end of this process after `flush`.
+    * There is one writer at a time: `open` refuses a second one and names the first. Readers in other
       processes need no lock.
-    * `metadata` survives likewise; its values are made of JSON's types.
+    * Metadata survive after `update`; their values have JSON types.
 
     Attributes
     ----------
     suffixes : tuple of str
-        Endings of file names that mean this storage; empty for storages that are no file.
+        File name endings that select this storage; empty if it is not a file.
     """
 
     name: ClassVar[str]
@@ -73,11 +73,11 @@ class Storage(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Begin to write; StorageError when that is impossible. Opening twice is harmless."""
+        """Open for writing; raise StorageError if that is impossible. Opening twice is harmless."""
 
     @abstractmethod
     def close(self) -> None:
-        """Flush and release; closing twice is harmless."""
+        """Flush and release the storage; closing twice is harmless."""
 
     @abstractmethod
     def append(self, event: Event) -> None:
@@ -85,25 +85,25 @@ class Storage(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Make durable all that was appended."""
+        """Make all appended events durable."""
 
     @abstractmethod
     def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
         """Yield (position, record) of all records after a position, in order; positions begin at 1.
 
-        Works on a closed storage too, and while another process writes.
+        It works on a closed storage too, and while another process writes.
         """
 
     @abstractmethod
     def metadata(self) -> Metadata:
-        """Return what `update` stored; empty for a new storage."""
+        """Return the metadata from `update`; empty for a new storage."""
 
     @abstractmethod
     def update(self, **values: Any) -> None:
         """Store metadata; durable at once."""
 
     def index(self) -> LogIndex:
-        """Return what the log holds apart from parameters and results; works as `read`, which it may outrun by far.
+        """Return the log without parameters and results, as columns; often much faster than `read`.
 
         Raises
         ------
@@ -114,12 +114,12 @@ class Storage(ABC):
             return index_records(log)
 
     def at(self, positions: Collection[int]) -> dict[int, Event]:
-        """Return the records at some positions, such as an `index` has them.
+        """Return the records at the given positions, such as those of an `index`.
 
         Raises
         ------
         StorageError
-            When there is none at one of them.
+            When a position has no record.
         """
         wanted, found = set(positions), {}
         if wanted:
@@ -128,7 +128,7 @@ class Storage(ABC):
         return all_of(self, wanted, found)
 
     def writer(self) -> str | None:
-        """Say which process writes now, as in 'process 12 on node7'; None when nobody does, or it is not known."""
+        """Return the current writer, as in 'process 12 on node7'; None if there is none or it is unknown."""
         return None
 
     def __enter__(self) -> Self:
@@ -141,7 +141,7 @@ class Storage(ABC):
         try:
             self.close()
         except StorageError:
-            if error is None:  # else what happened first is what has to be told
+            if error is None:  # otherwise the first error is the cause, and must not be hidden
                 raise
 
 
@@ -152,12 +152,12 @@ class FileStorage(Storage):
     ----------
     path : str or Path
     durability : {'normal', 'full'}, default 'normal'
-        With 'normal', a killed process loses nothing that was flushed, and a power cut may lose the
-        last moments; with 'full' it does not, at the cost of one disk sync for each step.
+        With 'normal', flushed records survive a killed process, but a power cut may lose the last
+        ones. With 'full' they survive that too, at the cost of one disk sync per flush.
 
     Notes
     -----
-    A storage that holds ``WriterLock(path)`` while it is open can say who its `writer` is.
+    `writer` works for storages that hold ``WriterLock(path)`` while open.
     """
 
     def __init__(self, path: str | Path, *, durability: str = 'normal') -> None:
@@ -179,7 +179,7 @@ def check_durability(durability: Any) -> str:
 
 
 def _trial_row(trial: Trial) -> dict[str, Any]:
-    """Write what was asked as a row of plain columns (numbers and JSON texts)."""
+    """Return a suggestion as a row of plain columns (numbers and JSON texts)."""
     return {
         'trial': trial.id,
         'tree': str(trial.tree),
@@ -194,20 +194,20 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
 
 
 def reading(function: Callable[[_Row], _Record]) -> Callable[[_Row], _Record]:
-    """Let a function that reads what a file holds raise a ValueError only, whatever the file holds."""
+    """Wrap a function that reads a file's data, so that it raises nothing but ValueError."""
 
     def read(row: _Row) -> _Record:
         try:
             return function(row)
-        except Exception as error:  # of NumPy, of the interpreter's limits: texts may ask for anything
-            raise ValueError(f'{type(error).__name__}: {error!s:.300}') from error  # which may quote all that it read
+        except Exception as error:  # corrupt texts may break NumPy or the interpreter's limits
+            raise ValueError(f'{type(error).__name__}: {error!s:.300}') from error  # its text may quote the whole row
 
     return read
 
 
 @reading
 def _read_trial(row: dict[str, Any]) -> Trial:
-    """Read what `_trial_row` wrote; ValueError when it is anything else."""
+    """Return the trial of a row from `_trial_row`; raise ValueError for anything else."""
     return Trial(
         id=_number(row, 'trial'),
         tree=int(row['tree']),
@@ -222,7 +222,7 @@ def _read_trial(row: dict[str, Any]) -> Trial:
 
 
 def _result_row(result: Result) -> dict[str, Any]:
-    """Write what came back as a row of plain columns."""
+    """Return a result as a row of plain columns."""
     return {
         'trial': result.trial,
         'state': result.state.value,
@@ -241,7 +241,7 @@ def _result_row(result: Result) -> dict[str, Any]:
 
 @reading
 def _read_result(row: dict[str, Any]) -> Result:
-    """Read what `_result_row` wrote; ValueError when it is anything else."""
+    """Return the result of a row from `_result_row`; raise ValueError for anything else."""
     state, error = TrialState(row['state']), row['error']
     return Result(
         trial=_number(row, 'trial'),
@@ -302,7 +302,7 @@ def _read_report(row: dict[str, Any]) -> Report:
 
 
 def _note_row(event: ClassesChanged | RunBegan | RunEnded | Note) -> dict[str, Any]:
-    """Write an event of the search as a row: its kind, time, and values."""
+    """Return an event of the search as a row: its kind, time and values."""
     trial: int | None = None
     values: dict[str, Any]
     if isinstance(event, ClassesChanged):
@@ -335,16 +335,16 @@ ROWS: Mapping[str, Callable[[dict[str, Any]], Event]] = {
     'result': _read_result,
     'note': _read_note,
 }
-"""How a row of each kind is read. Events of the search are notes, each of a kind of its own."""
+"""Reader of the rows of each kind. Events of the search are notes, whose `kind` tells them apart."""
 
 
 def event_of(kind: str, row: dict[str, Any]) -> Event:
-    """Read what `row_of` wrote; ValueError when it is anything else, KeyError for an unknown kind."""
+    """Return the event of a row from `row_of`; raise ValueError or, for an unknown kind, KeyError."""
     return ROWS[kind](row)
 
 
 def row_of(event: Event) -> tuple[str, dict[str, Any]]:
-    """Write an event as the kind and the columns of a row: numbers, texts, and texts that hold JSON."""
+    """Return the kind and the row of an event: columns of numbers, texts and JSON texts."""
     if isinstance(event, Result):
         return 'result', _result_row(event)
     if isinstance(event, Trial):
@@ -366,35 +366,35 @@ def _number(row: Mapping[str, Any], name: str) -> int:
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = row[name]
     if not isinstance(value, str):
-        raise ValueError(f'{name} is no text: {value!r:.80}')
+        raise ValueError(f'{name} is not a text: {value!r:.80}')
     return value
 
 
 def _mapping(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = from_json(row[name])
     if not isinstance(value, dict):
-        raise ValueError(f'{name} is no object: {value!r:.80}')
+        raise ValueError(f'{name} is not an object: {value!r:.80}')
     return value
 
 
 def _results(text: str) -> Mapping[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
-        raise ValueError(f'results is no object: {value!r:.80}')
+        raise ValueError(f'results is not an object: {value!r:.80}')
     return readable(value) if '$' in text else value
 
 
 def _seconds(row: Mapping[str, Any], name: str) -> float | None:
     value = row[name]
     if value is not None and (not isinstance(value, (int, float)) or not abs(value) < LATEST):
-        raise ValueError(f'{name} is no number of seconds: {value!r:.80}')
+        raise ValueError(f'{name} is not a number of seconds: {value!r:.80}')
     return value
 
 
 def _coordinates(text: str) -> tuple[float, ...]:
     point = tuple(json.loads(text))
     if not all(type(u) in (int, float) for u in point):
-        raise ValueError(f'point is not made of numbers: {text:.80}')
+        raise ValueError(f'point is not a list of numbers: {text:.80}')
     return point
 
 
@@ -412,16 +412,16 @@ def _error(facts: Mapping[str, Any]) -> TrialError:
 
 
 def in_order(storage: Storage) -> Generator[tuple[int, Event], None, None]:
-    """Yield the records of a log with their positions; StorageError where one stands in the place of another."""
+    """Yield positions and records of a log; raise StorageError where positions do not increase."""
     last = 0
     log = storage.read()
     try:
         for position, record in log:
             if position <= last:
-                raise contradiction(storage, position, 'stands where another one does')
+                raise contradiction(storage, position, 'has the position of another one')
             last = position
             yield position, record
-    finally:  # not only when the traceback of an error is forgotten: nobody could write until then
+    finally:  # a traceback may keep the generator alive, whose open cursor would lock out writers
         if isinstance(log, Generator):
             log.close()
 
@@ -440,7 +440,7 @@ def replay(storage: Storage, ledger: Ledger | None = None) -> Generator[tuple[in
     position : int
     event : Event
     trial : Trial or None
-        As the event leaves it (see `Ledger.apply`).
+        The trial after the event (see `Ledger.apply`).
 
     Raises
     ------
@@ -458,14 +458,14 @@ def replay(storage: Storage, ledger: Ledger | None = None) -> Generator[tuple[in
 
 
 def all_of(storage: Storage, positions: set[int], found: dict[int, Event]) -> dict[int, Event]:
-    """Return the records that were found, unless one is missing."""
+    """Return the records found; raise StorageError if one is missing."""
     if missing := positions - found.keys():
-        raise StorageError(f'{storage} has no record {min(missing)}; was it replaced meanwhile?')
+        raise StorageError(f'{storage} has no record {min(missing)}; was the file replaced in the meantime?')
     return found
 
 
 def contradiction(storage: Storage, position: int, reason: Any) -> StorageError:
-    """Return the error to raise for a record that contradicts those before it."""
+    """Return the error for a record that contradicts earlier ones."""
     return StorageError(
-        f'{storage} contradicts itself: record {position} {reason}. Was it edited, or damaged? Give another exp_key to begin anew'
+        f'{storage} contradicts itself: record {position} {reason}. Was it edited or damaged? Give another exp_key to start over'
     )

@@ -1,4 +1,4 @@
-"""What a log holds apart from parameters and results, as columns: enough to choose trials by."""
+"""The index of a log: columns of all but parameters and results."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 BEGAN, ENDED = 'run began', 'run ended'
-"""Kinds under which `RunBegan` and `RunEnded` are kept among the notes."""
+"""Kinds of the notes that store a `RunBegan` and a `RunEnded`."""
 
 _CHUNK = 4096
-"""Points whose texts are read at once: more would not be quicker, and need memory."""
+"""Points that are parsed at once. Larger chunks need more memory and are not faster. Chosen."""
 
 
 class LogIndex:
-    """Finished trials of a log as columns, in the order of completion, and where the records of all trials are.
+    """The finished trials of a log as columns, in order of completion, and the positions of records.
 
-    A trial with several attempts counts to the class of the last one.
+    A trial with several attempts belongs to the class of the last one.
 
     Attributes
     ----------
     numbers : array of int
         Ids of the finished trials.
     trials, results : array of int
-        Positions of the two records of each.
+        Positions of the `Trial` and the `Result` of each.
     attempts : dict of int to int
-        Positions of the latest `Attempt` of those trials that have had more than one, by their ids.
+        Position of the latest `Attempt` of each trial with more than one, by id.
     trees : list of int
     classes : list of str
         Names of compute classes.
     failed : bytearray
         1 where the trial failed.
     losses : array of float
-        In the user's own sign; nan where the trial failed.
+        With the objective's sign; nan where the trial failed.
     started, finished, seconds : array of float
         As in `shadho.records.Result`.
     points, offsets : array of float, array of int
-        Point k stands between ``offsets[k]`` and ``offsets[k + 1]``.
+        Point k is ``points[offsets[k]:offsets[k + 1]]``.
     running, waiting : dict of int to int
-        Positions of trials that have not finished, by their ids: those with an attempt that runs, and those whose last
-        attempt was lost or cancelled.
+        Positions of unfinished trials by id: those with a running attempt, and those whose last attempt was lost or
+        cancelled.
     latest : float
         The greatest time of all records, in seconds.
     stopped : str
-        Why the latest run ended; empty while it goes on, and when it was killed.
+        Why the latest run ended; empty if it is running or was killed.
     """
 
     def __init__(self) -> None:
@@ -84,23 +84,23 @@ class LogIndex:
         return len(self.numbers)
 
     def begin(self, position: int, number: int, started: float | None) -> None:
-        """Note a trial, which begins with its first attempt."""
+        """Add a trial and its first attempt."""
         self.running[number] = position
         self._pass(started)
 
     def begin_again(self, position: int, number: int, started: float | None) -> None:
-        """Note another attempt at a trial that waits."""
+        """Add another attempt at a waiting trial."""
         self.running[number] = self.waiting.pop(number)
         self.attempts[number] = position
         self._pass(started)
 
     def take_back(self, number: int, finished: float) -> None:
-        """Note that an attempt was lost or cancelled."""
+        """Add the end of an attempt that was lost or cancelled."""
         self.waiting[number] = self.running.pop(number)
         self._pass(finished)
 
     def note(self, time: float, stopped: str | None = None) -> None:
-        """Note an event of the search; `stopped` is '' at the beginning of a run, the reason at its end, else None."""
+        """Add an event of the search; `stopped` is '' for a run's start, the reason for its end, or None."""
         if stopped is not None:
             self.stopped = stopped
         self._pass(time)
@@ -110,21 +110,21 @@ class LogIndex:
             self.latest = time
 
     def places(self, number: int, position: int) -> list[int]:
-        """Return the positions of the records that say how a trial was begun last; `position` is that of its Trial."""
+        """Return the positions of a trial's `Trial` (`position`) and latest `Attempt`, if it has one."""
         return [position, self.attempts[number]] if number in self.attempts else [position]
 
     def begun(self, number: int, position: int, found: Mapping[int, Event]) -> Trial:
-        """Return a trial as it was begun last, of the records at its `places`."""
+        """Return a trial with its latest attempt, from the records at its `places`."""
         trial, attempt = found[position], found.get(self.attempts.get(number, -1))
         if not isinstance(trial, Trial):
-            raise ValueError(f'record {position} is no trial')
+            raise ValueError(f'record {position} is not a trial')
         return trial.begun_again(attempt) if isinstance(attempt, Attempt) else trial
 
     def finish(
         self, position: int, number: int, tree: int, compute_class: str, loss: float | None,
         started: float, finished: float, seconds: float,
     ) -> None:  # fmt: skip
-        """Note a result; the trial's point is to be added to `points`. One without a loss has failed."""
+        """Add a result, except for the point (see `add_points`). A trial without a loss has failed."""
         self.trials.append(self.running.pop(number))
         self.results.append(position)
         self.numbers.append(number)
@@ -138,7 +138,7 @@ class LogIndex:
         self._pass(finished)
 
     def add_points(self, points: Sequence[Sequence[float]]) -> None:
-        """Add the points of trials that were finished."""
+        """Add the points of finished trials, in the order of their results."""
         for point in points:
             self.points.extend(point)
             self.offsets.append(len(self.points))
@@ -148,20 +148,20 @@ class LogIndex:
         return np.diff(np.array(self.offsets))
 
     def minimised(self, direction: str) -> Floats:
-        """Return losses in the direction that is minimised."""
+        """Return losses in their minimised form."""
         return Goal(direction=direction).sign * np.array(self.losses)
 
     def leaders(self, count: int, direction: str) -> list[int]:
-        """Return rows of the best trials that are done, at most so many; the earliest of equals first."""
+        """Return the rows of at most `count` best trials that are done; earlier ones first among ties."""
         losses = self.minimised(direction)
         done = np.flatnonzero(~np.isnan(losses))
-        if len(done) > count:  # a million need not be sorted
+        if len(done) > count:  # a partition is linear, where sorting a million trials is slow
             done = done[losses[done] <= np.partition(losses[done], count - 1)[count - 1]]
         rows: list[int] = done[np.argsort(losses[done], kind='stable')][:count].tolist()
         return rows
 
     def history(self, direction: str, running: Iterable[Trial] = ()) -> Table:
-        """Return the finished trials as a search keeps them, with those that were asked and have not finished."""
+        """Return the history of a search: its finished trials, and `running` for the others."""
         history = Table()
         history.extend(
             self.trees, array('d', self.minimised(direction).tobytes()), self.seconds, self.classes, self.points,
@@ -174,7 +174,7 @@ class LogIndex:
 
 
 def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
-    """Index records as `shadho.storage.replay` yields them."""
+    """Return the index of records from `shadho.storage.replay`."""
     index = LogIndex()
     for position, event, trial in log:
         if isinstance(event, Trial):
@@ -196,20 +196,19 @@ def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
 
 
 def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
-    """Index the rows of a log whose records are not read, which takes a tenth of the time.
+    """Return the index of a log from plain rows, in a tenth of the time that its records take.
 
     Parameters
     ----------
     rows : iterable of tuple
-        Position; number of the trial and of the attempt, tree, point, compute class and `started` of a trial, of an attempt
-        without tree and point, or of a result; then the result's state, loss, `finished` and `seconds`. Of a report `time`,
-        'report' and the step stand in the places of `started`, state and loss, of a note `time`, kind and values. None in place of
-        the others. In order.
+        In order of position, with 11 columns: position, number of the trial, number of the attempt, tree, point, compute class,
+        `started`, state, loss, `finished` and `seconds`. An attempt has no tree and point. A report has `time`, 'report' and
+        its step in the places of `started`, state and loss; a note has `time`, kind and values. Other columns are None.
 
     Raises
     ------
     ValueError, TypeError, LookupError, ArithmeticError
-        Where anything is odd: then the records are to be read and checked one by one, as `replay` does.
+        Where a row is unexpected. `replay` then finds the error by checking records one by one.
     """
     rest = _Rows()
     last = 0
@@ -229,7 +228,7 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
 
 
 class _Rows:
-    """An index that grows by rows, and what is known of trials that have not finished."""
+    """An index under construction from rows, with the facts of unfinished trials."""
 
     def __init__(self) -> None:
         self.index = LogIndex()
@@ -240,7 +239,7 @@ class _Rows:
     def begin(
         self, position: int, number: int, attempt: int, tree: str | None, point: str, compute_class: str, started: float | None
     ) -> None:  # fmt: skip
-        """Take in a trial, or without a tree another attempt at one."""
+        """Add a trial, or, without a tree, another attempt at one."""
         index = self.index
         if tree is not None and number == len(index) + len(index.running) + len(index.waiting):
             index.begin(position, number, started)
@@ -252,7 +251,7 @@ class _Rows:
         self._known[number] = tree, point, compute_class, attempt
 
     def note(self, number: int, attempt: int, step: int, time: float | None) -> None:
-        """Take in a report."""
+        """Check a report and add its time."""
         if number not in self.index.running or attempt != self._known[number][3] or step <= self._steps.get(number, 0):
             raise ValueError
         self._steps[number] = step
@@ -262,7 +261,7 @@ class _Rows:
         self, position: int, number: int, attempt: int | None, started: float | None, state: str, loss: float | None,
         finished: float | None, seconds: float | None,
     ) -> None:  # fmt: skip
-        """Take in a result."""
+        """Add a result."""
         index = self.index
         if number not in index.running or attempt not in (None, self._known[number][3]):
             raise ValueError
@@ -287,7 +286,7 @@ class _Rows:
         self._points.clear()
 
     def whole(self) -> LogIndex:
-        """Return the index when all rows are in."""
+        """Return the index after the last row."""
         self._add_points()
         if not all(type(name) is str for name in {*self.index.classes, *(names[2] for names in self._known.values())}):
             raise TypeError
@@ -306,7 +305,7 @@ def _are_times(finished: float | None, seconds: float | None) -> bool:
 
 
 def _points(texts: Sequence[str]) -> list[list[float]]:
-    """Read many points at once: numbers from 0 to 1, as of all trials that could be run."""
+    """Return points from their JSON texts; raise ValueError if one does not lie in the unit cube."""
     points: list[list[float]] = json.loads(f'[{",".join(texts)}]')
     if len(points) != len(texts) or not all(text[0] == '[' and text[-1] == ']' for text in texts):
         raise ValueError

@@ -1,4 +1,4 @@
-"""A storage that people and scripts read without any library: one JSON document a line."""
+"""A text storage with one JSON document per line, which needs no library to read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from shadho_worker import jsonable
 __all__ = ['JSONLines']
 
 _BEGINNING = b'{"record": '
-"""Of each line, by which a line of ours that was cut off is told from a file of something else."""
+"""Start of each line. It tells a truncated line of this format from another file's text."""
+
 _TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error', 'values')
+"""Columns that hold JSON texts; in a line they are nested JSON."""
 
 
 class JSONLines(FileStorage):
-    """A file of lines ``{"record": "metadata" | "trial" | "attempt" | "report" | "result" | "note", ...}``, only ever appended to.
+    """A text file to which lines ``{"record": kind, ...}`` are only appended.
 
-    A last line that was cut off is ignored and overwritten. So is all that follows a zero byte: a power cut may leave
-    zeros in place of the last moments.
+    The kind is "metadata", "trial", "attempt", "report", "result" or "note".
+
+    A truncated last line is ignored and overwritten. So is everything after a zero byte, as a power cut may leave zeros in
+    place of the last records.
     """
 
     name = 'jsonl'
@@ -59,10 +63,10 @@ class JSONLines(FileStorage):
             raise
 
     def _sync_folder(self) -> None:
-        """Let the name of a new file come to the disk, too."""
+        """Sync the folder, so that the name of a new file survives a power cut too."""
         folder = os.open(self.path.absolute().parent, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError):  # as some network file systems cannot
+            with contextlib.suppress(OSError):  # some network file systems cannot
                 os.fsync(folder)
         finally:
             os.close(folder)
@@ -73,7 +77,7 @@ class JSONLines(FileStorage):
                 self.flush()
             finally:
                 file, self._file = self._file, None
-                with contextlib.suppress(OSError):  # it would flush once more
+                with contextlib.suppress(OSError):  # it flushes again, and the first error is the cause
                     file.close()
                 self._lock.release()
 
@@ -102,7 +106,7 @@ class JSONLines(FileStorage):
         return all_of(self, wanted, {place: self._record(data) for place, data in lines if place in wanted})
 
     def _numbered(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the lines of records, each with its position."""
+        """Yield the position and data of each record's line."""
         lines = (data for data, _ in self._lines(must_exist=True) if data['record'] != 'metadata')
         return enumerate(lines, 1)
 
@@ -155,8 +159,8 @@ class JSONLines(FileStorage):
                     known = False
                 if not known:
                     raise StorageError(
-                        f'{self.path}, line {number}: this is no record of a search; is it the file of something else, '
-                        'or was it edited? Give this search another exp_key or storage'
+                        f'{self.path}, line {number}: this is not a record of a search. Was the file edited, or written by '
+                        'another program? Give this search another exp_key or storage'
                     )
                 yield data, end
 
@@ -164,12 +168,12 @@ class JSONLines(FileStorage):
         try:
             row = {key: _dumps(key, value) if key in _TEXTS else revive(value) for key, value in data.items()}
             return event_of(data['record'], row)
-        except Exception as error:  # texts may ask for anything
+        except Exception as error:  # corrupt texts may break any reader
             raise StorageError(f'{self.path} is corrupt: {type(error).__name__}: {error!s:.300}') from error
 
 
 def _is_torn(line: bytes, number: int) -> bool:
-    """Whether a line of ours did not come to the disk as a whole."""
+    """Whether a line of this format was not written completely."""
     has_zeros = b'\0' in line
     if line.endswith(b'\n') and not has_zeros:
         return False
@@ -182,5 +186,5 @@ def _loads(text: str | None) -> Any:
 
 
 def _dumps(key: str, value: Any) -> str | None:
-    """Write a column as the text that `ROWS` read; only `error` may be absent."""
+    """Return a column as the JSON text that `ROWS` read; only `error` may be None."""
     return None if key == 'error' and value is None else json.dumps(value)

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file that says who holds it, and that dies with its holder."""
+"""The writer lock: a lock file that names its holder, and that is released when its holder dies."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from shadho.errors import StorageError
 __all__ = ['WriterLock', 'unwritable']
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors that mean too little space: a full disk, a quota, a limit on file size."""
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
-    """Return the error that says why a file cannot be written, and what to do."""
+    """Return the error for a file that cannot be written, with its fix."""
     fix = 'give a storage elsewhere'
     if error.errno in _FULL:
         fix = 'all that was recorded before is kept. Free some space, or raise the quota or limit, and run again'
@@ -31,7 +32,7 @@ class WriterLock:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock; StorageError names the holder when there is one, or says why there can be none."""
+        """Take the lock; raise StorageError, which names the holder, if it is taken or cannot be created."""
         import fcntl
 
         while self._file is None:
@@ -44,7 +45,7 @@ class WriterLock:
             except OSError:
                 holder = self._holder(file) if self._is_taken(file) else None
                 os.close(file)
-                if holder is None:  # somebody only asked, and holds nothing any more
+                if holder is None:  # a process that called holder() had shared the lock for a moment
                     continue
                 raise StorageError(
                     f'{self.path.name[:-5]} is in use by {holder}: two searches cannot write to one storage. Wait for that '
@@ -53,7 +54,7 @@ class WriterLock:
             if self._is_current(file):
                 self._file = file
                 self._sign(file)
-            else:  # its last holder removed the file between our opening and locking it
+            else:  # the last holder removed the file after this process had opened it
                 os.close(file)
 
     def _sign(self, file: int) -> None:
@@ -65,14 +66,14 @@ class WriterLock:
             raise unwritable(self.path, error) from None
 
     def release(self) -> None:
-        """Give the lock up and remove its file."""
+        """Release the lock and remove its file."""
         if self._file is not None:
             self.path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = None
 
     def holder(self) -> str | None:
-        """Say which process holds the lock, as in 'process 12 on node7'; None when nobody does."""
+        """Return the process that holds the lock, as in 'process 12 on node7'; None if it is free."""
         try:
             file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -85,7 +86,7 @@ class WriterLock:
             os.close(file)
 
     def _is_taken(self, file: int) -> bool:
-        """Whether a writer holds the lock; those who ask share it for a moment, and do not hinder one another."""
+        """Whether a writer holds the lock. Checks share the lock, so they do not block each other."""
         import fcntl
 
         try:

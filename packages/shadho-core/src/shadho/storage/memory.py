@@ -1,4 +1,4 @@
-"""A storage that keeps nothing on disk."""
+"""A storage in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ['Memory']
 
 
 class Memory(Storage):
-    """Keeps records in this process, and forgets them with it."""
+    """Keeps records in this process only; they are lost when it ends."""
 
     name = 'memory'
 

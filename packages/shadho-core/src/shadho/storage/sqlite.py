@@ -24,6 +24,8 @@ __all__ = ['SQLite']
 _Answer = TypeVar('_Answer')
 
 _VERSION = 3
+"""Version of the file format, which changes with the schema."""
+
 _SCHEMA = f"""
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
@@ -46,7 +48,8 @@ PRAGMA application_id = {int.from_bytes(b'SHDO', 'big')};
 PRAGMA user_version = {_VERSION};
 """
 _TABLES = {f'{kind}s': read for kind, read in ROWS.items()}
-"""How a row of each table is read."""
+"""Reader of the rows of each table."""
+
 _LOG = """
 SELECT position, trial, attempt, tree, point, compute_class, started, NULL, NULL, NULL, NULL FROM trials
 UNION ALL SELECT position, trial, attempt, NULL, NULL, compute_class, started, NULL, NULL, NULL, NULL FROM attempts
@@ -54,25 +57,30 @@ UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, time, 'report', ste
 UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results
 UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", NULL, NULL FROM notes ORDER BY position
 """
+"""The query of `index_rows`: all tables as one, without the columns that need parsing."""
 _INSERTS = {
     kind: f'INSERT INTO {kind}s VALUES (?{", ?" * columns})'
     for kind, columns in (('trial', 9), ('attempt', 5), ('report', 5), ('result', 12), ('note', 4))
 }
+
 _MOST_NUMBERS = 500
-"""Values that a query names at once; SQLite takes 999 at least."""
-# File systems that several machines share: SQLite's write-ahead log needs memory that all its
-# users share, which these do not give (https://sqlite.org/wal.html, section 1).
+"""Values in one query. More save queries; any build of SQLite accepts 999. Chosen."""
+
 _NETWORK_FILE_SYSTEMS = {
     'nfs', 'nfs4', 'cifs', 'smb3', 'smbfs', 'lustre', 'gpfs', 'beegfs', 'ceph', 'afs', 'fuse.sshfs', 'glusterfs',
     'fuse.glusterfs', 'orangefs', 'panfs', 'wekafs', '9p',
 }  # fmt: skip
+"""File systems that several machines share. They lack the shared memory that SQLite's write-ahead log needs
+(https://sqlite.org/wal.html, section 1)."""
 
 
 class SQLite(FileStorage):
-    """One SQLite file: tables ``trials``, ``attempts``, ``reports``, ``results``, ``notes`` and ``metadata``, readable while it grows.
+    """One SQLite file, which other processes can read while it grows.
 
-    While it is open it uses a write-ahead log, on a network file system a rollback journal; once
-    closed it is this one file.
+    Its tables are ``trials``, ``attempts``, ``reports``, ``results``, ``notes`` and ``metadata``.
+
+    An open storage uses a write-ahead log, or a rollback journal on a network file system; a closed
+    one is a single file.
     """
 
     name = 'sqlite'
@@ -102,7 +110,7 @@ class SQLite(FileStorage):
         if not folder.is_dir():
             raise StorageError(f'{self.path}: the folder {folder} does not exist; create it, or give another storage')
         if self.path.is_dir():
-            raise StorageError(f'{self.path} is a folder; a file is needed, such as {self.path / "search.db"}')
+            raise StorageError(f'{self.path} is a folder; give a file, such as {self.path / "search.db"}')
         target = self.path if self.path.exists() else folder
         if not os.access(target, os.W_OK) or not os.access(folder, os.W_OK):
             raise StorageError(
@@ -133,20 +141,21 @@ class SQLite(FileStorage):
         }
         if tables and not {'metadata', 'trials', 'results'} <= tables:
             raise StorageError(
-                f'{self.path} is an SQLite file of something else (its tables: {", ".join(sorted(tables))}); '
+                f'{self.path} is an SQLite file of another program (its tables: {", ".join(sorted(tables))}); '
                 'give this search another exp_key or storage'
             )
         version = connection.execute('PRAGMA user_version').fetchone()[0]
         if tables and version != _VERSION:
             raise StorageError(
-                f'{self.path} was written by another version of SHADHO (format {version}; this one reads {_VERSION})'
+                f'{self.path} was written by another version of SHADHO (format {version}; this one reads {_VERSION}). '
+                'Read it with that version, or give this search another exp_key or storage'
             )
 
     def close(self) -> None:
         if self._connection is not None:
             try:
                 self.flush()
-                with contextlib.suppress(sqlite3.Error):  # somebody is reading: the log stays beside the file
+                with contextlib.suppress(sqlite3.Error):  # fails while another process reads; the log then stays
                     self._connection.execute('PRAGMA journal_mode = DELETE')
             finally:
                 self._connection.close()
@@ -188,31 +197,31 @@ class SQLite(FileStorage):
             return
         with self._errors(), closing(self._reader()) as connection:
             if not _is_new(connection):
-                connection.execute('BEGIN')  # all tables as they are at one moment
+                connection.execute('BEGIN')  # a snapshot, so that all tables agree
                 yield from self._records(connection, after)
 
     def _records(self, connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, Event]]:
         with self._errors(), contextlib.ExitStack() as stack:
-            # A cursor that is left open keeps the file locked, even when its connection is closed.
+            # An open cursor keeps the file locked, even after its connection is closed.
             streams = [stack.enter_context(closing(_rows(connection, table, after))) for table in _TABLES]
             yield from heapq.merge(*streams, key=lambda item: item[0])
 
     def index(self) -> LogIndex:
-        self._flush_own()
+        self._flush_if_open()
         found = self._query(_index, None)
-        return super().index() if found is None else found  # which says what is wrong with it
+        return super().index() if found is None else found  # the slow way names the faulty record
 
     def at(self, positions: Collection[int]) -> dict[int, Event]:
-        self._flush_own()
+        self._flush_if_open()
         return all_of(self, set(positions), self._query(lambda db: dict(_at(db, sorted(positions))), {}))
 
-    def _flush_own(self) -> None:
-        """Let what this process appended be found, too."""
+    def _flush_if_open(self) -> None:
+        """Make this process's appended events visible to queries."""
         if self._connection is not None:
             self.flush()
 
     def _query(self, query: Callable[[sqlite3.Connection], _Answer], answer: _Answer) -> _Answer:
-        """Return what a query finds; `answer` where there are no tables yet."""
+        """Return the answer of a query; `answer` if there are no tables yet."""
         with self._errors():
             if self._connection is not None:
                 return query(self._connection)
@@ -228,18 +237,18 @@ class SQLite(FileStorage):
             return self._reader_despite(error)
 
     def _reader_despite(self, error: sqlite3.OperationalError) -> sqlite3.Connection:
-        """Open a file that cannot be read without writing: to it, or beside it."""
+        """Open a file that SQLite cannot open read-only, since it would write to it or beside it."""
         unfinished = any(Path(f'{self.path}{ending}').exists() for ending in ('-journal', '-wal'))
         if os.access(self.path.absolute().parent, os.W_OK):
-            if unfinished and 'readonly' in str(error):  # a killed search left a step that has to be taken back
+            if unfinished and 'readonly' in str(error):  # roll back a killed search's transaction
                 return self._connect_reader('mode=rw')
             raise error
         if unfinished:
             raise StorageError(
-                f'{self.path} was left in the middle of a step, which can only be taken back where it may be written: let '
-                f'the search go on, or copy it to a folder of your own, with {self.path.name}-journal or -wal beside it'
+                f'{self.path} was left in the middle of a transaction, which needs write permission to roll back: resume the '
+                f'search, or copy the file and its {self.path.name}-journal or -wal to a folder of yours'
             ) from error
-        # SQLite may not create the files beside it that a write-ahead log needs.
+        # SQLite cannot create the files beside it that a write-ahead log needs; nobody writes, so it may skip them.
         return self._connect_reader('mode=ro&immutable=1')
 
     def _connect_reader(self, query: str) -> sqlite3.Connection:
@@ -261,7 +270,7 @@ class SQLite(FileStorage):
 
 
 class _Errors:
-    """Turns errors of SQLite into errors that say which file, and what to do."""
+    """Turns errors of SQLite into StorageErrors that name the file and the fix."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -278,11 +287,11 @@ class _Errors:
     def _reason(self, error: BaseException) -> str:
         text = str(error)
         if 'not a database' in text:
-            return 'this is no SQLite file; give this search another exp_key or storage'
+            return 'this is not an SQLite file; give this search another exp_key or storage'
         if 'malformed' in text or 'decode' in text or not isinstance(error, sqlite3.Error):
             return (
-                f'the file is corrupt ({text}). What can be saved: sqlite3 {self.path} .recover | sqlite3 recovered.db; '
-                'or begin anew with another exp_key'
+                f'the file is corrupt ({text}). To save what is readable: sqlite3 {self.path} .recover | sqlite3 '
+                'recovered.db; to start over, give another exp_key'
             )
         if 'readonly' in text or 'unable to open' in text:
             return f'the file or its folder cannot be written ({text}); give a storage elsewhere'
@@ -291,7 +300,7 @@ class _Errors:
         if 'I/O' in text:
             return (
                 f'the file cannot be read or written ({text}): a quota or limit is reached, or the disk fails. All that was '
-                'recorded before is kept; raise the limit, or see to the disk, and run again'
+                'recorded before is kept; raise the limit, or check the disk, and run again'
             )
         return text
 
@@ -315,7 +324,7 @@ def _at(connection: sqlite3.Connection, positions: Sequence[int]) -> Iterator[tu
 
 
 def _index(connection: sqlite3.Connection) -> LogIndex | None:
-    """Return the index of a log without reading its records; None where these must be checked one by one."""
+    """Return the index of a log without reading its records; None if these need checking one by one."""
     with closing(connection.cursor()) as cursor:
         try:
             return index_rows(cursor.execute(_LOG))
@@ -338,7 +347,8 @@ def _on_network(path: Path, mounts_file: str = '/proc/self/mounts') -> bool:
     here = path.absolute().parent.resolve()
     best, kind = '', ''
     for place, system in mounts:
-        folder = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match[1], 8)), place)  # as spaces are written
+        # The kernel writes spaces in octal.
+        folder = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match[1], 8)), place)
         if len(folder) >= len(best) and (here == Path(folder) or Path(folder) in here.parents):
             best, kind = folder, system
     return kind in _NETWORK_FILE_SYSTEMS
