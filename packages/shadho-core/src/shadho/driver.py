@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from shadho.backends import Backend
+from shadho.backends import Backend, Job
 from shadho.cluster import ClusterNotes, ServiceWarnings, Usage
 from shadho.errors import ShadhoError
 from shadho.interrupts import Interrupts
+from shadho.plugins import Registry
 from shadho.records import ClassesChanged, ComputeClass, Result, RunEnded, Trial, TrialError, TrialState
 from shadho.result import ClassUse, SearchInfo, SearchResult, where_printed
 from shadho.scheduling import ClassPlan, Move, Slot
@@ -25,9 +26,8 @@ from shadho.words import counted, printable
 
 if TYPE_CHECKING:
     from shadho.live.lines import PlainDisplay
-    from shadho.shadho import Shadho
 
-__all__ = ['Driver']
+__all__ = ['Driver', 'RunOptions']
 
 log = logging.getLogger('shadho')
 
@@ -43,25 +43,51 @@ _SHORT = 0.005
 to a trial earlier. Chosen."""
 
 
+@attrs.frozen
+class RunOptions:
+    """When a run ends, and what it shows: see the arguments of `Shadho`.
+
+    Attributes
+    ----------
+    registry : Registry
+        The observers.
+    max_tasks : int or None
+    timeout : float or None
+    max_retries : int
+    display, echo : bool
+    limit_name : str
+        How the caller knows `max_tasks`, for messages.
+    """
+
+    registry: Registry
+    max_tasks: int | None
+    timeout: float | None
+    max_retries: int
+    display: bool
+    echo: bool
+    limit_name: str = 'max_tasks'
+
+
 class Driver:
     """One run of a search, from the first free slot to the last result."""
 
     def __init__(
-        self, shadho: Shadho, search: Search, storage: Storage, backend: Backend, interrupts: Interrupts
+        self, job: Job, options: RunOptions, search: Search, storage: Storage, backend: Backend, interrupts: Interrupts
     ) -> None:
-        self.config = shadho
+        self.job = job
+        self.options = options
         self.search = search
         self.storage = storage
         self.backend = backend
         elapsed = search.ledger.time
         self.notes = ClusterNotes(storage, backend, elapsed)
-        display = None if shadho.display is False else _new_display()
-        self.registry = shadho._registry if display is None else shadho._registry.extended(display)
+        display = _new_display() if options.display else None
+        self.registry = options.registry if display is None else options.registry.extended(display)
         self.origin = backend.now() - elapsed
-        self.deadline = math.inf if shadho.timeout is None else elapsed + shadho.timeout
+        self.deadline = math.inf if options.timeout is None else elapsed + options.timeout
         self.classes: Sequence[ComputeClass] = ()
         self.placement: Sequence[ClassPlan] = ()
-        self.warnings = ServiceWarnings(shadho._classes)
+        self.warnings = ServiceWarnings(job.classes)
         self.ledger = search.ledger
         self.usage = Usage(self.ledger, elapsed)
         self.ledger.write_to(storage.append)
@@ -69,8 +95,7 @@ class Driver:
         self.paces: deque[float] = deque(maxlen=20)  # seconds of the latest trials; one long trial ends queueing
         self.stopped = ''
         self.interrupts = interrupts
-        wanted = not isinstance(shadho.objective, str) if shadho.echo is None else shadho.echo
-        self.echo = Echo(math.inf if display is None else display.LINES) if wanted else None
+        self.echo = Echo(math.inf if display is None else display.LINES) if options.echo else None
 
     def now(self) -> float:
         """Seconds of active search over all runs."""
@@ -88,7 +113,7 @@ class Driver:
                 log.warning(
                     'nothing was evaluated: the storage already holds all requested trials (%s, %d failed). Raise %s to '
                     'continue; to start over, give another exp_key or remove %s',
-                    counted(recorded, 'trial'), self.search.history.states[TrialState.FAILED], self.config._limit_name, self.storage,
+                    counted(recorded, 'trial'), self.search.history.states[TrialState.FAILED], self.options.limit_name, self.storage,
                 )  # fmt: skip
         except BaseException:
             self.stopped = 'error'
@@ -143,7 +168,7 @@ class Driver:
 
     def _remaining(self) -> float:
         """Number of new trials that `max_tasks` still allows."""
-        limit = self.config.max_tasks
+        limit = self.options.max_tasks
         return math.inf if limit is None else limit - len(self.search.history) - len(self.ledger.running)
 
     def _fill_slots(self) -> Iterator[Trial]:
@@ -169,7 +194,7 @@ class Driver:
             compute_class.name,
             may_begin=remaining > self.ledger.waiting_count,
             may_move=self.ledger.busy(compute_class.name) < compute_class.slots,
-            trial_timeout=self.config.trial_timeout or math.inf,
+            trial_timeout=self.job.trial_timeout or math.inf,
         )
         choice = self.search.choose(slot, now)
         if isinstance(choice, Move):
@@ -191,8 +216,8 @@ class Driver:
         return (self._on_search_clock(result) for result in results if self.ledger.awaits(result))
 
     def _on_search_clock(self, result: Result) -> Result:
-        if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.config.max_retries:
-            error = TrialError('lost', f'its worker vanished {self.config.max_retries + 1} times; see max_retries')
+        if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.options.max_retries:
+            error = TrialError('lost', f'its worker vanished {self.options.max_retries + 1} times; see max_retries')
             result = attrs.evolve(result, state=TrialState.FAILED, error=error)
         return result.shifted(-self.origin)
 
@@ -267,7 +292,7 @@ class Driver:
     def _result(self) -> SearchResult:
         search = self.search
         return SearchResult(
-            self.config.exp_key, search.leaders, self.stopped, self.ledger.time, self.storage, search.forest, search.history,
+            self.job.exp_key, search.leaders, self.stopped, self.ledger.time, self.storage, search.forest, search.history,
             search.direction, search.seed, self._uses(), search.loss_key,
         )  # fmt: skip
 
@@ -275,10 +300,10 @@ class Driver:
         return self.usage.so_far(self.now(), self.search.policy.placement)
 
     def _info(self) -> SearchInfo:
-        search, config = self.search, self.config
+        search = self.search
         return SearchInfo(
-            config.exp_key, self.backend.name, search.sampler.title, search.policy.name, str(self.storage), search.direction,
-            search.seed, tuple(self.classes), config.max_tasks, config.timeout, len(search.history),
+            self.job.exp_key, self.backend.name, search.sampler.title, search.policy.name, str(self.storage), search.direction,
+            search.seed, tuple(self.classes), self.options.max_tasks, self.options.timeout, len(search.history),
             search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
             search.trials_per_tree, search.loss_key, self._uses,
         )  # fmt: skip

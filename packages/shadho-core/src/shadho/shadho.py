@@ -7,12 +7,12 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 from shadho.backends import Backend, Job
 from shadho.background import BackgroundRun
 from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds
-from shadho.driver import Driver
+from shadho.driver import Driver, RunOptions
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.forest import Forest
@@ -38,9 +38,6 @@ from shadho.search import Search
 from shadho.spaces import describe, spec
 from shadho.storage import Storage
 from shadho.streams import usable_streams
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ['Shadho']
 
@@ -354,13 +351,21 @@ class Shadho:
                 search = resume(storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume)
                 begin(search)
                 with self._backend as backend:
-                    backend.open(self._job())
-                    result = Driver(self, search, storage, backend, interrupts).run()
+                    job = self._job()
+                    backend.open(job)
+                    result = Driver(job, self._run_options(), search, storage, backend, interrupts).run()
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
             interrupts.exit_when_terminated()
             return result
         finally:
             self._is_running = False
+
+    def _run_options(self) -> RunOptions:
+        echo = not isinstance(self.objective, str) if self.echo is None else self.echo
+        return RunOptions(
+            self._registry, self.max_tasks, self.timeout, self.max_retries, self.display is not False, echo,
+            self._limit_name,
+        )  # fmt: skip
 
 
 def _registry(extra: Iterable[Any]) -> Registry:
