@@ -10,7 +10,12 @@ import pytest
 
 from shadho import ComputeClass, Search, ShadhoError, TrialState, spaces
 from shadho.errors import ConfigurationError
-from shadho.records import Result, Trial
+from shadho.forest import Tree
+from shadho.records import Event, Result, Trial
+from shadho.samplers import Suggestion
+from shadho.samplers.random import Random
+from shadho.scheduling import Choice, New, Slot
+from shadho.scheduling.fcfs import FirstComeFirstServed
 
 X = {'x': spaces.uniform(0, 1)}
 KERNELS = {
@@ -446,3 +451,83 @@ def test_a_restored_search_does_not_try_a_setting_again() -> None:
     asked = [tuple(trial.params.values()) for trial in iter(again.ask, None)]
     assert len(asked) == 4
     assert not set(asked) & {tuple(record.params.values()) for record in records if hasattr(record, 'params')}
+
+
+def test_a_loop_of_ones_own_goes_on_after_each_kill() -> None:
+    """The log is appended to by the search; a trial that was asked for, and not told, comes back."""
+    log: list[Event] = []
+    for finished in range(4):
+        search = Search(X, 'random', seed=5)
+        search.restore(list(log), log.append)
+        assert (len(search.history), len(search.ledger.waiting)) == (finished, min(finished, 1))
+        trial = search.ask()
+        search.tell(trial, trial.params['x'])
+        search.ask()  # and the process is killed
+    search = Search(X, 'random', seed=5)
+    search.restore(log)
+    assert [trial.id for trial in search.ledger.waiting] == [4]
+    assert search.ask().attempt == 1
+
+
+def test_a_log_of_what_ask_returned_is_restored_though_trials_were_asked_for_again() -> None:
+    log: list[Event] = []
+    for _ in range(3):
+        search = Search(X, 'random', seed=5)
+        search.restore(list(log))
+        log.append(search.ask())
+    assert [event.attempt for event in log] == [0, 1, 2]
+    log.append(Result(0, TrialState.DONE, 0.5))
+    search = Search(X, 'random', seed=5)
+    search.restore(log)
+    assert (len(search.history), search.best.loss) == (1, 0.5)
+
+
+def test_finished_trials_of_several_classes_bring_their_classes() -> None:
+    trials = [
+        Trial(number, 0, (0.5,), {'x': 0.5}, 'ab'[number % 2], state=TrialState.DONE, loss=1.0) for number in range(4)
+    ]
+    search = Search(X, seed=0)
+    search.restore(trials)
+    assert list(search.classes) == ['a', 'b']
+    alone = Search(X, seed=0)
+    alone.restore([Trial(0, 0, (0.5,), {'x': 0.5}, 'inline', state=TrialState.DONE, loss=1.0)])
+    assert alone.ask().compute_class == 'inline'
+
+
+def test_cancelling_an_attempt_that_has_ended_leaves_the_next_one() -> None:
+    search = Search(X, seed=0)
+    first = search.ask()
+    search.cancel(first)
+    second = search.ask()
+    search.cancel(first)
+    assert (second.id, second.attempt, list(search.pending)) == (first.id, 1, [first.id])
+
+
+def test_a_tree_that_its_sampler_ends_is_ended_in_the_log_too() -> None:
+    class Twice(Random):
+        """Has two suggestions for each tree, and does not say so beforehand."""
+
+        def ask(self, tree: Tree, number: int) -> Suggestion | None:
+            return super().ask(tree, number) if number < 2 else None
+
+    log: list[Event] = []
+    search = Search({'exclusive': True, 'a': X, 'b': X}, Twice, seed=0)
+    search.restore([], log.append)
+    while (trial := search.ask()) is not None:
+        search.tell(trial, trial.point[0])
+    assert search.finished
+    again = Search({'exclusive': True, 'a': X, 'b': X}, Twice, seed=0)
+    again.replay(log)
+    assert (again.finished, len(again.history)) == (True, 4)
+
+
+def test_a_choice_that_may_not_be_is_dropped() -> None:
+    class Eager(FirstComeFirstServed):
+        """Begins new trials whatever the slot may."""
+
+        def choose(self, slot: Slot, now: float) -> Choice | None:
+            return New(self.forest.tree(0))
+
+    search = Search(X, policy=Eager, seed=0)
+    assert search.fill(Slot('default', may_begin=False), 0.0) is None
+    assert search.fill(Slot('default'), 0.0) is not None

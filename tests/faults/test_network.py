@@ -1,7 +1,7 @@
 """What others on the network can do to a search on many machines: wait, and nothing else.
 
 Refusals, and who is told of them, are in tests/workqueue/test_errors.py; that a password is proven and not sent is in
-tests/workqueue/test_roster.py; dashboards are in tests/core/test_dashboard.py.
+tests/workqueue/test_worker_info.py; dashboards are in tests/core/test_dashboard.py.
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ class Threads(Backend):
         self._futures[trial.id, trial.attempt] = self._pool.submit(self._evaluate, trial, self._results)
 
     def stop(self, trial):
-        self._futures.pop((trial.id, trial.attempt)).cancel()
+        future = self._futures.pop((trial.id, trial.attempt), None)
+        if future is not None:
+            future.cancel()
 
     def poll(self, timeout):
         results = []

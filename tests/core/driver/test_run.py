@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from shadho import ComputeClass, Shadho, Trial, TrialState, hookimpl, spaces
-from shadho.backends import Backend, Job
+from shadho.backends import Backend, Job, Simulated
 from shadho.backends.inline import Inline
 from shadho.errors import BackendError, ConfigurationError
-from shadho.records import Result
+from shadho.records import Result, RunEnded
+from shadho.scheduling.fcfs import FirstComeFirstServed
 from shadho.storage.memory import Memory
 
 X = {'x': spaces.uniform(-1, 1)}
@@ -441,6 +442,36 @@ def test_parameters_that_cannot_be_computed_are_a_failed_trial() -> None:
     }
     assert all(trial.params is None and trial.state is TrialState.FAILED for trial in failed)
     assert len(search(lambda params: params['y'], space, max_tasks=50, repeats=15, storage='test.db').run()) == 50
+
+
+def test_an_error_is_raised_as_it_was_whatever_fails_after_it_and_the_end_is_recorded() -> None:
+    class Broken(FirstComeFirstServed):
+        """Fails with the first result."""
+
+        def on(self, event: Any, trial: Any) -> None:
+            if isinstance(event, Result):
+                failed.append(event)
+                raise RuntimeError('the first error')
+
+    class Clumsy(Simulated):
+        """Cannot stop what it runs."""
+
+        def stop(self, trial: Trial) -> None:
+            if failed:
+                raise KeyError(trial.id)
+            super().stop(trial)
+
+    failed: list[Result] = []
+    storage = Memory()
+    backend = Clumsy([ComputeClass('a', 3)], lambda params, compute_class: 1.0 + params['x'])
+    opt = Shadho(
+        'broken', lambda params: 1.0, {'x': spaces.uniform(0, 1)}, policy=Broken, backend=backend, storage=storage, max_tasks=9, seed=0, display=False
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match='the first error'):
+        opt.run()
+    events = [event for _, event in storage.read()]
+    assert [event.reason for event in events if isinstance(event, RunEnded)] == ['error']
+    assert sorted(event.trial for event in events if isinstance(event, Result)) == [0, 1, 2]
 
 
 def test_a_callback_that_always_raises_ends_at_the_limits_of_the_search() -> None:

@@ -225,6 +225,7 @@ def test_the_plan_says_which_share_of_its_time_a_class_spends_on_each_tree():
     policy, history = make([ComputeClass('only', 4)])
     for number in range(8):
         append(history, policy, number % 4, seconds=10.0 if number % 4 == 3 else 1.0)
+    change(policy, [])
     change(policy, [ComputeClass('only', 4)])
     (plan,) = policy.placement
     assert (plan.name, plan.slots, plan.price) == ('only', 4, 0.0)
@@ -269,6 +270,7 @@ def test_trees_of_an_earlier_run_are_ranked_too():
     forest = Forest({f'part{i}': {'optional': True, 'x': X} for i in range(40)})
     policy, history = make(forest=forest)
     append(history, policy, 2**40 - 1)
+    change(policy, [])
     change(policy, CLASSES)
     assert policy.pick('16-core', 0.0) is not None
     assert policy._ranked[0].index == 2**40 - 1

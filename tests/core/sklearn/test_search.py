@@ -673,4 +673,4 @@ class Unsendable:
 def test_a_search_that_is_complete_names_its_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         searched(SVC(), {'C': C}, n_trials=1, storage=tmp_path / 'svm.db')
-    assert 'Raise n_trials to go on' in caplog.text
+    assert 'Raise n_trials to continue' in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -124,16 +125,17 @@ class Usage:
 
     def count(self, compute_class: str, seconds: float) -> None:
         """Add the seconds of an ended attempt."""
-        self._uses[compute_class].busy_seconds += seconds
+        if compute_class in self._uses:  # an attempt of an earlier run may be in a class that is gone
+            self._uses[compute_class].busy_seconds += seconds
 
     def so_far(self, now: float, placement: Sequence[ClassPlan]) -> list[ClassUse]:
         """Return the use of each class so far, including running trials."""
         plans = {plan.name: plan for plan in placement}
-        running = dict.fromkeys(self._uses, 0.0)
+        running: defaultdict[str, float] = defaultdict(float)
         for trial in list(self._ledger.running.values()):  # a display calls this from another thread
             running[trial.compute_class] += now - (now if trial.started is None else trial.started)
         return [
-            attrs.evolve(use, busy_seconds=use.busy_seconds + running.get(name, 0.0), plan=plans.get(name))
+            attrs.evolve(use, busy_seconds=use.busy_seconds + running[name], plan=plans.get(name))
             for name, use in list(self._uses.items())
         ]
 

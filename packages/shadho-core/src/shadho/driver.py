@@ -13,7 +13,7 @@ import attrs
 
 from shadho.backends import Backend, Job
 from shadho.cluster import ClusterNotes, ServiceWarnings, Usage
-from shadho.errors import ShadhoError
+from shadho.errors import BackendError, LedgerError
 from shadho.interrupts import Interrupts
 from shadho.plugins import Registry
 from shadho.records import ClassesChanged, ComputeClass, Result, RunEnded, Trial, TrialError, TrialState
@@ -102,8 +102,8 @@ class Driver:
         return self.backend.now() - self.origin
 
     def run(self) -> SearchResult:
+        self.search.begin_run()
         try:
-            self.search.begin_run()
             self._discover()
             self.registry.notify('shadho_search_started', search=self._info())
             recorded = len(self.search.history)
@@ -117,8 +117,7 @@ class Driver:
                 )  # fmt: skip
         except BaseException:
             self.stopped = 'error'
-            with contextlib.suppress(ShadhoError):  # the storage itself may have failed
-                self._cancel_running()
+            self._cancel_running()
             raise
         finally:
             result = self._result()
@@ -219,6 +218,8 @@ class Driver:
         if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.options.max_retries:
             error = TrialError('lost', f'its worker vanished {self.options.max_retries + 1} times; see max_retries')
             result = attrs.evolve(result, state=TrialState.FAILED, error=error)
+        if result.state is TrialState.CANCELLED and not result.reason:
+            result = attrs.evolve(result, reason='left')
         return result.shifted(-self.origin)
 
     def _learn(self, result: Result) -> list[Trial]:
@@ -256,7 +257,10 @@ class Driver:
             self.warnings.look(classes)
             self.classes = classes
             self.usage.measure(self.now())
-            self.search.apply(ClassesChanged(classes, self.now()))
+            try:
+                self.search.apply(ClassesChanged(classes, self.now()))
+            except LedgerError as error:
+                raise BackendError(f'backend {self.backend.name!r}: discover() {error}') from error
             self.usage.follow_classes()
             self._tell_plan(has_new_classes=True)
             self.notes.note_classes(classes, self.now())
@@ -271,16 +275,24 @@ class Driver:
     def _cancel_running(self) -> None:
         """End running trials, and record the end of the run and the use of its classes."""
         for trial in list(self.ledger.running.values()):
-            self._end(trial, 'ended')
-        self.search.apply(RunEnded(self.now(), self.stopped))
-        self.storage.flush()
-        self.storage.update(uses=self.usage.to_plain())
-        self.notes.clear()
+            with self._despite_errors():
+                self._end(trial, 'ended')
+        with self._despite_errors():
+            self.search.apply(RunEnded(self.now(), self.stopped))
+        with self._despite_errors():
+            self.storage.flush()
+            self.storage.update(uses=self.usage.to_plain())
+            self.notes.clear()
+
+    def _despite_errors(self) -> contextlib.AbstractContextManager[None]:
+        """After an error, let the rest be done whatever fails: the first error is the one to raise."""
+        return contextlib.suppress(Exception) if self.stopped == 'error' else contextlib.nullcontext()
 
     def _end(self, trial: Trial, reason: str) -> None:
         """End the attempt of a running trial, and record that."""
         if self.unsent.pop(trial.id, None) is None:
-            self.backend.stop(trial)
+            with self._despite_errors():
+                self.backend.stop(trial)
         now = self.now()
         started = now if trial.started is None else trial.started
         self.usage.count(trial.compute_class, now - started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import overload
 from shadho.errors import LedgerError
 from shadho.goal import Goal
 from shadho.records import (
+    LATEST,
     Attempt,
     ClassesChanged,
     ComputeClass,
@@ -53,6 +55,8 @@ class Ledger:
         Finished trials as columns, and counts of all trials. Read-only outside the ledger.
     classes : mapping of str to ComputeClass
         The current compute classes, by name.
+    pending : mapping of int to Trial
+        Trials that run or wait, in the order of their ids.
     reports : mapping of int to Report
         The latest report of each running attempt, by trial id.
     time : float
@@ -72,6 +76,7 @@ class Ledger:
         self.time = 0.0
         self.stopped = ''
         self.reports: dict[int, Report] = {}
+        self.pending: dict[int, Trial] = {}
         self._waiting: dict[str, dict[int, Trial]] = {}  # by the class of the last attempt
         self._busy: Counter[str] = Counter()
         self._lost: Counter[int] = Counter()
@@ -176,7 +181,7 @@ class Ledger:
         return trial
 
     def _begin_again(self, attempt: Attempt) -> Trial:
-        known = self._unfinished(attempt.trial)
+        known = self.pending.get(attempt.trial)
         if known is None:
             raise LedgerError(f'is an attempt at trial {attempt.trial}, which {self._reason(attempt.trial)}')
         if attempt.number <= known.attempt:
@@ -193,7 +198,7 @@ class Ledger:
         return trial
 
     def _run(self, trial: Trial) -> None:
-        self.history.running[trial.id] = trial
+        self.history.running[trial.id] = self.pending[trial.id] = trial
         self._busy[trial.compute_class] += 1
         self._pass(trial.started)
 
@@ -217,18 +222,7 @@ class Ledger:
         trial = self.history.running.get(result.trial)
         if trial is None:
             raise LedgerError(f'is a result of trial {result.trial}, which {self._reason(result.trial)}')
-        if result.attempt is not None and result.attempt != trial.attempt:
-            raise LedgerError(
-                f'is a result of attempt {result.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
-            )
-        if result.state is TrialState.RUNNING:
-            raise LedgerError(f"is a result of trial {trial.id} with the state 'running', which is no result")
-        if result.state is TrialState.FAILED and result.loss is not None:
-            raise LedgerError(f'is a result of trial {trial.id}, which failed, with a loss')
-        if result.state is TrialState.DONE:
-            for u in trial.point:
-                if not 0 <= u <= 1:
-                    raise LedgerError(f'is a result of trial {trial.id}, which could not be run')
+        _check(trial, result)
         self._log(result)
         del self.history.running[trial.id]
         self._busy[trial.compute_class] -= 1
@@ -238,11 +232,12 @@ class Ledger:
         if result.state in (TrialState.DONE, TrialState.FAILED):
             if self._lost:
                 self._lost.pop(trial.id, None)
+            del self.pending[trial.id]
             self.history.append(trial, self.goal.minimised(trial.loss))
         else:
             if result.state is TrialState.LOST:
                 self._lost[trial.id] += 1
-            self._waiting.setdefault(trial.compute_class, {})[trial.id] = trial
+            self._waiting.setdefault(trial.compute_class, {})[trial.id] = self.pending[trial.id] = trial
         return trial
 
     def _apply_to_search(self, event: ClassesChanged | RunBegan | RunEnded | Note) -> None:
@@ -267,15 +262,28 @@ class Ledger:
         if self._write is not None:
             self._write(event)
 
-    def _unfinished(self, number: int) -> Trial | None:
-        """Return a running or waiting trial; None for any other number."""
-        for trials in (self.history.running, *self._waiting.values()):
-            if number in trials:
-                return trials[number]
-        return None
-
     def _reason(self, number: int) -> str:
         """Return why a trial cannot have a result or another attempt."""
-        if self._unfinished(number) is not None:
+        if number in self.pending:
             return 'waits for its next attempt'
         return 'was finished before' if 0 <= number < self.history.asked else 'was never begun'
+
+
+def _check(trial: Trial, result: Result) -> None:
+    """Refuse a result that the attempt that runs cannot have, or that no storage keeps."""
+    if result.attempt is not None and result.attempt != trial.attempt:
+        raise LedgerError(
+            f'is a result of attempt {result.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
+        )
+    if result.state is TrialState.RUNNING:
+        raise LedgerError(f"is a result of trial {trial.id} with the state 'running', which is no result")
+    if result.state is TrialState.FAILED and result.loss is not None:
+        raise LedgerError(f'is a result of trial {trial.id}, which failed, with a loss')
+    if not (0 <= result.seconds < LATEST and abs(result.started) < LATEST and abs(result.finished) < LATEST):
+        raise LedgerError(f'is a result of trial {trial.id} with an impossible time')
+    if result.state is TrialState.DONE:
+        if result.loss is None or math.isnan(result.loss):
+            raise LedgerError(f'is a result of trial {trial.id}, which is done, without a loss')
+        for u in trial.point:
+            if not 0 <= u <= 1:
+                raise LedgerError(f'is a result of trial {trial.id}, which could not be run')

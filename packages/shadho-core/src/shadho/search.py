@@ -1,4 +1,4 @@
-"""Search: ask and tell over forest, policy, sampler and history. It has no files, processes or clock."""
+"""Search: ask and tell over forest, policy, sampler and ledger. It has no files, processes or clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import numbers
 import secrets
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import attrs
@@ -30,6 +30,7 @@ from shadho.records import (
     ClassesChanged,
     ComputeClass,
     Event,
+    Note,
     Result,
     RunBegan,
     Trial,
@@ -39,13 +40,16 @@ from shadho.records import (
 )
 from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.samplers.grid import combination
-from shadho.scheduling import Choice, New, Policy, PolicyContext, Slot
+from shadho.scheduling import Choice, Move, New, Policy, PolicyContext, Slot
 from shadho.table import Table
 
 __all__ = ['Search', 'check_tree']
 
 _MOST_REJECTED = 100
 """Suggestions in a row that cannot be computed before `ask` raises. Rare failures pass, a broken callback shows. Chosen."""
+
+_EXHAUSTED = 'tree exhausted'
+"""The kind of a note about a tree in which a sampler has nothing left to suggest, whatever its `length`."""
 
 _LARGEST_QUOTA = 2**53
 """Upper bound on `trials_per_tree`: the largest integer up to which floats are exact. No tree has more trials."""
@@ -236,6 +240,8 @@ class Search:
             When a callback of a dependent value raises for a hundred suggestions in a row. A single
             one becomes a failed trial, and `ask` returns the next suggestion.
         """
+        if compute_class == DEFAULT_CLASS and len(self.classes) == 1:  # whatever it is called
+            [compute_class] = self.classes
         if compute_class not in self.classes:
             raise ConfigurationError(
                 f'ask(): unknown compute class {compute_class!r}; known: {", ".join(self.classes) or "none"}. Declare the '
@@ -265,11 +271,15 @@ class Search:
 
     def begin(self, choice: Choice | None, slot: Slot, now: float) -> Trial | None:
         """Begin a choice in a free slot. A trial that moves must have ended in its former class."""
+        if isinstance(choice, Move) and not slot.may_move:
+            return None
         while isinstance(choice, New):
+            if not slot.may_begin:
+                return None
             suggestion = self.sampler.ask(choice.tree, self.history.asked_in(choice.tree.index))
             if suggestion is not None:
                 return self._begin(self._unvisited(self._on_grid(suggestion)), slot.compute_class, now)
-            self._exclude(choice.tree)
+            self.apply(Note(_EXHAUSTED, {'tree': str(choice.tree.index)}, time=now))
             choice = self.policy.choose(attrs.evolve(slot, may_move=False), now)
         return None if choice is None else self._begin_again(choice.trial, slot.compute_class, now)
 
@@ -319,6 +329,8 @@ class Search:
         elif isinstance(event, ClassesChanged):
             self._are_planned = True
         self.policy.on(event, trial)
+        if isinstance(event, Note) and event.kind == _EXHAUSTED:
+            self._exclude(self.forest.tree(int(event.values['tree'])))
         return trial
 
     def length(self, tree: Tree) -> float:
@@ -458,10 +470,11 @@ class Search:
 
     def cancel(self, trial: Trial) -> None:
         """Cancel a pending trial that will get no result; `ask` suggests it again."""
-        if trial.id in self.ledger.running:
-            self.record(Result(trial.id, TrialState.CANCELLED))
+        ended = Result(trial.id, TrialState.CANCELLED, attempt=trial.attempt)
+        if self.ledger.awaits(ended):
+            self.record(ended)
 
-    def restore(self, events: Iterable[Event]) -> None:
+    def restore(self, events: Iterable[Event], append: Callable[[Event], None] | None = None) -> None:
         """Rebuild the state of a search from a log; unfinished trials wait to run again.
 
         Call it before the first `ask`.
@@ -470,6 +483,8 @@ class Search:
         ----------
         events : iterable of Event
             The events of a storage, or finished trials, such as those of a `SearchResult`.
+        append : callable, optional
+            Gets each further event before it takes effect, such as `Storage.append`.
 
         Raises
         ------
@@ -477,17 +492,20 @@ class Search:
             When an item is not an event or belongs to another space, or when a trial is missing.
         """
         self.replay(events)
+        if append is not None:
+            self.ledger.write_to(append)
         self.begin_run()
 
     def replay(self, events: Iterable[Event]) -> None:
         """Apply a log like `restore`, but leave its running trials running, to inspect a search."""
         for place, event in enumerate(_in_order(events), 1):
-            if isinstance(event, Trial) and event.id == self.history.asked:
+            if isinstance(event, Trial):
                 check_tree(self.forest, event.id, event.tree, len(event.point))
-                if not self._are_planned:  # a list of finished trials holds no classes
+                if not self._are_planned:  # a log that was written by hand holds no classes
                     self.plan([ComputeClass(event.compute_class)], event.started or 0.0)
             try:
-                self.apply(event)
+                for each in self._as_attempt(event):
+                    self.apply(each)
             except LedgerError as error:
                 raise LedgerError(
                     f'restore(): record {place} {error}. restore() needs all trials of a search, each once, before the first '
@@ -495,16 +513,29 @@ class Search:
                     'add(trial.params, trial.loss) for each'
                 ) from error
 
+    def _as_attempt(self, event: Event) -> Iterator[Event]:
+        """Yield a trial that was begun before as another attempt, as `ask` returns it; any other event as it is."""
+        known = self.ledger.pending.get(event.id) if isinstance(event, Trial) else None
+        if isinstance(event, Trial) and known is not None and event.attempt > known.attempt:
+            if known.id in self.ledger.running:
+                yield self._cut_off(known)
+            yield Attempt(event.id, event.attempt, event.compute_class, event.resources, event.started)
+        else:
+            yield event
+
     def begin_run(self) -> None:
         """Start a run: cancel attempts that the log leaves running, as they ended with the previous run."""
-        now = self.ledger.time
         for trial in list(self.ledger.running.values()):
-            started = now if trial.started is None else trial.started
-            ended = Result(
-                trial.id, TrialState.CANCELLED, started=started, finished=now, attempt=trial.attempt, reason='ended'
-            )
-            self.apply(ended)
-        self.apply(RunBegan(now))
+            self.apply(self._cut_off(trial))
+        self.apply(RunBegan(self.ledger.time))
+
+    def _cut_off(self, trial: Trial) -> Result:
+        """Return the end of an attempt whose run has ended without one."""
+        now = self.ledger.time
+        started = now if trial.started is None else trial.started
+        return Result(
+            trial.id, TrialState.CANCELLED, started=started, finished=now, attempt=trial.attempt, reason='ended'
+        )
 
     def _with_objects(self, trial: Trial) -> Trial:
         """Return a trial with parameters decoded from its point, as a log may hold texts for objects."""
@@ -526,6 +557,9 @@ def _in_order(events: Iterable[Event]) -> Iterator[Event]:
             finished.append(event)
         else:
             yield event
+    if finished:
+        names = dict.fromkeys(trial.compute_class for trial in finished)
+        yield ClassesChanged([ComputeClass(name) for name in names])
     yield from as_log(finished)
 
 

@@ -123,7 +123,7 @@ class Backend(ABC):
         """Stop the current attempt of a trial, `trial.attempt`; returns at once.
 
         No Result will come of that attempt. The trial may be started again at once, with the next attempt, also in
-        another class.
+        another class. Stopping an attempt that the backend does not have, such as one whose result it has returned, is harmless.
         """
 
     @abstractmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any, ClassVar
 
 import attrs
@@ -70,12 +69,12 @@ class SamplerContext:
     @property
     def pending(self) -> list[Trial]:
         """Trials that were asked for and have not finished, in that order: they run, or wait to run again."""
-        return sorted([*self.ledger.running.values(), *self.ledger.waiting], key=attrgetter('id'))
+        return list(self.ledger.pending.values())
 
     @property
     def pending_count(self) -> int:
         """The number of `pending` trials."""
-        return len(self.ledger.running) + self.ledger.waiting_count
+        return len(self.ledger.pending)
 
 
 class Sampler(ABC):

@@ -50,6 +50,7 @@ class Ranked(Policy):
         self._speeds = _Speeds()
         self._ranked: list[Tree] = []
         self._placed: dict[str, list[Tree]] = {}
+        self._seen: list[ComputeClass] | None = None
         self._results = 0
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
@@ -63,7 +64,8 @@ class Ranked(Policy):
 
     def on(self, event: Event, trial: Trial | None) -> None:
         if isinstance(event, ClassesChanged):
-            self._place()
+            if self._classes != self._seen:  # each run says which classes there are, mostly the same ones
+                self._place()
         elif trial is not None and trial.is_finished:
             self._active.add(trial.tree)
             self._speeds.tell(trial)
@@ -87,6 +89,7 @@ class Ranked(Policy):
         return [compute_class for compute_class in self.ledger.classes.values() if compute_class.slots]
 
     def _place(self) -> None:
+        self._seen = self._classes
         self._active.grow(self.history.asked, sum(compute_class.slots for compute_class in self._classes))
         trees = self._active.trees
         scores = np.prod([heuristic.scores(trees, self.history) for heuristic in self._heuristics], axis=0)

@@ -239,6 +239,10 @@ def _forged(chance: random.Random, model: _Model) -> Event:
             attrs.evolve(_result(trial, TrialState.LOST), attempt=trial.attempt - 1),
             Result(trial.id, TrialState.FAILED, 1.0, error=TrialError('exception', 'with a loss')),
             Result(trial.id, TrialState.RUNNING),
+            Result(trial.id, TrialState.DONE),
+            Result(trial.id, TrialState.DONE, math.nan),
+            Result(trial.id, TrialState.DONE, 1.0, seconds=math.inf),
+            Result(trial.id, TrialState.DONE, 1.0, finished=math.nan),
         ]
     return chance.choice(forged)
 
