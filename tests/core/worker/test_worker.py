@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_arrays_and_columns_of_any_kind_come_back(value: object, expected: np.nd
 
 def test_the_longest_numbers_become_those_of_python_unless_none_is_near() -> None:
     assert from_json(to_json([np.longdouble(1.5), np.clongdouble(1j), np.longdouble('inf')])) == [1.5, 1j, math.inf]
-    assert 'longdouble' in from_json(to_json(np.longdouble('1e400')))
+    assert re.search('longdouble|float128', from_json(to_json(np.longdouble('1e400'))))  # as NumPy calls it
     assert from_json(to_json(np.array(['1e400', '2'], np.longdouble)))[1] == 2.0
 
 
