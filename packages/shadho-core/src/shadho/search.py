@@ -178,7 +178,7 @@ class Search:
 
     @property
     def recommended(self) -> Trial | None:
-        """The trial to rely on if losses are noisy: the best trial is then often just the luckiest.
+        """The trial to rely on if losses are noisy, as the best trial is then often just the luckiest.
 
         It is the trial of `leaders` with the least expected loss by a Gaussian process of up to 300 trials, fitted on each
         access. With fewer than 10 trials, or in a space of more than 300 leaves, there is no model, and it is `best`.

@@ -68,7 +68,7 @@ class SamplerContext:
 
     @property
     def pending(self) -> list[Trial]:
-        """Trials that were asked for and have not finished, in that order: they run, or wait to run again."""
+        """Trials that run or wait to run again, in the order of their ids."""
         return list(self.ledger.pending.values())
 
     @property
