@@ -112,6 +112,8 @@ class Market(Policy):
         self._planner = self._quota or Planner(context, self.runtime, self.heuristics, fairness, floor)
         self._credits = Credits(context.seed)
         self._fit = Fit(self.history, self.runtime)
+        self._layout = Layout()  # of the plan that is followed
+        self._has_one_tree = False
         self._stragglers = Stragglers(self.history) if restart_stragglers else None
         self._interval: float = 1  # results until the next plan
         self._results = 0  # since the plan was made
@@ -128,7 +130,8 @@ class Market(Policy):
         return None if trial is None else Move(trial)
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
-        row, trees = self._layout.rows.get(compute_class), self._layout.trees
+        layout = self._layout
+        row, trees = layout.rows.get(compute_class), layout.trees
         if row is None or not trees:
             return None
         if self._is_alone:  # the common search of one tree needs no credits
@@ -137,13 +140,9 @@ class Market(Policy):
         return trees[self._credits.best(row, may_run)] if may_run.any() else None
 
     @property
-    def _layout(self) -> Layout:
-        return self._credits.plan.layout
-
-    @property
     def _is_alone(self) -> bool:
         """Whether there is no choice: a single tree that has not failed to fit anywhere."""
-        return len(self._layout.trees) == 1 and self._quota is None and not self._fit.has_failures
+        return self._has_one_tree and not self._fit.has_failures
 
     def _may_run(self, row: int, now: float) -> npt.NDArray[np.bool_]:
         """Return the trees that a class may run now, as flags."""
@@ -167,15 +166,16 @@ class Market(Policy):
 
     def learn(self, event: Event, trial: Trial | None) -> None:
         """Learn from an event without planning; `forecast` needs no more when it reads a log."""
-        if isinstance(event, ClassesChanged):
-            self._is_due |= self._have_changed(event.classes)
-        elif isinstance(event, Trial):
-            self._pay(event)
+        if isinstance(event, Trial):
+            if not self._is_alone:
+                self._pay(event)
             self._begun(event)
-        elif isinstance(event, Attempt) and trial is not None:
-            self._begun(trial)
         elif isinstance(event, Result) and trial is not None:
             self._ended(event, trial)
+        elif isinstance(event, Attempt) and trial is not None:
+            self._begun(trial)
+        elif isinstance(event, ClassesChanged):
+            self._is_due |= self._have_changed(event.classes)
 
     def exclude(self, tree: Tree) -> None:
         self._planner.active.exclude(tree)
@@ -189,7 +189,7 @@ class Market(Policy):
 
     def _pay(self, trial: Trial) -> None:
         """Charge a new trial to its tree."""
-        place = None if self._is_alone else self._layout.place(trial)
+        place = self._layout.place(trial)
         if place is not None:
             self._credits.begin(*place, self._may_run(place[0], trial.started or 0.0))
 
@@ -210,12 +210,14 @@ class Market(Policy):
     def _replan_if_due(self) -> None:
         """Make a new plan if enough has changed. Only events lead here, so a replayed log gives the same plans."""
         is_thinned = self._excluded and self._excluded > _MOST_EXCLUDED * len(self._layout.trees)
-        if self._is_due or is_thinned or self._results >= self._interval:
+        if self._results >= self._interval or self._is_due or is_thinned:
             self._is_due, self._results, self._excluded = False, 0, 0
             plan = self._planner.plan(list(self.ledger.classes.values()), self.ledger.time)
             self._interval = self._planner.interval(plan)
             self._credits.follow(plan)
             self._fit.lay_out(plan.layout)
+            self._layout = plan.layout
+            self._has_one_tree = len(plan.layout.trees) == 1 and self._quota is None
             self.placement = plan.describe()
 
     def forecast(self, classes: Sequence[ComputeClass], now: float) -> Forecast:
