@@ -232,9 +232,7 @@ def contour(result: SearchResult | Course, x: str | None = None, y: str | None =
     """
     from plotly import graph_objects as go
 
-    course = Course.of(result)
-    across, up = choose_pair(course, x, y)
-    fig = figure(course.title(), axis_of_parameter(across), axis_of_parameter(up), showlegend=False)
+    course, across, up, fig = _over_two(result, x, y)
     surface = smooth(course, across, up)
     steps = {'start': surface.low, 'end': surface.high, 'size': (surface.high - surface.low) / 12 or 1.0}
     area = go.Contour(
@@ -262,9 +260,7 @@ def rank(result: SearchResult | Course, x: str | None = None, y: str | None = No
     ConfigurationError
         When the two do not vary together in at least five trials with a finite loss.
     """
-    course = Course.of(result)
-    across, up = choose_pair(course, x, y)
-    fig = figure(course.title(), axis_of_parameter(across), axis_of_parameter(up), showlegend=False)
+    course, across, up, fig = _over_two(result, x, y)
     rows = course.is_finite & across.active & up.active
     ranks = np.full(len(course), np.nan)
     ranks[rows] = np.argsort(np.argsort(course.sign * course.losses[rows], kind='stable'))
@@ -279,6 +275,16 @@ def rank(result: SearchResult | Course, x: str | None = None, y: str | None = No
     marker = {'size': 8, 'color': ranks[drawn], 'cmin': 0, 'cmax': worst, 'colorscale': scale, 'colorbar': bar}
     _add_seen(fig, course, drawn, across, up, {**marker, 'line': {'color': INK, 'width': 0.5}})
     return fig
+
+
+def _over_two(
+    result: SearchResult | Course, x: str | None, y: str | None
+) -> tuple[Course, Parameter, Parameter, Figure]:
+    """Return two parameters that vary together, and an empty figure with an axis for each."""
+    course = Course.of(result)
+    across, up = choose_pair(course, x, y)
+    fig = figure(course.title(), axis_of_parameter(across), axis_of_parameter(up), showlegend=False)
+    return course, across, up, fig
 
 
 def _add_seen(

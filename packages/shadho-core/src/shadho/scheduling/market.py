@@ -181,7 +181,8 @@ class Market(Policy):
         self._planner.active.exclude(tree)
         self._excluded += 1
         self._is_due |= self._credits.exclude(tree.index)
-        self._replan_if_due()
+        if self._is_due:  # too little is left to pick from; else the next event will do
+            self._replan_if_due()
 
     def _have_changed(self, classes: Sequence[ComputeClass]) -> bool:
         slots = {each.name: each.slots for each in classes if each.slots}
