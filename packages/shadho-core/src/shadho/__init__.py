@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shadho.result import SearchResult
     from shadho.search import Search
     from shadho.shadho import Shadho
+    from shadho_worker import TrialHandle
 
 __version__ = '0.1.0'
 
@@ -29,6 +30,7 @@ __all__ = [
     'Shadho',
     'ShadhoError',
     'Trial',
+    'TrialHandle',
     'TrialState',
     'hookimpl',
     'load_result',
@@ -44,6 +46,7 @@ _HOMES = {
     'Shadho': 'shadho.shadho',
     'ShadhoError': 'shadho.errors',
     'Trial': 'shadho.records',
+    'TrialHandle': 'shadho_worker',
     'TrialState': 'shadho.records',
     'hookimpl': 'shadho.plugins.hookspecs',
     'load_result': 'shadho.report.recorded',

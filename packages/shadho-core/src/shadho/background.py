@@ -139,7 +139,12 @@ class BackgroundRun:
         search = self._search
         if search is None:
             return state
-        counts = format_counts(len(search.history), search.history.states[TrialState.FAILED], len(search.pending))
+        counts = format_counts(
+            len(search.history),
+            search.history.states[TrialState.FAILED],
+            len(search.pending),
+            len(search.ledger.paused),
+        )
         best = search.best
         name = name_of_loss(search.loss_key, search.direction)
         return f'{state}; {counts}' + (f', best {name} {format_loss(best.loss)}' if best is not None else '')

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from shadho.backends import Backend, Job
+from shadho.backends import Answer, Backend, Job
 from shadho.cluster import ClusterNotes, ServiceWarnings, Usage
 from shadho.errors import BackendError, LedgerError
+from shadho.execution.folders import Folders
+from shadho.fidelity import Decision
 from shadho.interrupts import Interrupts
 from shadho.plugins import Registry
-from shadho.records import ClassesChanged, ComputeClass, Result, RunEnded, Trial, TrialError, TrialState
+from shadho.records import ClassesChanged, ComputeClass, Report, Result, RunEnded, Trial, TrialError, TrialState
 from shadho.result import ClassUse, SearchInfo, SearchResult, where_printed
 from shadho.scheduling import ClassPlan, Move, Slot
 from shadho.search import Search
@@ -91,8 +93,12 @@ class Driver:
         self.ledger = search.ledger
         self.usage = Usage(self.ledger, elapsed)
         self.ledger.write_to(storage.append)
+        self.folders = None if job.folders is None else Folders(job.folders)
+        self.flushed = -math.inf
+        backend.hear = self._hear_there
         self.unsent: dict[int, Trial] = {}  # trials of the ledger's `running` that the backend does not have yet
         self.paces: deque[float] = deque(maxlen=20)  # seconds of the latest trials; one long trial ends queueing
+        self.ended = 0  # attempts
         self.stopped = ''
         self.interrupts = interrupts
         self.echo = Echo(math.inf if display is None else display.LINES) if options.echo else None
@@ -106,10 +112,10 @@ class Driver:
         try:
             self._discover()
             self.registry.notify('shadho_search_started', search=self._info())
-            recorded = len(self.search.history)
+            recorded = self.ledger.resting
             self._loop()
             self._cancel_running()
-            if recorded == len(self.search.history) and self.stopped in ('max_tasks', 'finished'):
+            if not self.ended and self.stopped in ('max_tasks', 'finished'):
                 log.warning(
                     'nothing was evaluated: the storage already holds all requested trials (%s, %d failed). Raise %s to '
                     'continue; to start over, give another exp_key or remove %s',
@@ -160,15 +166,20 @@ class Driver:
             self.stopped = 'timeout'
         elif not self.ledger.running and not self.stopped:
             if self._remaining() <= 0:
-                self.stopped = 'max_tasks'
+                self.stopped = '' if self._may_promote() else 'max_tasks'
             elif self.search.finished:
                 self.stopped = 'finished'
         return bool(self.stopped)
 
+    def _may_promote(self) -> bool:
+        """Whether a paused trial is to go on."""
+        with contextlib.closing(self.search.fidelity.promotable()) as promotable:
+            return any(True for _ in promotable)
+
     def _remaining(self) -> float:
-        """Number of new trials that `max_tasks` still allows."""
+        """Number of trials that `max_tasks` still allows to begin; those that wait count as if they had not."""
         limit = self.options.max_tasks
-        return math.inf if limit is None else limit - len(self.search.history) - len(self.ledger.running)
+        return math.inf if limit is None else limit - (self.search.history.asked - self.ledger.waiting_count)
 
     def _fill_slots(self) -> Iterator[Trial]:
         """Yield a trial for each free slot, unless the policy leaves it idle."""
@@ -208,11 +219,46 @@ class Driver:
         return self.search.begin(choice, slot, now)
 
     def _poll(self) -> Iterator[Result]:
-        """Yield results of running attempts; checked one by one, as two may belong to one attempt."""
+        """Yield results of running attempts; checked one by one, as two may belong to one attempt.
+
+        Reports are recorded and answered.
+        """
         timeout = max(0.0, min(self.deadline - self.now(), _LONGEST_WAIT))
-        results: Sequence[Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
+        news: Sequence[Report | Result] = self.interrupts.wait(lambda: self.backend.poll(timeout), ())
         self.usage.measure(self.now())
-        return (self._on_search_clock(result) for result in results if self.ledger.awaits(result))
+        for each in news:
+            if not self.ledger.awaits(each):
+                continue
+            if isinstance(each, Result):
+                yield self._on_search_clock(each)
+                continue
+            trial = self.ledger.running[each.trial]
+            due = self.search.fidelity.until(trial)
+            answer = self._hear(each)
+            if answer.leave or (due is not None and each.step >= due):
+                self.backend.answer(trial, answer)
+
+    def _hear(self, report: Report) -> Answer:
+        """Record a report, and return what becomes of its trial."""
+        trial = self.ledger.running[report.trial]
+        on_time = attrs.evolve(report, time=report.time - self.origin)
+        decision = self.search.hear(on_time)
+        self.registry.notify('shadho_trial_reported', trial=trial, report=on_time)
+        if decision is Decision.PAUSE:
+            return Answer(leave='paused')
+        if decision is Decision.STOP:
+            return Answer(leave='stopped')
+        return Answer(self.search.fidelity.until(trial))
+
+    def _hear_there(self, report: Report) -> Answer:
+        """Do the same while the backend runs the trial in `poll`, after which the log is flushed: at times, meanwhile."""
+        if not self.ledger.awaits(report):
+            return Answer(leave='paused')
+        answer = self._hear(report)
+        if self.now() - self.flushed > _LONGEST_WAIT:
+            self.storage.flush()
+            self.flushed = self.now()
+        return answer
 
     def _on_search_clock(self, result: Result) -> Result:
         if result.state is TrialState.LOST and self.ledger.lost(result.trial) >= self.options.max_retries:
@@ -225,6 +271,7 @@ class Driver:
     def _learn(self, result: Result) -> list[Trial]:
         """Record a result; return its trial in a list if it has finished."""
         trial = self.search.record(result)
+        self.ended += 1
         if result.state is not TrialState.CANCELLED:  # a backend cancels only attempts that had not begun
             self.usage.count(trial.compute_class, result.seconds or result.finished - result.started)
         if result.output and self.echo and (result.error is None or result.error.kind in ('exception', 'result')):
@@ -247,6 +294,8 @@ class Driver:
     def _announce(self, trials: Sequence[Trial]) -> None:
         """Notify observers of finished trials, whose results are durable by now."""
         for trial in trials:
+            if self.folders is not None:
+                self.folders.clean(trial.id, self.search.best)
             self.registry.notify('shadho_trial_finished', trial=trial)
             if any(self.registry.notify('shadho_should_stop', trial=trial)):
                 self.stopped = 'plugin'
@@ -304,8 +353,8 @@ class Driver:
     def _result(self) -> SearchResult:
         search = self.search
         return SearchResult(
-            self.job.exp_key, search.leaders, self.stopped, self.ledger.time, self.storage, search.forest, search.history,
-            search.direction, search.seed, self._uses(), search.loss_key,
+            self.job.exp_key, search.leaders, self.stopped, self.ledger.time, self.storage, search.forest,
+            self.ledger.overview(), search.direction, search.seed, self._uses(), search.loss_key,
         )  # fmt: skip
 
     def _uses(self) -> list[ClassUse]:
@@ -317,7 +366,8 @@ class Driver:
             self.job.exp_key, self.backend.name, search.sampler.title, search.policy.name, str(self.storage), search.direction,
             search.seed, tuple(self.classes), self.options.max_tasks, self.options.timeout, len(search.history),
             search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
-            search.trials_per_tree, search.loss_key, self._uses,
+            search.trials_per_tree, search.loss_key, self._uses, search.max_steps, search.fidelity.name,
+            tuple(self.ledger.paused),
         )  # fmt: skip
 
 

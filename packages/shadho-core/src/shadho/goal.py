@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from shadho.records import Trial
 
 __all__ = ['Goal']
 
@@ -39,6 +44,22 @@ class Goal:
         -0.98
         """
         return math.nan if loss is None else self.sign * loss
+
+    def reported(self, results: Mapping[str, Any]) -> float:
+        """Return the loss of a report in its minimised form; nan if it has none.
+
+        Examples
+        --------
+        >>> Goal().reported({'loss': 0.5, 'accuracy': 0.9})
+        0.5
+        """
+        loss = results.get(self.loss_key)
+        is_number = isinstance(loss, (int, float)) and not isinstance(loss, bool)
+        return self.minimised(loss if is_number else None)
+
+    def rank(self, trial: Trial) -> tuple[float, float]:
+        """Return the key to sort trials by, the best one first: those that were run furthest, then by loss."""
+        return -trial.reach, self.minimised(trial.loss)
 
     def best(self, *losses: float) -> float:
         """Return the best of the given losses.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import overload
 
@@ -28,6 +29,13 @@ from shadho.table import Table
 
 __all__ = ['Ledger']
 
+_ENOUGH = 10
+"""Losses at a rung from which methods learn instead of those at the rung before. A larger number compares more trials, a smaller
+one later losses, which say more. As many as methods begin with."""
+
+_AFTER_STEPS = (TrialState.PAUSED, TrialState.STOPPED)
+_WITH_LOSS = (TrialState.DONE, *_AFTER_STEPS)
+
 _NONE: Mapping[int, Trial] = MappingProxyType({})
 
 
@@ -36,11 +44,11 @@ class Ledger:
 
     ::
 
-        (new) --Trial--> running --Result: done, failed--> finished
-                          ^   |
-                  Attempt |   | Result: lost, cancelled
-                          |   v
-                         waiting
+        (new) --Trial--> running --Result: done, failed, stopped--> finished
+                          ^   |                                       ^
+                  Attempt |   | Result: lost, cancelled; paused       | Result: stopped
+                          |   v                                       |
+                         waiting, paused ------------------------- paused
 
     A `Trial` starts the first attempt, an `Attempt` a later one; a `Report` comes from the running attempt, and a `Result` ends
     it. The same events in the same order give the same ledger, whether a search runs, is resumed, or is read from its storage.
@@ -56,7 +64,12 @@ class Ledger:
     classes : mapping of str to ComputeClass
         The current compute classes, by name.
     pending : mapping of int to Trial
-        Trials that run or wait, in the order of their ids.
+        Trials that run or wait.
+    paused : mapping of int to Trial
+        Trials that rest at a step, with the loss of their last report, longest rest first.
+    rungs : mapping of int to Table
+        Losses by the step that they were measured at: one row for each trial that has reached the step, failed before it (nan), or
+        finished before it by itself. Only with `measure_at`.
     reports : mapping of int to Report
         The latest report of each running attempt, by trial id.
     time : float
@@ -77,10 +90,68 @@ class Ledger:
         self.stopped = ''
         self.reports: dict[int, Report] = {}
         self.pending: dict[int, Trial] = {}
+        self.paused: dict[int, Trial] = {}
+        self.rungs: Mapping[int, Table] = {}
+        self._reached: dict[int, int] = {}  # of unfinished trials: the last step that any attempt reported
         self._waiting: dict[str, dict[int, Trial]] = {}  # by the class of the last attempt
         self._busy: Counter[str] = Counter()
         self._lost: Counter[int] = Counter()
         self._write: Callable[[Event], None] | None = None
+
+    def measure_at(self, steps: Iterable[int]) -> None:
+        """Keep a table of the losses at each of some steps (see `rungs`); to be called before the first event."""
+        self.rungs = {step: Table() for step in sorted(steps)}
+
+    @property
+    def measured(self) -> Table:
+        """One row for each trial that can be learned from: those of the first rung, or finished trials without rungs."""
+        return next(iter(self.rungs.values()), self.history)
+
+    @property
+    def _level(self) -> int:
+        """The last rung with enough losses; 0 without rungs."""
+        level = 0
+        for step, table in self.rungs.items():
+            if level and table.succeeded < _ENOUGH:
+                break
+            level = step
+        return level
+
+    @property
+    def evidence(self) -> Table:
+        """Comparable losses: those at the last rung with enough of them, or of all finished trials without rungs."""
+        return self.rungs[self._level] if self.rungs else self.history
+
+    @property
+    def unknown(self) -> list[Trial]:
+        """Trials that run or wait, and of which `evidence` has no row."""
+        level = self._level
+        return [trial for trial in self.pending.values() if not level or self.reached(trial.id) < level]
+
+    @property
+    def unmeasured(self) -> list[Trial]:
+        """Running trials that `measured` has no row of."""
+        running = self.history.running.values()
+        first = next(iter(self.rungs), None)
+        return list(running) if first is None else [trial for trial in running if self.reached(trial.id) < first]
+
+    @property
+    def resting(self) -> int:
+        """The number of trials that have ended or are paused."""
+        return len(self.history) + len(self.paused)
+
+    def overview(self) -> Table:
+        """Return the history with a row for each paused trial as well."""
+        if not self.paused:
+            return self.history
+        overview = copy.deepcopy(self.history)
+        for trial in self.paused.values():
+            overview.append(trial, self.goal.minimised(trial.loss))
+        return overview
+
+    def reached(self, trial: int) -> int:
+        """Return the last step that any attempt at an unfinished trial reported; 0 without any."""
+        return self._reached.get(trial, 0)
 
     @property
     def running(self) -> Mapping[int, Trial]:
@@ -127,10 +198,10 @@ class Ledger:
         """Return the number of lost attempts of an unfinished trial, including those of earlier runs."""
         return self._lost[trial]
 
-    def awaits(self, result: Result) -> bool:
-        """Whether a result belongs to a running attempt, not to one that has already ended."""
-        trial = self.history.running.get(result.trial)
-        return trial is not None and result.attempt in (None, trial.attempt)
+    def awaits(self, event: Report | Result) -> bool:
+        """Whether a report or a result belongs to a running attempt, not to one that has already ended."""
+        trial = self.history.running.get(event.trial)
+        return trial is not None and event.attempt in (None, trial.attempt)
 
     def write_to(self, append: Callable[[Event], None]) -> None:
         """Pass each further event to a log before it takes effect, so that none is missing there."""
@@ -181,7 +252,7 @@ class Ledger:
         return trial
 
     def _begin_again(self, attempt: Attempt) -> Trial:
-        known = self.pending.get(attempt.trial)
+        known = self.pending.get(attempt.trial) or self.paused.get(attempt.trial)
         if known is None:
             raise LedgerError(f'is an attempt at trial {attempt.trial}, which {self._reason(attempt.trial)}')
         if attempt.number <= known.attempt:
@@ -189,10 +260,11 @@ class Ledger:
         if known.id in self.history.running:
             raise LedgerError(f'is attempt {attempt.number} at trial {known.id}, of which attempt {known.attempt} runs')
         self._log(attempt)
-        queue = self._waiting[known.compute_class]
-        del queue[known.id]
-        if not queue:
-            del self._waiting[known.compute_class]
+        if self.paused.pop(known.id, None) is None:
+            queue = self._waiting[known.compute_class]
+            del queue[known.id]
+            if not queue:
+                del self._waiting[known.compute_class]
         trial = known.begun_again(attempt)
         self._run(trial)
         return trial
@@ -210,35 +282,61 @@ class Ledger:
             raise LedgerError(
                 f'is a report of attempt {report.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
             )
-        last = self.reports[trial.id].step if trial.id in self.reports else 0
+        last = self.reports[trial.id].step if trial.id in self.reports else trial.step
         if report.step <= last:
             raise LedgerError(f'is a report of step {report.step} of trial {trial.id}, after that of step {last}')
         self._log(report)
         self.reports[trial.id] = report
         self._pass(report.time)
+        reached = self.reached(trial.id)
+        if report.step > reached:  # else a lost attempt has reported this step before
+            self._reached[trial.id] = report.step
+            seconds = math.nan if trial.started is None or trial.step else report.time - trial.started
+            self._measure(trial, self.goal.reported(report.results), reached, report.step, seconds)
         return trial
 
+    def _measure(self, trial: Trial, loss: float, after: int, to: float, seconds: float) -> None:
+        """Add a loss to the rungs after one step, up to another."""
+        for step, table in self.rungs.items():
+            if after < step <= to:
+                table.add(trial.tree, trial.point, loss, trial.compute_class, seconds, step)
+
     def _end(self, result: Result) -> Trial:
-        trial = self.history.running.get(result.trial)
+        running = self.history.running
+        trial = running.get(result.trial)
+        if trial is None and result.state is TrialState.STOPPED:
+            trial = self.paused.get(result.trial)
         if trial is None:
             raise LedgerError(f'is a result of trial {result.trial}, which {self._reason(result.trial)}')
         _check(trial, result)
         self._log(result)
-        del self.history.running[trial.id]
-        self._busy[trial.compute_class] -= 1
-        self.reports.pop(trial.id, None)
+        if running.pop(trial.id, None) is None:
+            del self.paused[trial.id]
+        else:
+            self._busy[trial.compute_class] -= 1
+            self.reports.pop(trial.id, None)
         self._pass(result.finished)
         trial = trial.with_result(result)
-        if result.state in (TrialState.DONE, TrialState.FAILED):
-            if self._lost:
-                self._lost.pop(trial.id, None)
+        if trial.is_finished:
+            self._finish(trial)
+        elif result.state is TrialState.PAUSED:
             del self.pending[trial.id]
-            self.history.append(trial, self.goal.minimised(trial.loss))
+            self.paused[trial.id] = trial
         else:
             if result.state is TrialState.LOST:
                 self._lost[trial.id] += 1
             self._waiting.setdefault(trial.compute_class, {})[trial.id] = self.pending[trial.id] = trial
         return trial
+
+    def _finish(self, trial: Trial) -> None:
+        if self._lost:
+            self._lost.pop(trial.id, None)
+        self.pending.pop(trial.id, None)
+        loss = self.goal.minimised(trial.loss)
+        reached = self._reached.pop(trial.id, 0)
+        if trial.state is not TrialState.STOPPED:
+            self._measure(trial, loss, reached, math.inf, trial.seconds or 0.0)
+        self.history.append(trial, loss)
 
     def _apply_to_search(self, event: ClassesChanged | RunBegan | RunEnded | Note) -> None:
         if isinstance(event, ClassesChanged):
@@ -266,6 +364,8 @@ class Ledger:
         """Return why a trial cannot have a result or another attempt."""
         if number in self.pending:
             return 'waits for its next attempt'
+        if number in self.paused:
+            return 'is paused'
         return 'was finished before' if 0 <= number < self.history.asked else 'was never begun'
 
 
@@ -277,8 +377,10 @@ def _check(trial: Trial, result: Result) -> None:
         )
     if result.state is TrialState.RUNNING:
         raise LedgerError(f"is a result of trial {trial.id} with the state 'running', which is no result")
-    if result.state is TrialState.FAILED and result.loss is not None:
-        raise LedgerError(f'is a result of trial {trial.id}, which failed, with a loss')
+    if result.state not in _WITH_LOSS and result.loss is not None:
+        raise LedgerError(f'is a result of trial {trial.id}, which is {result.state}, with a loss')
+    if result.state in _AFTER_STEPS and result.step < trial.step:
+        raise LedgerError(f'is a result of trial {trial.id} at step {result.step}, after step {trial.step}')
     if not (0 <= result.seconds < LATEST and abs(result.started) < LATEST and abs(result.finished) < LATEST):
         raise LedgerError(f'is a result of trial {trial.id} with an impossible time')
     if result.state is TrialState.DONE:

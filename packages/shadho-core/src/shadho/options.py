@@ -9,6 +9,7 @@ from typing import Any
 
 from shadho.backends import Backend, Job
 from shadho.errors import ConfigurationError
+from shadho.fidelity import Fidelity
 from shadho.forest import Forest
 from shadho.forest.tree import show_path
 from shadho.plugins import Registry, install_command
@@ -17,6 +18,8 @@ from shadho.storage.base import check_durability
 from shadho_worker.command import parameters_text
 
 __all__ = [
+    'check_backend',
+    'check_fidelity',
     'check_key',
     'check_objective',
     'check_parameters',
@@ -89,6 +92,25 @@ def check_parameters(objective: Any, forest: Forest) -> None:
             parameters_text(value)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f'the space, at {show_path(path)}: {error}') from None
+
+
+def check_fidelity(fidelity: Fidelity, takes_trial: bool) -> None:
+    """Refuse a fidelity that judges trials which cannot report; ConfigurationError."""
+    if fidelity.needs_steps and not takes_trial:
+        raise ConfigurationError(
+            f'fidelity={fidelity.name!r} judges trials by what they report, and this objective cannot report. Let it be a '
+            'function with a second parameter, as in def objective(params, trial), that calls trial.report(loss=...) in '
+            'for step in trial.steps()'
+        )
+
+
+def check_backend(backend: Backend, job: Job) -> None:
+    """Refuse a backend that cannot give an objective its trial; ConfigurationError."""
+    if job.objective.takes_trial and not backend.has_folders:
+        raise ConfigurationError(
+            f'backend={backend.name!r} cannot give an objective its trial yet: it has no way to report, and no folder that '
+            "goes where the trial goes. Use backend='local' or 'inline', or a function of the parameters alone"
+        )
 
 
 def objective_name(objective: Any) -> str:

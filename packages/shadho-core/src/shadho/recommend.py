@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,10 +44,11 @@ def recommended(forest: Forest, history: Table, leaders: Sequence[Trial]) -> Tri
     Returns
     -------
     Trial or None
-        The best one where there is no model: of fewer than 10 trials, or in a space of more than 300 leaves. None when
-        there are no leaders.
+        The best one where there is no model: of fewer than 10 trials, in a space of more than 300 leaves, or of trials that were
+        paused or stopped. None when there are no leaders.
     """
-    if len(leaders) < 2 or len(forest.leaves) > MOST_LEAVES:
+    are_partial = any(trial.reach < math.inf for trial in leaders) or not np.isnan(history.budgets()).all()
+    if len(leaders) < 2 or len(forest.leaves) > MOST_LEAVES or are_partial:
         return leaders[0] if leaders else None
     known = Table()
     for row in _chosen(forest, history, leaders):

@@ -20,6 +20,7 @@ from shadho_worker import jsonable
 
 __all__ = [
     'DEFAULT_CLASS',
+    'FINISHED',
     'LATEST',
     'Attempt',
     'ClassesChanged',
@@ -58,6 +59,10 @@ class TrialState(str, enum.Enum):
     """The trial returned a loss; inf is a valid loss."""
     FAILED = 'failed'
     """The trial raised, crashed, timed out or returned an invalid result; it counts as finished."""
+    STOPPED = 'stopped'
+    """The fidelity ended the trial before its last step; it counts as finished, with the loss of its last report."""
+    PAUSED = 'paused'
+    """The trial rests at a step, with the loss of its last report, and goes on from there if the fidelity promotes it."""
     LOST = 'lost'
     """The worker of an attempt vanished; the trial is retried and has no result yet."""
     CANCELLED = 'cancelled'
@@ -65,6 +70,13 @@ class TrialState(str, enum.Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+FINISHED = frozenset({TrialState.DONE, TrialState.FAILED, TrialState.STOPPED})
+"""States in which a trial stays for good."""
+
+_AT_REST = FINISHED | {TrialState.PAUSED}
+"""States in which the steps of the last attempt count."""
 
 
 def _tuple(items: Iterable[Any]) -> tuple[Any, ...]:
@@ -257,6 +269,8 @@ class Attempt:
     resources : mapping
     started : float or None
         Seconds of active search.
+    until : int or None
+        Step at which the attempt is judged; None for a trial without steps.
     """
 
     trial: int
@@ -264,6 +278,7 @@ class Attempt:
     compute_class: str = DEFAULT_CLASS
     resources: Mapping[str, Any] = attrs.field(factory=dict)
     started: float | None = None
+    until: int | None = None
 
 
 @attrs.frozen
@@ -366,9 +381,9 @@ class Result:
         The trial's id.
     state : TrialState
     loss : float or None
-        The value under the loss key, with the objective's sign; None unless done.
+        The value under the loss key, with the objective's sign; of the last report if paused or stopped. None otherwise.
     results : mapping
-        The objective's whole return value.
+        The objective's whole return value, or its last report.
     error : TrialError or None
     started, finished : float
         On the backend's clock, in seconds.
@@ -383,6 +398,8 @@ class Result:
     reason : str
         Why the attempt was cancelled: 'moved' (the trial restarts in another class), 'left' (its worker left before it began),
         'ended' (with the run). Empty otherwise, or if unknown.
+    step : int
+        The last step of the trial; 0 without steps.
     """
 
     trial: int
@@ -397,6 +414,7 @@ class Result:
     output: str = ''
     attempt: int | None = None
     reason: str = ''
+    step: int = 0
 
     @classmethod
     def of(
@@ -412,10 +430,13 @@ class Result:
             state, loss, results = TrialState(outcome['state']), outcome['loss'], readable(outcome['results'])
             loss = None if loss is None else float(loss)
             error = None if outcome.get('error') is None else TrialError(**outcome['error'])
+            step = outcome.get('step', 0)
+            if type(step) is not int or step < 0:
+                raise ValueError(f'step is {step!r:.80}')
         except Exception as unreadable:  # a script may have written anything
             message = f'the result cannot be read: {type(unreadable).__name__}: {unreadable}'
-            state, loss, results, error = TrialState.FAILED, None, {}, TrialError('result', message)
-        return cls(trial, state, loss, results, error, started, finished, taken, host, output, attempt)
+            state, loss, results, error, step = TrialState.FAILED, None, {}, TrialError('result', message), 0
+        return cls(trial, state, loss, results, error, started, finished, taken, host, output, attempt, step=step)
 
     def copied(self) -> Result:
         """Return a copy of this result whose `results` may be changed."""
@@ -436,6 +457,7 @@ class Result:
             self.output,
             self.attempt,
             self.reason,
+            self.step,
         )
 
 
@@ -460,7 +482,7 @@ class Trial:
         The sampler's data about the suggestion.
     state : TrialState
     loss : float or None
-        None unless done.
+        None unless done, stopped or paused.
     results : mapping
     error : TrialError or None
     started, finished : float or None
@@ -470,7 +492,11 @@ class Trial:
     host, output : str
     attempt : int
         The number of the attempt, from 0. A trial gets another attempt if its worker vanishes, if the run ends before the
-        trial does, or if it moves to another class.
+        trial does, if it moves to another class, or if it was paused and goes on.
+    step : int
+        The last step of the attempts that were paused or ended the trial; a further attempt begins after it.
+    until : int or None
+        Step at which the current attempt is judged; None for a trial without steps.
     """
 
     id: int
@@ -490,25 +516,32 @@ class Trial:
     host: str = ''
     output: str = ''
     attempt: int = 0
+    step: int = 0
+    until: int | None = None
 
     def copied(self) -> Trial:
         """Return a copy of this trial whose parameters, results and metadata may be changed."""
         return Trial(  # attrs.evolve would take twice as long
             self.id, self.tree, self.point, copy_containers(self.params), self.compute_class,
             copy_containers(self.resources), copy_containers(self.meta), self.state, self.loss, copy_containers(self.results), self.error,
-            self.started, self.finished, self.seconds, self.host, self.output, self.attempt,
+            self.started, self.finished, self.seconds, self.host, self.output, self.attempt, self.step, self.until,
         )  # fmt: skip
 
     @property
     def is_finished(self) -> bool:
-        """Whether the trial is DONE or FAILED."""
-        return self.state in (TrialState.DONE, TrialState.FAILED)
+        """Whether the trial is DONE, FAILED or STOPPED."""
+        return self.state in FINISHED
+
+    @property
+    def reach(self) -> float:
+        """How far the trial was run: inf if it is done, otherwise its last step."""
+        return math.inf if self.state is TrialState.DONE else self.step
 
     def result(self) -> Result:
         """Return the result of this trial as a separate record."""
         return Result(
             self.id, self.state, self.loss, self.results, self.error, self.started or 0.0, self.finished or 0.0,
-            self.seconds or 0.0, self.host, self.output, self.attempt,
+            self.seconds or 0.0, self.host, self.output, self.attempt, step=self.step,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -524,14 +557,14 @@ class Trial:
         """Return this trial without its result."""
         return Trial(
             self.id, self.tree, self.point, self.params, self.compute_class, self.resources, self.meta,
-            started=self.started, attempt=self.attempt,
+            started=self.started, attempt=self.attempt, until=self.until,
         )  # fmt: skip
 
     def begun_again(self, attempt: Attempt) -> Trial:
         """Return this trial with another running attempt."""
         return Trial(
             self.id, self.tree, self.point, self.params, attempt.compute_class, attempt.resources, self.meta,
-            started=attempt.started, attempt=attempt.number,
+            started=attempt.started, attempt=attempt.number, step=self.step, until=attempt.until,
         )  # fmt: skip
 
     def with_result(self, result: Result) -> Trial:
@@ -554,6 +587,8 @@ class Trial:
             result.host,
             result.output,
             self.attempt,
+            result.step if result.state in _AT_REST else self.step,
+            self.until,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import html
-import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +18,9 @@ from shadho.checks import check_whole
 from shadho.errors import StorageError
 from shadho.forest import Forest
 from shadho.goal import Goal
+from shadho.ledger import Ledger
 from shadho.recommend import recommended
-from shadho.records import ComputeClass, Trial, TrialError, TrialState
+from shadho.records import ComputeClass, Report, Result, Trial, TrialError, TrialState
 from shadho.scheduling import ClassPlan
 from shadho.storage import LogIndex, Storage, replay
 from shadho.storage.base import FileStorage
@@ -52,9 +52,11 @@ __all__ = [
     'format_best',
     'format_busy',
     'format_counts',
+    'format_outcome',
     'format_recommended',
     'format_request',
     'format_shares',
+    'format_states',
     'format_worth',
     'is_driver_bound',
     'name_of_loss',
@@ -78,7 +80,7 @@ class SearchInfo:
     timeout : float or None
         Seconds of this run.
     recorded : int
-        Trials that earlier runs finished, failed ones included.
+        Trials that have ended in earlier runs, failed ones included.
     failed : int
         How many of them failed.
     best : Trial or None
@@ -91,6 +93,10 @@ class SearchInfo:
         What the objective calls its value.
     uses : callable
         How the compute classes have been used in this run: a list of ClassUse.
+    max_steps : int or None
+    fidelity : str
+    paused : tuple of int
+        Ids of the trials that are paused.
     """
 
     exp_key: str
@@ -111,6 +117,9 @@ class SearchInfo:
     trials_per_tree: int | None = None
     loss_key: str = 'loss'
     uses: Callable[[], Sequence[ClassUse]] = tuple
+    max_steps: int | None = None
+    fidelity: str = 'full'
+    paused: tuple[int, ...] = ()
 
     @property
     def goal(self) -> Goal:
@@ -205,10 +214,10 @@ _REASONS = {'finished': 'nothing is left to try'}
 
 
 class SearchResult:
-    """Finished trials of a search, those of earlier runs included.
+    """Trials of a search that have ended or are paused, those of earlier runs included.
 
-    Iterating yields every trial that is done or has failed, in the order of completion, read from
-    the storage; `len` counts them.
+    Iterating yields every trial that is done, has failed or was stopped, in the order of completion, then those that are paused,
+    read from the storage; `len` counts them.
 
     Attributes
     ----------
@@ -258,7 +267,7 @@ class SearchResult:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial; None when no trial is done."""
+        """The best of the trials that were run furthest, which are those that are done, if any is; None without a loss."""
         return self._leaders[0].copied() if self._leaders else None
 
     @property
@@ -276,9 +285,8 @@ class SearchResult:
         """
         if check_whole('n', n, 0) <= len(self._leaders):
             return self.leaders[:n]
-        sign = self.goal.sign
-        done = (trial for trial in self if trial.state is TrialState.DONE)
-        return heapq.nsmallest(n, done, key=lambda trial: math.inf if trial.loss is None else sign * trial.loss)
+        known = (trial for trial in self if trial.loss is not None)
+        return heapq.nsmallest(n, known, key=self.goal.rank)
 
     @property
     def recommended(self) -> Trial | None:
@@ -299,6 +307,17 @@ class SearchResult:
 
     def __iter__(self) -> Iterator[Trial]:
         return map(self.decoded, finished_trials(self.storage))
+
+    def reports(self) -> dict[int, list[Report]]:
+        """Return what each trial has reported, by its id, in the order of steps.
+
+        Of a step that was repeated after an attempt was lost, it is the latest report.
+        """
+        found: dict[int, dict[int, Report]] = {}
+        for _, event in self.storage.read():
+            if isinstance(event, Report):
+                found.setdefault(event.trial, {})[event.step] = event
+        return {trial: [steps[step] for step in sorted(steps)] for trial, steps in found.items()}
 
     @cached_property
     def index(self) -> LogIndex:
@@ -359,6 +378,8 @@ class SearchResult:
             'seconds': trial.seconds,
             'error': None if trial.error is None else trial.error.message,
         }
+        if trial.step:
+            row['step'] = trial.step
         row.update(flat('params', trial.params))
         if trial.results:
             row.update(flat('results', trial.results))
@@ -372,7 +393,7 @@ class SearchResult:
         states = self.history.states
         lines = [
             f'{self.exp_key}: {counted(len(self), "trial")} in {format_seconds(self.elapsed)} '
-            f'({states[TrialState.DONE]} done, {states[TrialState.FAILED]} failed), stopped: {_REASONS.get(self.stopped, self.stopped)}'
+            f'({format_states(states)}), stopped: {_REASONS.get(self.stopped, self.stopped)}'
         ]
         if self.best is not None:
             label = self.forest.tree(self.best.tree).label
@@ -393,11 +414,15 @@ class SearchResult:
     def _trees(self, limit: int = 20) -> list[str]:
         rows = []
         for index in self.history.trees:
-            losses = self.history.losses(index)
-            done = losses[~np.isnan(losses)]
-            best = float(done.min()) if len(done) else np.inf
-            rows.append((best, self.forest.tree(index).label, len(losses), len(done), self.history.seconds(index)))
-        rows.sort(key=lambda row: row[0])
+            losses, budgets = self.history.losses(index), self.history.budgets(index)
+            reach = np.where(np.isnan(budgets), np.inf, budgets)
+            known = ~np.isnan(losses)
+            furthest = float(reach[known].max(initial=0))
+            best = float(losses[known & (reach == furthest)].min(initial=np.inf))
+            failed = int((~known & np.isnan(budgets)).sum())
+            label, seconds = self.forest.tree(index).label, self.history.seconds(index)
+            rows.append((best, label, len(losses), failed, seconds, -furthest))
+        rows.sort(key=lambda row: (row[5], row[0]))
         sign = self.goal.sign
         title = shorten(f'best {self.loss_name}', 24)
         shown = [format_loss(sign * row[0] if np.isfinite(row[0]) else None) for row in rows[:limit]]
@@ -405,13 +430,11 @@ class SearchResult:
         most = WIDTH - len(f'  trials  failed  {title:>{room}}   mean seconds')
         width = max([len('tree'), *(len(row[1]) for row in rows[:limit] if len(row[1]) <= most)])
         lines = [f'{"tree":<{width}}  trials  failed  {title:>{room}}   mean seconds']
-        for (_, label, count, done_count, seconds), loss in zip(rows, shown):
+        for (_, label, count, failed, seconds, _), loss in zip(rows, shown):
             if len(label) > width:  # it has a line of its own
                 lines.append(label)
                 label = ''
-            lines.append(
-                f'{label:<{width}}  {count:>6}  {count - done_count:>6}  {loss:>{room}}   {seconds.mean():>12.3g}'
-            )
+            lines.append(f'{label:<{width}}  {count:>6}  {failed:>6}  {loss:>{room}}   {seconds.mean():>12.3g}')
         if len(rows) > limit:
             lines.append(f'... and {counted(len(rows) - limit, "more tree")}')
         return lines
@@ -491,11 +514,13 @@ def _at_commas(text: str, width: int) -> list[str]:
 
 
 def finished_trials(storage: Storage) -> Iterator[Trial]:
-    """Yield finished trials from a log, in the order of completion; also while it is written."""
-    with closing(replay(storage)) as log:
-        for _, _, trial in log:
-            if trial is not None and trial.is_finished:
+    """Yield trials that have ended from a log, in the order of completion, then paused ones; also while it is written."""
+    ledger = Ledger()
+    with closing(replay(storage, ledger)) as log:
+        for _, event, trial in log:
+            if trial is not None and trial.is_finished and isinstance(event, Result):
                 yield trial
+    yield from ledger.paused.values()
 
 
 def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> list[Trial]:
@@ -503,6 +528,18 @@ def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> lis
     trials = [(index.numbers[row], index.trials[row], index.results[row]) for row in rows]
     found = storage.at([place for number, begun, ended in trials for place in (*index.places(number, begun), ended)])
     return [index.begun(number, begun, found).with_result(found[ended]) for number, begun, ended in trials]  # type: ignore[arg-type]
+
+
+def format_states(states: Counter[TrialState]) -> str:
+    """Write how many trials are in which state.
+
+    Examples
+    --------
+    >>> format_states(Counter({TrialState.DONE: 12, TrialState.PAUSED: 30}))
+    '12 done, 0 failed, 30 paused'
+    """
+    shown = {TrialState.DONE: 0, TrialState.FAILED: 0} | {state: count for state, count in states.items() if count}
+    return ', '.join(f'{states[state]} {state}' for state in TrialState if state in shown)
 
 
 def reason_of(error: TrialError) -> tuple[str, str]:
@@ -543,16 +580,31 @@ def format_recommended(result: SearchResult) -> str | None:
     return f'recommended where losses are noisy: trial {found.id} ({result.loss_name} {format_loss(found.loss)}), whose expected {result.loss_name} is {extreme}'
 
 
-def format_counts(finished: int, failed: int, running: int, limit: int | None = None) -> str:
-    """Say how many trials are finished, how many of these failed, and how many are running.
+def format_counts(finished: int, failed: int, running: int, paused: int = 0, limit: int | None = None) -> str:
+    """Say how many trials have ended, how many of these failed, and how many are running or paused.
 
     Examples
     --------
-    >>> format_counts(1500, 2, 4, limit=2000)
-    '1,500/2,000 trials, 2 failed, 4 running'
+    >>> format_counts(1500, 2, 4, limit=2000), format_counts(10, 0, 4, 20)
+    ('1,500/2,000 trials, 2 failed, 4 running', '10 trials, 0 failed, 4 running, 20 paused')
     """
     trials = counted(finished, 'trial') if limit is None else f'{finished:,}/{counted(limit, "trial")}'
-    return f'{trials}, {failed:,} failed, {running:,} running'
+    rest = f', {paused:,} paused' if paused else ''
+    return f'{trials}, {failed:,} failed, {running:,} running{rest}'
+
+
+def format_outcome(trial: Trial) -> str:
+    """Say what came of a trial: its loss, and its state if it is not done.
+
+    Examples
+    --------
+    >>> format_outcome(Trial(0, 0, (), {}, state=TrialState.PAUSED, loss=0.25, step=9))
+    '0.25 (paused at step 9)'
+    """
+    if trial.state is TrialState.FAILED:
+        return 'failed'
+    loss = 'no loss' if trial.loss is None else format_loss(trial.loss)
+    return loss if trial.state is TrialState.DONE else f'{loss} ({trial.state} at step {trial.step})'
 
 
 def name_of_loss(loss_key: str, direction: str) -> str:

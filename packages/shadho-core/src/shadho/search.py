@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import inspect
+import logging
 import math
 import numbers
 import secrets
@@ -18,6 +19,8 @@ import shadho_worker
 from shadho import plugins
 from shadho.checks import as_integer, check_count, check_direction, check_loss_key, check_options, check_whole
 from shadho.errors import ConfigurationError, LedgerError, ShadhoError, SpaceError
+from shadho.fidelity import Decision, Fidelity, FidelityContext
+from shadho.fidelity.full import Full
 from shadho.forest import Forest, Tree, Visited
 from shadho.goal import Goal
 from shadho.ledger import Ledger
@@ -31,6 +34,7 @@ from shadho.records import (
     ComputeClass,
     Event,
     Note,
+    Report,
     Result,
     RunBegan,
     Trial,
@@ -40,10 +44,12 @@ from shadho.records import (
 )
 from shadho.samplers import Sampler, SamplerContext, Suggestion
 from shadho.samplers.grid import combination
-from shadho.scheduling import Choice, Move, New, Policy, PolicyContext, Slot
+from shadho.scheduling import Choice, Move, New, Policy, PolicyContext, Run, Slot
 from shadho.table import Table
 
 __all__ = ['Search', 'check_tree']
+
+log = logging.getLogger('shadho')
 
 _MOST_REJECTED = 100
 """Suggestions in a row that cannot be computed before `ask` raises. Rare failures pass, a broken callback shows. Chosen."""
@@ -81,6 +87,12 @@ class Search:
         Further options of the sampler.
     policy_options : mapping, optional
         Options of the policy, such as ``{'fairness': 1.0, 'heuristics': {'promise': 2.0}}``.
+    max_steps : int, optional
+        Steps of a trial that runs to its end, such as epochs of training.
+    fidelity : str or Fidelity class, default 'full'
+        How far each trial is run: 'full', 'asha', 'hyperband', 'median', or a plugin's name. All but 'full' need `max_steps`.
+    fidelity_options : mapping, optional
+        Options of the fidelity, such as ``{'eta': 4}``.
     registry : Registry, optional
         Resolves names; by default, the installed plugins.
 
@@ -106,6 +118,19 @@ class Search:
     ...     _ = search.tell(trial, trial.params['x'] ** 2)
     >>> search.best.loss < 0.01
     True
+
+    Trials that are judged on the way report step by step; a paused one comes back from `ask`:
+
+    >>> search = Search({'rate': spaces.loguniform(1e-3, 1)}, seed=0, max_steps=9, fidelity='asha')
+    >>> for _ in range(50):
+    ...     trial = search.ask()
+    ...     loss = 1.0
+    ...     for step in range(trial.step + 1, search.max_steps + 1):
+    ...         loss = abs(trial.params['rate'] - 0.1) + 1 / step
+    ...         if not search.report(trial, loss=loss, step=step):
+    ...             break
+    >>> search.best.step
+    9
     """
 
     def __init__(
@@ -122,6 +147,9 @@ class Search:
         trials_per_tree: int | None = None,
         options: Mapping[str, Any] | None = None,
         policy_options: Mapping[str, Any] | None = None,
+        max_steps: int | None = None,
+        fidelity: str | type[Fidelity] = 'full',
+        fidelity_options: Mapping[str, Any] | None = None,
         registry: Registry | None = None,
     ) -> None:
         registry = registry or plugins.load()
@@ -140,6 +168,15 @@ class Search:
         self.grid_points = check_count('grid_points', grid_points, 1)
         quota = check_count('trials_per_tree', trials_per_tree, 1)
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
+        self.max_steps = check_count('max_steps', max_steps, 1)
+        fidelity_class = Full if fidelity == Full.name else fidelity  # every registry has the default
+        if isinstance(fidelity_class, str):
+            fidelity_class = registry.get('fidelity', fidelity_class)
+        rule = FidelityContext(self.ledger, self.seed, self.max_steps)
+        chosen = check_options('fidelity_options', fidelity_options)
+        self.fidelity: Fidelity = _make('fidelity', Fidelity, _with_steps(fidelity_class, max_steps), rule, chosen)
+        self.ledger.measure_at(self.fidelity.rungs)
+        self._complete: Trial | None = None  # has reported its last step, and may still be told
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
         options = check_options('options', options)
         if self.grid_points is not None:  # a sampler without this option refuses it
@@ -147,7 +184,9 @@ class Search:
         known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats, self.added, self._visited)
         self.sampler: Sampler = _make('method', Sampler, sampler_class, known, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
-        context = PolicyContext(self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise)
+        context = PolicyContext(
+            self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise, self.fidelity.promotable
+        )
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
         self.policy: Policy = _make('policy', Policy, policy_class, context, chosen)
 
@@ -168,12 +207,12 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial that is done; the earliest of ties."""
+        """The best of the trials that were run furthest: those that are done, if any is; the earliest of ties."""
         return self._leaders[0].copied() if self._leaders else None
 
     @property
     def leaders(self) -> list[Trial]:
-        """The best trials that are done, at most 30, the best one first."""
+        """The best trials, at most 30, the best one first: those that were run furthest come before others."""
         return [trial.copied() for trial in self._leaders]
 
     @property
@@ -189,7 +228,12 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to suggest; trials may still be pending."""
-        return len(self._exhausted) == self.forest.count and not self.waiting
+        return self._has_no_new and not self.waiting and not self.ledger.paused
+
+    @property
+    def _has_no_new(self) -> bool:
+        """Whether no tree has a suggestion left."""
+        return len(self._exhausted) == self.forest.count
 
     @property
     def waiting(self) -> int:
@@ -247,6 +291,7 @@ class Search:
                 f'ask(): unknown compute class {compute_class!r}; known: {", ".join(self.classes) or "none"}. Declare the '
                 "classes first: plan([ComputeClass('16-core', slots=20), ...], now=0.0)"
             )
+        self._settle()
         for _ in range(_MOST_REJECTED):
             trial = self.fill(Slot(compute_class), now)
             if trial is None:
@@ -267,7 +312,10 @@ class Search:
         """Return the policy's choice for a free slot."""
         if not self._are_planned:
             self.plan([ComputeClass()], 0.0)
-        return self.policy.choose(slot, now)
+        choice = self.policy.choose(slot, now)
+        if choice is None and self._has_no_new and self.ledger.paused:
+            return Run(min(self.ledger.paused.values(), key=self.goal.rank))
+        return choice
 
     def begin(self, choice: Choice | None, slot: Slot, now: float) -> Trial | None:
         """Begin a choice in a free slot. A trial that moves must have ended in its former class."""
@@ -295,6 +343,7 @@ class Search:
             self._resources(compute_class),
             suggestion.meta,
             started=now,
+            until=self.fidelity.until(self.history.asked),
         )
         self.apply(trial)
         if error is not None:
@@ -302,8 +351,9 @@ class Search:
         return trial
 
     def _begin_again(self, trial: Trial, compute_class: str, now: float) -> Trial:
-        """Begin another attempt at a waiting trial, in any class."""
-        attempt = Attempt(trial.id, trial.attempt + 1, compute_class, self._resources(compute_class), now)
+        """Begin another attempt at a waiting or paused trial, in any class."""
+        until = self.fidelity.until(trial)
+        attempt = Attempt(trial.id, trial.attempt + 1, compute_class, self._resources(compute_class), now, until)
         return self._with_objects(self.apply(attempt))
 
     def _resources(self, compute_class: str) -> Mapping[str, Any]:
@@ -317,15 +367,22 @@ class Search:
         Trial or None
             The trial after the event (see `Ledger.apply`).
         """
+        measured = len(self.ledger.measured)
         trial = self.ledger.apply(event)
+        self.fidelity.on(event, trial)
         if isinstance(event, Trial):
             tree = self.forest.tree(event.tree)
             self._visited.add(tree, event.point)
             self.policy.on(event, trial)
             self._exclude_if_exhausted(tree)
             return trial
-        if trial is not None and trial.is_finished:
-            self._learn(trial)
+        if trial is not None and len(self.ledger.measured) > measured:
+            self.sampler.tell(
+                Suggestion(self.forest.tree(trial.tree), np.array(trial.point), trial.meta),
+                self.ledger.measured.last_loss,
+            )
+        if isinstance(event, Result) and trial is not None:
+            self._rank(trial)
         elif isinstance(event, ClassesChanged):
             self._are_planned = True
         self.policy.on(event, trial)
@@ -390,18 +447,116 @@ class Search:
         ------
         ShadhoError
             When `trial` is not a pending trial, or `seconds` is not a number of 0 or more.
+
+        Notes
+        -----
+        A trial that `report` has paused is stopped, with the loss of its last report.
         """
         number = _trial_number(trial)
         seconds = _check_seconds(seconds)
+        paused = self.ledger.paused.get(number)
+        if paused is not None:
+            ended: Trial = self.apply(attrs.evolve(paused.result(), state=TrialState.STOPPED))
+            return ended.copied()
+        if self._complete is not None and self._complete.id == number:
+            self._complete = None
+        return self._told(number, result, seconds).copied()
+
+    def _told(self, number: int, result: float | Mapping[str, Any], seconds: float) -> Trial:
         asked = self.ledger.running.get(number)
         started = 0.0 if asked is None else asked.started or 0.0
+        step = 0 if asked is None else self.ledger.reports[number].step if number in self.ledger.reports else asked.step
         if type(result) is float and not math.isnan(result):  # the common case needs no conversion
             state, results = TrialState.DONE, {self.loss_key: result}
-            came = Result(number, state, result, results, None, started, started + seconds, seconds)
+            came = Result(number, state, result, results, None, started, started + seconds, seconds, step=step)
         else:
-            outcome = shadho_worker.outcome(result, self.loss_key)
+            outcome = {**shadho_worker.outcome(result, self.loss_key), 'step': step}
             came = Result.of(number, outcome, started=started, finished=started + seconds, seconds=seconds)
-        return self.record(came).copied()
+        return self.record(came)
+
+    def report(
+        self, trial: Trial | int, values: float | Mapping[str, Any] | None = None, /, *, step: int | None = None, now: float = 0.0,
+        **more: Any,
+    ) -> bool:  # fmt: skip
+        """Record what a pending trial has come to at a step, and say whether it should go on.
+
+        Parameters
+        ----------
+        trial : Trial or int
+            A trial from `ask`, or its id.
+        values : float or mapping, optional
+            The loss, or results by name, with the loss under the loss key.
+        step : int, optional
+            Counts from 1 over all attempts at the trial; by default the one after the last. A step that does not increase is
+            dropped with a warning.
+        now : float, default 0.0
+            Seconds, on the clock of `ask`.
+        **more
+            Further results by name.
+
+        Returns
+        -------
+        bool
+            False if the trial should be left: it is complete, paused (`ask` may return it again, with ``trial.step`` above 0), or
+            stopped. A complete trial may still be told a final result until the next `ask`.
+
+        Raises
+        ------
+        ShadhoError
+            When `trial` is not a pending trial.
+
+        Examples
+        --------
+        >>> from shadho import Search, spaces
+        >>> search = Search({'x': spaces.uniform(-1, 1)}, seed=0, max_steps=2)
+        >>> trial = search.ask()
+        >>> search.report(trial, loss=0.5, step=1), search.report(trial, loss=0.25, step=2)
+        (True, False)
+        >>> search.ask().id, search.best.loss
+        (1, 0.25)
+        """
+        number = _trial_number(trial, 'report()')
+        running = self.ledger.running.get(number)
+        if running is None:
+            raise self._not_pending(number)
+        last = self.ledger.reports[number].step if number in self.ledger.reports else running.step
+        step = last + 1 if step is None else check_whole('step', step, 1)
+        if step <= last:
+            log.warning(
+                'trial %d: the report of step %d comes after that of step %d, and is dropped', number, step, last
+            )
+            return True
+        given = dict(values) if isinstance(values, Mapping) else {} if values is None else {self.loss_key: values}
+        results = shadho_worker.jsonable({**given, **more})
+        decision = self.hear(Report(number, running.attempt, step, results, now))
+        if decision is None:
+            self._complete = running
+        elif decision is not Decision.GO_ON:
+            self.leave(running, decision, now)
+        return decision is Decision.GO_ON
+
+    def hear(self, report: Report) -> Decision | None:
+        """Record a report of a running trial, and return what becomes of the trial; None if that was its last step."""
+        trial = self.apply(report)
+        if self.max_steps is not None and report.step >= self.max_steps:
+            return None
+        return self.fidelity.judge(trial, report)
+
+    def leave(self, trial: Trial, decision: Decision, now: float) -> Trial:
+        """Pause or stop a running trial after its last report."""
+        state = TrialState.PAUSED if decision is Decision.PAUSE else TrialState.STOPPED
+        started = now if trial.started is None else trial.started
+        seconds = max(0.0, now - started)
+        return self.record(
+            Result(trial.id, state, started=started, finished=now, seconds=seconds, attempt=trial.attempt)
+        )
+
+    def _settle(self) -> None:
+        """End the trial that has reported its last step and was not told since."""
+        trial, self._complete = self._complete, None
+        if trial is not None and trial.id in self.ledger.running:
+            report = self.ledger.reports[trial.id]
+            self._told(trial.id, report.results, max(0.0, report.time - (trial.started or 0.0)))
 
     def add(self, params: Any, loss: float | None) -> None:
         """Learn from a known result, such as one of another search (a warm start).
@@ -447,26 +602,35 @@ class Search:
             The trial after the event, with its result if finished.
         """
         if result.trial not in self.ledger.running:
-            is_known = 0 <= result.trial < self.history.asked
-            state = 'already has a result or was cancelled' if is_known else 'was never returned by ask()'
-            raise ShadhoError(f'trial {result.trial} {state}; pass each trial from ask() to tell() once')
-        return self._with_objects(self.apply(result))
+            raise self._not_pending(result.trial)
+        return self._with_objects(self.apply(self._with_last_report(result)))
 
-    def _learn(self, trial: Trial) -> None:
-        """Let the sampler learn from a finished trial."""
-        suggestion = Suggestion(self.forest.tree(trial.tree), np.array(trial.point), trial.meta)
-        self.sampler.tell(suggestion, self._minimised(trial))
-        if trial.state is TrialState.DONE:
-            self._rank(trial)
+    def _with_last_report(self, result: Result) -> Result:
+        """Return the end of an attempt at a step with the loss of its last report, if it has none of its own."""
+        report = self.ledger.reports.get(result.trial)
+        if result.loss is not None or report is None or result.state not in (TrialState.PAUSED, TrialState.STOPPED):
+            return result
+        loss = self.goal.sign * self.goal.reported(report.results)
+        known = None if math.isnan(loss) else loss
+        return attrs.evolve(result, loss=known, results=report.results, step=report.step)
+
+    def _not_pending(self, number: int) -> ShadhoError:
+        is_known = 0 <= number < self.history.asked
+        state = 'already has a result or was cancelled' if is_known else 'was never returned by ask()'
+        if number in self.ledger.paused:
+            state = 'is paused, until ask() returns it again'
+        return ShadhoError(f'trial {number} {state}; pass each trial from ask() to tell() once')
 
     def _rank(self, trial: Trial) -> None:
-        leaders = self._leaders
-        if len(leaders) < MOST_LEADERS or self._minimised(trial) < self._minimised(leaders[-1]):
-            bisect.insort(leaders, self._with_objects(trial), key=self._minimised)
+        """Give a trial that has ended or is paused its place among the best."""
+        if not trial.is_finished and trial.state is not TrialState.PAUSED:
+            return
+        leaders, rank = self._leaders, self.goal.rank
+        if trial.step:  # it may have been ranked when it was paused before
+            leaders[:] = [leader for leader in leaders if leader.id != trial.id]
+        if trial.loss is not None and (len(leaders) < MOST_LEADERS or rank(trial) < rank(leaders[-1])):
+            bisect.insort(leaders, self._with_objects(trial), key=rank)
             del leaders[MOST_LEADERS:]
-
-    def _minimised(self, trial: Trial) -> float:
-        return self.goal.minimised(trial.loss)
 
     def cancel(self, trial: Trial) -> None:
         """Cancel a pending trial that will get no result; `ask` suggests it again."""
@@ -594,6 +758,16 @@ def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[
     return {**options, 'heuristics': found}
 
 
+def _with_steps(fidelity: Any, max_steps: int | None) -> Any:
+    """Return a fidelity class; ConfigurationError if it is of no use without steps."""
+    if max_steps is None and getattr(fidelity, 'needs_steps', False):
+        raise ConfigurationError(
+            f'fidelity={fidelity.name!r} ends trials on the way, so it needs max_steps: the steps of a trial that runs to its '
+            'end, such as max_steps=81 epochs'
+        )
+    return fidelity
+
+
 def _check_seconds(seconds: float) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not 0 <= seconds < LATEST:
         raise ConfigurationError(f'tell(): seconds must be a number of 0 or more, below {LATEST:g}; got {seconds!r}')
@@ -623,12 +797,12 @@ def _can_make(given: Any, base: type[Any]) -> bool:
     return True
 
 
-def _trial_number(trial: Any) -> int:
-    """Return the id of a trial that was passed to `tell`."""
+def _trial_number(trial: Any, call: str = 'tell()') -> int:
+    """Return the id of a trial that was passed to a method."""
     number = trial.id if isinstance(trial, Trial) else as_integer(trial)
     if number is None:
         cause = ' (ask() returns None when there is nothing to suggest)' if trial is None else ''
-        raise ConfigurationError(f'tell() needs a Trial from ask(), or its id; got {trial!r}{cause}')
+        raise ConfigurationError(f'{call} needs a Trial from ask(), or its id; got {trial!r}{cause}')
     return number
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, overload
 
@@ -14,11 +16,14 @@ from shadho.background import BackgroundRun
 from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds
 from shadho.driver import Driver, RunOptions
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
+from shadho.execution.objective import LOADING, Command, Function, Objective, check_file, takes_trial
+from shadho.fidelity import Fidelity
 from shadho.forest import Forest
 from shadho.hardware.classes import DeclaredClass, check_resources
 from shadho.interrupts import Interrupts
 from shadho.options import (
+    check_backend,
+    check_fidelity,
     check_key,
     check_objective,
     check_parameters,
@@ -37,6 +42,7 @@ from shadho.scheduling import Policy
 from shadho.search import Search
 from shadho.spaces import describe, spec
 from shadho.storage import Storage
+from shadho.storage.base import FileStorage
 from shadho.streams import usable_streams
 
 __all__ = ['Shadho']
@@ -62,7 +68,7 @@ class Shadho:
     timeout : float, optional
         Seconds after which this run ends; trials still running are cancelled.
     max_tasks : int, optional
-        Finished trials after which the search ends, those of earlier runs and failed ones included.
+        Trials to begin, those of earlier runs included: the search ends when none of them runs or deserves to go on.
         One of the two limits is needed, unless `trials_per_tree` or the space (grids) ends the search.
     seed : int, optional
         Fixes every random choice.
@@ -113,6 +119,14 @@ class Shadho:
         Further options of the sampler.
     policy_options : mapping, optional
         Options of the policy, such as ``{'fairness': 1.0}``.
+    max_steps : int, optional
+        Steps of a trial that runs to its end, such as epochs of training, for an objective that takes the handle of its trial
+        (see `shadho.TrialHandle`).
+    fidelity : str or Fidelity class, default 'full'
+        How far each trial is run: 'full'; 'asha' and 'hyperband' pause trials, and let the best go on; 'median' stops those
+        that are worse than half of the others; or a plugin's name. All but 'full' need `max_steps`.
+    fidelity_options : mapping, optional
+        Options of the fidelity, such as ``{'eta': 4}``.
 
     Raises
     ------
@@ -164,6 +178,9 @@ class Shadho:
         plugins: Iterable[Any] = (),
         options: Mapping[str, Any] | None = None,
         policy_options: Mapping[str, Any] | None = None,
+        max_steps: int | None = None,
+        fidelity: str | type[Fidelity] = 'full',
+        fidelity_options: Mapping[str, Any] | None = None,
     ) -> None:
         working_folder()
         self.exp_key = check_key(exp_key)
@@ -181,7 +198,8 @@ class Shadho:
         self._search_options: dict[str, Any] = {
             'method': method, 'policy': policy, 'direction': direction, 'loss_key': loss_key,
             'grid_points': grid_points, 'repeats': repeats, 'options': options, 'registry': self._registry,
-            'trials_per_tree': trials_per_tree, 'policy_options': policy_options,
+            'trials_per_tree': trials_per_tree, 'policy_options': policy_options, 'max_steps': max_steps,
+            'fidelity': fidelity, 'fidelity_options': fidelity_options,
         }  # fmt: skip
         self._seed = seed
         self._classes: list[DeclaredClass] = []
@@ -193,6 +211,9 @@ class Shadho:
         search = self._new_search(seed)
         self._check_end(search)
         self.loss_key = search.loss_key
+        self.max_steps = search.max_steps
+        self._takes_trial = callable(objective) and takes_trial(objective)
+        check_fidelity(search.fidelity, self._takes_trial)
         self._identity = {
             'exp_key': self.exp_key,
             'objective': objective_name(self.objective),
@@ -201,6 +222,8 @@ class Shadho:
             'grid_points': search.grid_points,
             'direction': search.direction,
             'loss_key': search.loss_key,
+            'max_steps': search.max_steps,
+            'fidelity': search.fidelity.name,
             'space': describe(space),
             'outline': spec.outline(space),
             'fingerprint': spec.fingerprint(space),
@@ -274,14 +297,15 @@ class Shadho:
             'trials_per_tree=<trials> (only spaces without continuous domains end by themselves)'
         )
 
-    def _job(self) -> Job:
-        objective: Objective = Function(self.objective, self.loss_key)
+    def _job(self, seed: int = 0, folders: Path | None = None) -> Job:
+        objective: Objective = Function(self.objective, self.loss_key, self._takes_trial)
         if isinstance(self.objective, str):
             folder = Path(f'{self.exp_key}-output').absolute()
             objective = Command(self.objective, tuple(self._inputs), tuple(self._outputs), folder, self.loss_key)
         return Job(
-            self.exp_key, objective, self.resources, tuple(self._classes), self.trial_timeout, self.max_tasks_per_child
-        )
+            self.exp_key, objective, self.resources, tuple(self._classes), self.trial_timeout, self.max_tasks_per_child,
+            self.max_steps, seed, folders,
+        )  # fmt: skip
 
     # --- running -------------------------------------------------------------------------------
 
@@ -350,8 +374,9 @@ class Shadho:
             with usable_streams(), interrupts, self._storage as storage:
                 search = resume(storage, self._new_warm_search, self._seed, self._identity, allowed=self.resume)
                 begin(search)
-                with self._backend as backend:
-                    job = self._job()
+                with self._folders() as folders, self._backend as backend:
+                    job = self._job(search.seed, folders)
+                    check_backend(backend, job)
                     backend.open(job)
                     result = Driver(job, self._run_options(), search, storage, backend, interrupts).run()
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
@@ -359,6 +384,18 @@ class Shadho:
             return result
         finally:
             self._is_running = False
+
+    @contextlib.contextmanager
+    def _folders(self) -> Iterator[Path | None]:
+        """Give the place of the folders of trials: beside the storage, or a temporary one."""
+        if not self._takes_trial:
+            yield None
+        elif isinstance(self._storage, FileStorage):
+            path = self._storage.path.absolute()
+            yield path.with_name(f'{path.stem}-folders')
+        else:
+            with tempfile.TemporaryDirectory(prefix='shadho-') as folder:
+                yield Path(folder)
 
     def _run_options(self) -> RunOptions:
         echo = not isinstance(self.objective, str) if self.echo is None else self.echo

@@ -6,7 +6,7 @@ import itertools
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,11 @@ class Table:
         """Return the number of finished trials."""
         return len(self._losses)
 
+    @property
+    def last_loss(self) -> float:
+        """The loss of the last row."""
+        return self._losses[-1]
+
     def ask(self, tree: int) -> None:
         """Note that a trial was suggested in a tree."""
         self.asked += 1
@@ -84,7 +89,8 @@ class Table:
     def append(self, trial: Trial, loss: float) -> None:
         """Note a finished trial; `loss` is in the direction that is minimised, nan when it failed."""
         self.states[trial.state] += 1
-        self.add(trial.tree, trial.point, loss, trial.compute_class, trial.seconds or 0.0)
+        budget = trial.step if trial.state in (TrialState.STOPPED, TrialState.PAUSED) else math.nan
+        self.add(trial.tree, trial.point, loss, trial.compute_class, trial.seconds or 0.0, budget)
 
     def add(
         self, tree: int, point: Iterable[float], loss: float, compute_class: str = DEFAULT_CLASS, seconds: float = 0.0,
@@ -115,7 +121,7 @@ class Table:
 
     def extend(
         self, trees: Sequence[int], losses: array[float], seconds: array[float], classes: Sequence[str],
-        points: array[float], lengths: Iterable[int], failed: int,
+        points: array[float], lengths: Iterable[int], states: Mapping[TrialState, int], budgets: array[float],
     ) -> None:  # fmt: skip
         """Note many trials that were asked and finished, as `append` notes each; `points` stand one behind the other."""
         for row, tree in enumerate(trees, len(self)):
@@ -130,11 +136,11 @@ class Table:
                 self.classes.append(name)
         self.asked += len(trees)
         self.succeeded += int(np.isfinite(losses).sum())
-        self.states.update({TrialState.DONE: len(trees) - failed, TrialState.FAILED: failed})
+        self.states.update(states)
         self._trees.extend(map(self._tree_numbers.__getitem__, trees))
         self._losses.extend(losses)
         self._seconds.extend(seconds)
-        self._budgets.extend(itertools.repeat(math.nan, len(trees)))
+        self._budgets.extend(budgets)
         self._classes.extend(map(self._class_numbers.__getitem__, classes))
         self._points.extend(points)
         self._offsets.extend(itertools.islice(itertools.accumulate(lengths, initial=self._offsets[-1]), 1, None))

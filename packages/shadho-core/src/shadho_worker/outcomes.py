@@ -140,6 +140,10 @@ def is_outcome(data: Any) -> bool:
         return False
     error, loss = data['error'], data['loss']
     number = isinstance(loss, (int, float)) and not isinstance(loss, bool) and loss == loss
+    if not isinstance(data.get('step', 0), int):
+        return False
+    if data['state'] in ('paused', 'stopped'):
+        return (number or loss is None) and isinstance(data['results'], dict) and error is None
     if data['state'] == 'done':
         return number and isinstance(data['results'], dict) and error is None
     keys = {'kind', 'message', 'traceback'}

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import attrs
 
 from shadho import ComputeClass, Trial
-from shadho.backends import Backend, Job
+from shadho.backends import Answer, Backend, Job
 from shadho.checks import as_integer
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.sandbox import pickle_objective
+from shadho.execution.sandbox import Ended, Reported, pickle_objective
 from shadho.execution.sandbox_pool import SandboxPool
 from shadho.hardware.classes import check_classes, form_classes
 from shadho.hardware.machine import probe
-from shadho.records import Result
+from shadho.records import Report, Result
 
 __all__ = ['Local']
 
@@ -42,6 +42,7 @@ class Local(Backend):
 
     name = 'local'
     queues_ahead = True
+    has_folders = True
 
     def __init__(
         self, workers: int | None = None, *, classes: Sequence[ComputeClass] | None = None, pin: bool | None = None
@@ -80,7 +81,10 @@ class Local(Backend):
                 f'no trial fits on this machine ({self._discovered[0].hardware}): each asks for '
                 f'{dict(self._discovered[0].resources)}; ask for less with resources='
             )
-        self._pool = SandboxPool(objective, self._discovered, pin=self.pin, max_tasks_per_child=job.max_tasks_per_child)
+        self._pool = SandboxPool(
+            objective, self._discovered, pin=self.pin, max_tasks_per_child=job.max_tasks_per_child,
+            hears=job.objective.takes_trial,
+        )  # fmt: skip
 
     def _form_classes(self, job: Job) -> list[ComputeClass]:
         if self.classes is not None:
@@ -103,20 +107,29 @@ class Local(Backend):
     def start(self, trial: Trial) -> None:
         assert self._pool is not None
         self._attempts[trial.id] = trial.attempt
-        self._pool.start(trial.id, trial.compute_class, trial.params, self._job.trial_timeout)
+        facts = self._job.facts(trial)
+        self._pool.start(trial.id, trial.compute_class, trial.params, self._job.trial_timeout, facts)
+
+    def answer(self, trial: Trial, answer: Answer) -> None:
+        assert self._pool is not None
+        self._pool.answer(trial.id, trial.attempt, attrs.asdict(answer))
 
     def stop(self, trial: Trial) -> None:
         assert self._pool is not None
         self._attempts.pop(trial.id, None)
         self._pool.stop(trial.id)
 
-    def poll(self, timeout: float | None) -> Sequence[Result]:
+    def poll(self, timeout: float | None) -> Sequence[Report | Result]:
         assert self._pool is not None
-        results = []
-        for trial, begun, outcome in self._pool.poll(timeout):
-            result = Result.of(
-                trial, outcome, started=begun, finished=time.monotonic(), seconds=outcome['seconds'], host=self._host,
-                output=outcome['output'], attempt=self._attempts.pop(trial),
-            )  # fmt: skip
-            results.append(result)
-        return results
+        now = time.monotonic
+        return [
+            Report(*news, now()) if isinstance(news, Reported) else self._result(news)
+            for news in self._pool.poll(timeout)
+        ]
+
+    def _result(self, ended: Ended) -> Result:
+        trial, begun, outcome = ended
+        return Result.of(
+            trial, outcome, started=begun, finished=time.monotonic(), seconds=outcome['seconds'], host=self._host,
+            output=outcome['output'], attempt=self._attempts.pop(trial),
+        )  # fmt: skip

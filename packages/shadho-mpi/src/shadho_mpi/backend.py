@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import attrs
 
 from shadho import ComputeClass, Trial
-from shadho.backends import Backend, Job
+from shadho.backends import Answer, Backend, Job
 from shadho.errors import BackendError
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import pickle_objective, pickle_params
 from shadho.hardware.classes import form_classes, slots
-from shadho.records import Hardware, Result, TrialState, Worker
+from shadho.records import Hardware, Report, Result, TrialState, Worker
 from shadho_mpi.launcher import check, launched_ranks, load
 from shadho_mpi.serve import LONGEST, SHORTEST, Rank, from_text, leave, pack, serve, unpack, without_files
 from shadho_mpi.share import Facts
@@ -170,6 +170,7 @@ class MPI(Backend):
     """
 
     name = 'mpi'
+    has_folders = True
     queues_ahead = True
 
     def __init__(self) -> None:
@@ -229,7 +230,7 @@ class MPI(Backend):
             if isinstance(job.objective, Command) and member.facts.host != here:
                 packed = packed or _pack_inputs(job.objective)
                 files = packed
-            limits = job.trial_timeout, job.max_tasks_per_child
+            limits = job.trial_timeout, job.max_tasks_per_child, job.objective.takes_trial, job.folders
             self._tell(number, 'open', self._run, objective, member.compute_class, files, *limits)
         if self._ranks is not None:
             self._ranks.runs = self._run
@@ -276,14 +277,19 @@ class MPI(Backend):
         ]
         number = min(able)[1]
         self._members[number].running[trial.id] = _Attempt(trial.attempt, self.now())
-        self._tell(number, 'start', trial.id, trial.attempt, pickle_params(trial.params))
+        self._tell(number, 'start', trial.id, trial.attempt, pickle_params(trial.params), self._job.facts(trial))
+
+    def answer(self, trial: Trial, answer: Answer) -> None:
+        for number, member in self._members.items():
+            if trial.id in member.running:
+                self._tell(number, 'answer', trial.id, trial.attempt, attrs.asdict(answer))
 
     def stop(self, trial: Trial) -> None:
         for number, member in self._members.items():
             if member.running.pop(trial.id, None) is not None:
                 self._tell(number, 'stop', trial.id)
 
-    def poll(self, timeout: float | None) -> Sequence[Result]:
+    def poll(self, timeout: float | None) -> Sequence[Report | Result]:
         until = None if timeout is None else time.monotonic() + timeout
         pause = SHORTEST
         while True:
@@ -297,14 +303,14 @@ class MPI(Backend):
                 return results
             pause = min(1.5 * pause, LONGEST)
 
-    def _news(self, pause: float) -> list[Result | None]:
+    def _news(self, pause: float) -> list[Report | Result | None]:
         if self._alone is not None:
-            return [self._result(0, *ended) for ended in self._alone.poll(pause)]
+            return [self._heard(0, *news) for news in self._alone.poll(pause)]
         assert self._ranks is not None
         received = self._ranks.receive()
         if not received:
             time.sleep(pause)
-        results = [self._result(number, *ended) for number, ended in received]
+        results = [self._heard(number, *news) for number, news in received]
         for number in self._members.keys() - self._ranks.serving:
             results += self._lose(number)
         return results
@@ -322,13 +328,17 @@ class MPI(Backend):
             for trial, own in member.running.items()
         ]
 
-    def _result(
-        self, number: int, run: int, trial: int, attempt: int, age: float, text: bytes, files: bytes | None
-    ) -> Result | None:
-        member = self._members[number]
-        known = member.running.get(trial)
+    def _heard(self, number: int, run: int, trial: int, attempt: int, *rest: Any) -> Report | Result | None:
+        known = self._members[number].running.get(trial)
         if run != self._run or known is None or known.number != attempt:
             return None  # stopped, perhaps started again meanwhile; or of an earlier search
+        if len(rest) == 2:
+            step, results = rest
+            return Report(trial, attempt, step, from_text(results), self.now())
+        return self._result(number, trial, attempt, *rest)
+
+    def _result(self, number: int, trial: int, attempt: int, age: float, text: bytes, files: bytes | None) -> Result:
+        member = self._members[number]
         del member.running[trial]
         outcome = from_text(text)
         if files is not None and isinstance(self._job.objective, Command):

@@ -15,16 +15,16 @@ import sys
 import tarfile
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 import attrs
 
 import shadho_worker
-from shadho.errors import ShadhoError
+from shadho.errors import BackendError, ShadhoError
 from shadho.execution.objective import Command
-from shadho.execution.sandbox import Pickled, pickle_objective
+from shadho.execution.sandbox import Ended, Pickled, Reported, pickle_objective
 from shadho.execution.sandbox_pool import SandboxPool
 from shadho_mpi.share import Facts, divide, facts
 from shadho_worker.outcomes import Outcome
@@ -64,7 +64,7 @@ class Rank:
 
     def open(
         self, run: int, objective: bytes, compute_class: Any, files: bytes | None, timeout: float | None,
-        max_tasks_per_child: int | None = None,
+        max_tasks_per_child: int | None = None, hears: bool = False, folders: Path | None = None,
     ) -> None:  # fmt: skip
         """Get ready for a search.
 
@@ -82,8 +82,17 @@ class Rank:
             Seconds that one trial may take.
         max_tasks_per_child : int or None
             Trials after which a slot gets a new process.
+        hears : bool
+            Whether trials report while they run.
+        folders : Path or None
+            Where the folders of trials are: on a file system that all ranks share.
         """
         self.close()
+        if folders is not None and not folders.parent.is_dir():
+            raise BackendError(
+                f'the folders of trials are to be in {folders.parent}, which is not there; start the job in a folder that '
+                'all nodes share, or give storage= a path in one'
+            )
         self._run, self._timeout = run, timeout
         self._compute_class = compute_class.name
         self._output = None
@@ -92,7 +101,9 @@ class Rank:
         def settle(folder: Path) -> bytes:
             return objective if files is None else self._move_in(objective, files, folder)
 
-        self._pool = SandboxPool(settle, [compute_class], gpus=self._gpus, max_tasks_per_child=max_tasks_per_child)
+        self._pool = SandboxPool(
+            settle, [compute_class], gpus=self._gpus, max_tasks_per_child=max_tasks_per_child, hears=hears
+        )
 
     def _move_in(self, objective: bytes, files: bytes, folder: Path) -> bytes:
         """Give a command the input files that came along, and a place for its output files."""
@@ -102,11 +113,16 @@ class Rank:
         self._output = folder / 'outputs' if command.outputs else None
         return pickle_objective(attrs.evolve(command, inputs=inputs, output_folder=folder / 'outputs'))
 
-    def start(self, trial: int, attempt: int, params: bytes) -> None:
-        """Run a trial."""
+    def start(self, trial: int, attempt: int, params: bytes, facts: Mapping[str, Any] | None = None) -> None:
+        """Run a trial; with a handle, if its `facts` are given."""
         assert self._pool is not None
         self._attempts[trial] = attempt
-        self._pool.start(trial, self._compute_class, Pickled(params), self._timeout)
+        self._pool.start(trial, self._compute_class, Pickled(params), self._timeout, facts)
+
+    def answer(self, trial: int, attempt: int, answer: Mapping[str, Any]) -> None:
+        """Answer a report of a trial."""
+        assert self._pool is not None
+        self._pool.answer(trial, attempt, answer)
 
     def stop(self, trial: int) -> None:
         """End a trial."""
@@ -115,24 +131,25 @@ class Rank:
         self._pool.stop(trial)
 
     def poll(self, timeout: float) -> list[tuple[Any, ...]]:
-        """Return what has ended: number of the search, trial, attempt, seconds since it began, outcome (JSON), output files."""
+        """Return what has ended and what was reported.
+
+        Of an attempt that has ended: number of the search, trial, attempt, seconds since it began, outcome (JSON), output files.
+        Of a report: number of the search, trial, attempt, step, results (JSON).
+        """
         if self._pool is None:
             time.sleep(timeout)
             return []
         if timeout < 1e-3:  # the system's waiting for files counts in whole milliseconds
             time.sleep(timeout)
             timeout = 0.0
-        now = time.monotonic
-        return [
-            (
-                self._run,
-                ended.trial,
-                self._attempts.pop(ended.trial),
-                now() - ended.begun,
-                *self._with_files(ended.trial, ended.outcome),
-            )
-            for ended in self._pool.poll(timeout)
-        ]
+        return [self._news(news) for news in self._pool.poll(timeout)]
+
+    def _news(self, news: Ended | Reported) -> tuple[Any, ...]:
+        if isinstance(news, Reported):
+            return self._run, news.trial, news.attempt, news.step, json.dumps(news.results).encode()
+        age = time.monotonic() - news.begun
+        files = self._with_files(news.trial, news.outcome)
+        return self._run, news.trial, self._attempts.pop(news.trial), age, *files
 
     def _with_files(self, trial: int, outcome: Outcome) -> tuple[bytes, bytes | None]:
         if self._output is None or not (self._output / str(trial)).exists():

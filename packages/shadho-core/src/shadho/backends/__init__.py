@@ -1,6 +1,6 @@
 """Backends: where trials run."""
 
-from shadho.backends.base import Backend, Job
+from shadho.backends.base import Answer, Backend, Job
 from shadho.backends.simulated import Simulated
 
-__all__ = ['Backend', 'Job', 'Simulated']
+__all__ = ['Answer', 'Backend', 'Job', 'Simulated']

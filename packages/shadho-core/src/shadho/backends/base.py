@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -15,9 +17,9 @@ from typing_extensions import Self
 from shadho.errors import BackendError
 from shadho.execution.objective import Command, Objective
 from shadho.hardware.classes import DeclaredClass
-from shadho.records import ComputeClass, Result, Trial, Worker
+from shadho.records import ComputeClass, Report, Result, Trial, Worker
 
-__all__ = ['Backend', 'Job']
+__all__ = ['Answer', 'Backend', 'Job']
 
 _claiming = threading.Lock()
 
@@ -37,6 +39,12 @@ class Job:
         Seconds that one trial may take.
     max_tasks_per_child : int or None
         Trials after which a process that runs trials is replaced by a new one.
+    max_steps : int or None
+        Steps of a trial that runs to its end.
+    seed : int
+        Of the search.
+    folders : Path or None
+        Where the folders of trials are, by their numbers; None if no trial needs one.
     """
 
     exp_key: str
@@ -45,11 +53,47 @@ class Job:
     classes: tuple[DeclaredClass, ...] = ()
     trial_timeout: float | None = None
     max_tasks_per_child: int | None = None
+    max_steps: int | None = None
+    seed: int = 0
+    folders: Path | None = None
+
+    def facts(self, trial: Trial) -> dict[str, Any] | None:
+        """Return what the handle of a trial is made of (see `shadho_worker.TrialHandle`); None if the objective takes none."""
+        if not self.objective.takes_trial:
+            return None
+        return {
+            'id': trial.id,
+            'attempt': trial.attempt,
+            'seed': zlib.crc32(f'{self.seed} {trial.id}'.encode()),
+            'compute_class': trial.compute_class,
+            'resources': dict(trial.resources),
+            'step': trial.step,
+            'until': trial.until,
+            'max_steps': self.max_steps,
+            'folder': None if self.folders is None else str(self.folders / str(trial.id)),
+            'loss_key': self.objective.loss_key,
+        }
 
     @property
     def is_command(self) -> bool:
         """Whether the objective is a shell command."""
         return isinstance(self.objective, Command)
+
+
+@attrs.frozen
+class Answer:
+    """The answer to a report of a running trial.
+
+    Attributes
+    ----------
+    until : int or None
+        The step at which the trial is to wait for the next answer; None for never.
+    leave : str
+        'paused' or 'stopped' if the trial is to end its attempt; '' if it goes on.
+    """
+
+    until: int | None = None
+    leave: str = ''
 
 
 class Backend(ABC):
@@ -72,7 +116,12 @@ class Backend(ABC):
 
     name: ClassVar[str]
     queues_ahead: ClassVar[bool] = False
+    has_folders: ClassVar[bool] = False
+    """Whether the folder of a trial is there again in its next attempt, so that trials can be paused."""
     _is_in_use = False
+
+    hear: Callable[[Report], Answer] | None = None
+    """Set by the search while it runs. A backend that runs trials in `poll` itself calls it with each report."""
 
     @classmethod
     @abstractmethod
@@ -126,9 +175,19 @@ class Backend(ABC):
         another class. Stopping an attempt that the backend does not have, such as one whose result it has returned, is harmless.
         """
 
+    def answer(self, trial: Trial, answer: Answer) -> None:
+        """Pass the answer to a report on to a running trial; harmless when it has ended.
+
+        A trial that is told to leave gives a Result that is PAUSED, STOPPED, or, if it ends by itself, anything else. A backend
+        that returns no reports need not override this.
+        """
+
     @abstractmethod
-    def poll(self, timeout: float | None) -> Sequence[Result]:
-        """Return results as soon as there are any, waiting at most `timeout` seconds (None: no limit).
+    def poll(self, timeout: float | None) -> Sequence[Report | Result]:
+        """Return reports and results as soon as there are any, waiting at most `timeout` seconds (None: no limit).
+
+        A trial that has reported the step `trial.until`, or that of its last answer, waits for an `answer`, where the backend
+        returns reports while a trial runs; otherwise it gives its reports together with a Result that is PAUSED.
 
         Times of the results are on the clock of `now`. A trial whose worker vanished is LOST, which counts as an
         attempt; one that had not begun when its worker left comes back as CANCELLED, which does not.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from shadho.backends.base import Backend, Job
 from shadho.errors import ConfigurationError
 from shadho.hardware.machine import probe
-from shadho.records import ComputeClass, Result, Trial
+from shadho.records import ComputeClass, Report, Result, Trial
+from shadho_worker import TrialHandle
 
 __all__ = ['Inline']
 
@@ -18,6 +20,7 @@ class Inline(Backend):
     """Evaluates trials one after another in this process, without protection from crashes."""
 
     name = 'inline'
+    has_folders = True
 
     def __init__(self) -> None:
         self._waiting: deque[Trial] = deque()
@@ -63,7 +66,9 @@ class Inline(Backend):
             return []
         trial = self._waiting[0]  # it stays there while it runs, for the case of an interrupt
         started = self.now()
-        outcome = self._job.objective.evaluate(trial.params, trial.id)
+        facts = self._job.facts(trial)
+        handle = None if facts is None else TrialHandle(facts, lambda *report: self._tell(trial, *report))
+        outcome = self._job.objective.evaluate(trial.params, trial.id, handle)
         self._waiting.popleft()
         when = {'seconds': outcome['seconds'], 'output': outcome.get('output', '')}
         return [
@@ -71,3 +76,9 @@ class Inline(Backend):
                 trial.id, outcome, started=started, finished=self.now(), host=self._host, attempt=trial.attempt, **when
             )
         ]
+
+    def _tell(self, trial: Trial, step: int, results: Mapping[str, Any], waits: bool) -> Mapping[str, Any] | None:
+        if self.hear is None:
+            return {'leave': 'paused'} if waits else None
+        answer = self.hear(Report(trial.id, trial.attempt, step, results, self.now()))
+        return {'until': answer.until, 'leave': answer.leave}

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from shadho.backends.base import Backend, Job
+from shadho.backends.base import Answer, Backend, Job
 from shadho.checks import as_integer, as_list
 from shadho.errors import BackendError, ConfigurationError, nearest
 from shadho.hardware.classes import check_classes, form_classes, slots
-from shadho.records import ComputeClass, Result, Trial, TrialError, TrialState
+from shadho.records import ComputeClass, Report, Result, Trial, TrialError, TrialState
+from shadho_worker import TrialHandle
+from shadho_worker.outcomes import Outcome
 
 __all__ = ['Simulated']
 
@@ -46,7 +48,8 @@ class Simulated(Backend):
         Each slot is a worker with the class's hardware, named ``<class>-<number>``, from 0.
     seconds : callable
         ``seconds(params, compute_class)`` returns how long a trial takes there: a number of 0 or
-        more, infinite only under a `trial_timeout`. It must leave the parameters as they are.
+        more, infinite only under a `trial_timeout`. It must leave the parameters as they are. With `max_steps`, it is the time
+        of all steps, of which each takes the same.
     overhead : float, default 0.0
         Seconds between handing out a trial and its start; its slot is taken meanwhile.
     memory : callable, optional
@@ -67,6 +70,9 @@ class Simulated(Backend):
 
     Notes
     -----
+    An objective that takes the handle of its trial is evaluated when an attempt starts, up to the step at which it is judged,
+    and its reports come in at the times of their steps.
+
     The clock begins at 0 and goes on when the backend is opened again. A search finds the workers
     as they are at that moment; trials that ran when it was closed are forgotten.
 
@@ -99,6 +105,7 @@ class Simulated(Backend):
     """
 
     name = 'simulated'
+    has_folders = True
 
     def __init__(
         self,
@@ -131,7 +138,8 @@ class Simulated(Backend):
     def open(self, job: Job) -> None:
         self._job = job
         self._running = {}
-        self._events: list[tuple[float, int, _Attempt]] = []  # attempts that were cancelled or lost stay in it
+        # Ends of attempts, and (below) the numbers of reports; those of attempts that were cancelled or lost stay in it.
+        self._events: list[tuple[float, int, _Attempt, int | None]] = []
         self._numbers = count()
         self._homes = [self._home(own) for own in self.classes]
         self._free: dict[str, list[_Slot]] = {name: [] for name, _ in self._homes}
@@ -159,21 +167,66 @@ class Simulated(Backend):
         own = self._by_name[trial.compute_class]
         host = self._host(free[0])
         seconds, error = self._fate(trial, own, self._own_seconds(trial, own, host))
-        attempt = _Attempt(trial, heapq.heappop(free), host, self._time + self.overhead, seconds, error)
+        outcome: Outcome | None = None
+        reports: list[Report] = []
+        facts = self._job.facts(trial)
+        if facts is not None and error is None:
+            outcome, reports = self._evaluate(trial, facts)
+            if self._job.max_steps is not None:
+                seconds *= max(outcome['step'] - trial.step, 1) / self._job.max_steps
+        attempt = _Attempt(
+            trial, heapq.heappop(free), host, self._time + self.overhead, seconds, error, outcome, reports
+        )
         self._running[trial.id] = attempt
-        heapq.heappush(self._events, (attempt.started + seconds, next(self._numbers), attempt))
+        last = outcome['step'] - trial.step if outcome is not None else 0
+        for number, report in enumerate(reports):
+            self._schedule(attempt.started + seconds * (report.step - trial.step) / last, attempt, number)
+        self._schedule(attempt.started + seconds, attempt)
+
+    def _evaluate(self, trial: Trial, facts: Mapping[str, Any]) -> tuple[Outcome, list[Report]]:
+        """Evaluate the objective up to the step at which the trial is judged; return what comes of it, and its reports."""
+        reports: list[Report] = []
+
+        def tell(step: int, results: Mapping[str, Any], waits: bool) -> Mapping[str, Any] | None:
+            reports.append(Report(trial.id, trial.attempt, step, results))
+            return {'leave': 'paused'} if waits else None
+
+        outcome = {'step': trial.step, **self._job.objective.evaluate(trial.params, trial.id, TrialHandle(facts, tell))}
+        last = max([outcome['step'], *(report.step for report in reports)])
+        return {**outcome, 'step': last}, reports
+
+    def _schedule(self, moment: float, attempt: _Attempt, report: int | None = None) -> None:
+        heapq.heappush(self._events, (moment, next(self._numbers), attempt, report))
+
+    def answer(self, trial: Trial, answer: Answer) -> None:
+        attempt = self._running.get(trial.id)
+        if attempt is None or not answer.leave or attempt.outcome is None:
+            return
+        told = max(report.step for report in attempt.reports if report.step <= attempt.told)
+        results = next(report.results for report in attempt.reports if report.step == told)
+        outcome = {
+            **attempt.outcome,
+            'state': answer.leave,
+            'loss': None,
+            'results': results,
+            'error': None,
+            'step': told,
+        }
+        ended = attrs.evolve(attempt, outcome=outcome, seconds=self._time - attempt.started)
+        self._running[trial.id] = ended
+        self._schedule(self._time, ended)
 
     def stop(self, trial: Trial) -> None:
         attempt = self._running.pop(trial.id, None)
         if attempt is not None:
             heapq.heappush(self._free[trial.compute_class], attempt.slot)
 
-    def poll(self, timeout: float | None) -> Sequence[Result]:
+    def poll(self, timeout: float | None) -> Sequence[Report | Result]:
         """Go on to the next moment at which something happens, at most `timeout` seconds.
 
         Returns
         -------
-        sequence of Result
+        sequence of Report or Result
             All of that moment; none when only workers have come or gone.
         """
         until = math.inf if timeout is None else self._time + timeout
@@ -188,10 +241,14 @@ class Simulated(Backend):
             self._time = self._time if until == math.inf else until
             return []
         self._time = moment
-        results = []
+        results: list[Report | Result] = []
         while self._next_end() == moment:
-            results.append(self._finish(self._events[0][2]))
-            heapq.heappop(self._events)
+            _, _, attempt, report = heapq.heappop(self._events)
+            if report is None:
+                results.append(self._finish(attempt))
+                continue
+            attempt.told = attempt.reports[report].step
+            results.append(attrs.evolve(attempt.reports[report], time=moment))
         if self._next_change() == moment:
             results += self._change()
             self._form()
@@ -251,7 +308,7 @@ class Simulated(Backend):
         """Return what comes of an attempt at its very end."""
         if attempt.error is not None:
             return self._end(attempt, attempt.error)
-        outcome = self._job.objective.evaluate(attempt.trial.params, attempt.trial.id)
+        outcome = attempt.outcome or self._job.objective.evaluate(attempt.trial.params, attempt.trial.id)
         self.stop(attempt.trial)  # it holds its slot no longer
         return Result.of(
             attempt.trial.id, outcome, started=attempt.started, finished=self._time, seconds=attempt.seconds,
@@ -342,9 +399,13 @@ class _Slot(NamedTuple):
     part: int
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Attempt:
-    """A trial in its slot; `seconds` counts from `started`, and `error` is what it will fail of."""
+    """A trial in its slot.
+
+    `seconds` counts from `started`, and `error` is what it will fail of. `outcome` and `reports` are there if it was evaluated at
+    its start; `told` is the step of the last report that has come in.
+    """
 
     trial: Trial
     slot: _Slot
@@ -352,6 +413,9 @@ class _Attempt:
     started: float
     seconds: float
     error: TrialError | None
+    outcome: Outcome | None = None
+    reports: Sequence[Report] = ()
+    told: int = 0
 
 
 def _check_callable(argument: str, given: Any) -> Any:

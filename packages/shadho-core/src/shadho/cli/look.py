@@ -60,7 +60,7 @@ def best(storage: str, recommended: bool, as_json: bool) -> None:
 @click.command('trials')
 @storage
 @click.argument('numbers', nargs=-1, type=click.IntRange(0), metavar='[TRIAL]...')
-@click.option('--state', type=click.Choice(['done', 'failed']), help='Only trials in this state.')
+@click.option('--state', type=click.Choice(['done', 'failed', 'stopped', 'paused']), help='Only trials in this state.')
 @click.option('--tree', metavar='TEXT', help="Only trials whose tree's name holds this text.")
 @click.option('--compute-class', metavar='NAME', help='Only trials that ran in this compute class.')
 @click.option('--better-than', type=float, metavar='LOSS', help='Only trials with a better loss.')
@@ -98,7 +98,8 @@ def trials(storage: str, numbers: tuple[int, ...], limit: int, as_json: bool, **
 
 
 def _print_trials(result: Any, found: list[Any]) -> None:
-    from shadho.words import format_loss, format_params
+    from shadho.result import format_outcome
+    from shadho.words import format_params
 
     titles = ['trial', result.loss_name, 'seconds', 'compute class', 'tree', 'parameters']
     rows = []
@@ -107,7 +108,7 @@ def _print_trials(result: Any, found: list[Any]) -> None:
         params = ', '.join(f'{name}={value}' for name, value in format_params(trial.params))
         rows.append([
             str(trial.id),
-            format_loss(trial.loss) if trial.loss is not None else 'failed',
+            format_outcome(trial),
             f'{trial.seconds:.3g}' if trial.seconds is not None else '',
             trial.compute_class,
             result.forest.tree(trial.tree).label,

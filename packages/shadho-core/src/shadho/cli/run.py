@@ -43,6 +43,11 @@ _REST = {'ignore_unknown_options': True, 'help_option_names': ['-h', '--help']}
 @click.option('--max-tasks', type=int, help='Trials of the whole search, those of earlier runs included.')
 @click.option('--timeout', type=float, help='Seconds of this run.')
 @click.option('--trial-timeout', type=float, help='Seconds after which a trial is ended.')
+@click.option('--max-steps', type=int, help='Steps of a trial that runs to its end, such as epochs.')
+@click.option(
+    '--fidelity', default='full', show_default=True, shell_complete=suggests('fidelity'),
+    help='How far each trial is run: full, asha, hyperband, median.',
+)  # fmt: skip
 @click.option('--seed', type=int, help='Fixes every random choice.')
 @click.option('--direction', default='minimize', show_default=True, help='minimize or maximize.')
 @click.option(

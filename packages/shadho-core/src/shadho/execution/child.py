@@ -8,11 +8,12 @@ import itertools
 import json
 import mmap
 import os
+import select
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pickle import load, loads  # by name, as objectives may replace what is in modules
 from typing import IO, Any
 
@@ -21,6 +22,7 @@ from shadho.execution.filters import set_filters
 from shadho.execution.objective import LOADING
 from shadho_worker.command import tail
 from shadho_worker.outcomes import Outcome
+from shadho_worker.trial import Answer, Tell, TrialHandle
 
 __all__ = ['BROKEN', 'NO_MEMORY', 'main']
 
@@ -30,10 +32,14 @@ BROKEN = 70
 NO_MEMORY = 71
 """Exit status of a process without the memory to report a trial, or to read the next one."""
 
+_CHUNK = 2**16
+
 _encode = json.JSONEncoder().encode
 
 
-def main(connection: int, objective_file: int, cpus: Sequence[int], most: int | None = None) -> None:
+def main(
+    connection: int, objective_file: int, answers: int | None, cpus: Sequence[int], most: int | None = None
+) -> None:
     """Serve trials that come through a socket, until it closes, a trial runs out of memory, or all `most` have run.
 
     Parameters
@@ -42,13 +48,16 @@ def main(connection: int, objective_file: int, cpus: Sequence[int], most: int | 
         File number of the socket: pickled trials come in, lines of JSON go out.
     objective_file : int
         File number of a file that holds what `shadho.execution.sandbox.pickle_objective` returned.
+    answers : int or None
+        File number of a socket by which the answers to reports come: lines of JSON. None without reports.
     cpus : sequence of int
         CPUs to stay on; any when empty.
     most : int or None
         Trials after which the process ends; None is no limit.
     """
-    for file in (connection, objective_file):
-        os.set_inheritable(file, False)
+    for file in (connection, objective_file, answers):
+        if file is not None:
+            os.set_inheritable(file, False)
     if cpus and hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, cpus)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
@@ -57,7 +66,7 @@ def main(connection: int, objective_file: int, cpus: Sequence[int], most: int | 
     faulthandler.enable(output.file)
     try:
         with socket.socket(fileno=connection) as channel, channel.makefile('rb') as trials:
-            _serve(channel, trials, objective_file, output, most)
+            _serve(channel, trials, objective_file, answers, output, most)
     except (EOFError, ConnectionError):
         pass  # the driver has closed its end
     except MemoryError:
@@ -71,14 +80,18 @@ def main(connection: int, objective_file: int, cpus: Sequence[int], most: int | 
         os._exit(0)
 
 
-def _serve(channel: socket.socket, trials: IO[bytes], objective_file: int, output: _Output, most: int | None) -> None:
+def _serve(
+    channel: socket.socket, trials: IO[bytes], objective_file: int, answers: int | None, output: _Output, most: int | None
+) -> None:  # fmt: skip
     objective, broken = _load(objective_file)
+    reports = None if answers is None else _Reports(channel, socket.socket(fileno=answers))
     channel.sendall(b'\n')
     home, own = _home(), os.getpid()
     for number in itertools.count(1):
-        trial, pickled = load(trials)
+        trial, pickled, facts = load(trials)
         output.begin()
-        outcome = {'seconds': 0.0, **(broken or _evaluate(objective, pickled, trial)), 'trial': trial}
+        handle = None if facts is None or reports is None else TrialHandle(facts, reports.of(trial, facts['attempt']))
+        outcome = {'seconds': 0.0, **(broken or _evaluate(objective, pickled, trial, handle)), 'trial': trial}
         if os.getpid() != own:
             return  # the objective has forked, and both processes return from it
         outcome['output'] = output.end() + outcome.get('output', '')
@@ -104,10 +117,43 @@ def _is_out_of_memory(outcome: Outcome) -> bool:
     return outcome['error'] is not None and outcome['error']['kind'] == 'memory'
 
 
-def _evaluate(objective: Any, pickled: bytes, trial: int) -> Outcome:
+class _Reports:
+    """Sends reports of trials to the driver, and takes its answers."""
+
+    def __init__(self, channel: socket.socket, answers: socket.socket) -> None:
+        self._channel, self._answers = channel, answers
+        self._received = b''
+        self._home = os.getpid()
+
+    def of(self, trial: int, attempt: int) -> Tell:
+        """Return what sends the reports of an attempt."""
+
+        def tell(step: int, results: Mapping[str, Any], waits: bool) -> Answer | None:
+            if os.getpid() != self._home:
+                return None  # a process that the objective has forked
+            report = {'trial': trial, 'attempt': attempt, 'step': step, 'report': results}
+            self._channel.sendall(_encode(report).encode() + b'\n')
+            answer = None
+            while waits or self._is_readable():
+                received = self._answers.recv(_CHUNK)
+                if not received:
+                    return {'leave': 'paused'}  # the driver is gone
+                *lines, self._received = (self._received + received).split(b'\n')
+                for each in map(json.loads, lines):
+                    if (each['trial'], each['attempt']) == (trial, attempt):  # else of an attempt that has ended
+                        answer, waits = each, False
+            return answer
+
+        return tell
+
+    def _is_readable(self) -> bool:
+        return bool(select.select([self._answers], [], [], 0)[0])
+
+
+def _evaluate(objective: Any, pickled: bytes, trial: int, handle: TrialHandle | None) -> Outcome:
     try:
         params = loads(pickled)
-        outcome: Outcome = objective.evaluate(params, trial)
+        outcome: Outcome = objective.evaluate(params, trial, handle)
     except BaseException as error:  # parameters that cannot be loaded here; KeyboardInterrupt of the objective
         outcome = shadho_worker.failure(error)
     finally:

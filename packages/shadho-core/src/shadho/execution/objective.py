@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -21,8 +22,9 @@ from shadho_worker.command import parameters_text, run_command
 from shadho_worker.files import COPY_LIMIT
 from shadho_worker.outcomes import Outcome
 from shadho_worker.package import place_package
+from shadho_worker.trial import TrialHandle
 
-__all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file']
+__all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file', 'takes_trial']
 
 LOADING = 'SHADHO_LOADING'
 """Set in the environment of a process while it loads the objective."""
@@ -30,18 +32,34 @@ LOADING = 'SHADHO_LOADING'
 
 @attrs.frozen
 class Function:
-    """Any Python callable."""
+    """Any Python callable.
 
-    function: Callable[[Any], Any]
+    Attributes
+    ----------
+    function : callable
+    loss_key : str
+    takes_trial : bool
+        Whether it gets the handle of the trial as a second argument.
+    """
+
+    function: Callable[..., Any]
     loss_key: str = 'loss'
+    takes_trial: bool = False
 
-    def evaluate(self, params: Any, trial: int) -> Outcome:
+    def evaluate(self, params: Any, trial: int, handle: TrialHandle | None = None) -> Outcome:
         """Call the function once; whatever it does short of ending the process is an outcome."""
         begun = time.perf_counter()
         try:
-            returned = self.function(copy_containers(params))
+            if handle is None:
+                returned = self.function(copy_containers(params))
+            else:
+                returned = self.function(copy_containers(params), handle)
             seconds = time.perf_counter() - begun
-            outcome: Outcome = shadho_worker.outcome(returned, self.loss_key)
+            outcome: Outcome
+            if handle is None:
+                outcome = shadho_worker.outcome(returned, self.loss_key)
+            else:
+                outcome = handle.outcome(returned, self.loss_key)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -49,6 +67,23 @@ class Function:
             outcome = shadho_worker.failure(error)
         outcome['seconds'] = seconds
         return outcome
+
+
+def takes_trial(function: Callable[..., Any]) -> bool:
+    """Whether a function asks for the handle of the trial, by a second parameter without a default, or one named ``trial``.
+
+    Examples
+    --------
+    >>> takes_trial(lambda params, trial: 1.0), takes_trial(lambda params, verbose=False: 1.0)
+    (True, False)
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # of some built-in functions
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    second = [parameter for parameter in parameters if parameter.kind in kinds][1:2]
+    return any(parameter.default is parameter.empty or parameter.name == 'trial' for parameter in second)
 
 
 @attrs.frozen
@@ -75,7 +110,9 @@ class Command:
     output_folder: Path = Path('output')
     loss_key: str = 'loss'
 
-    def evaluate(self, params: Any, trial: int) -> Outcome:
+    takes_trial: ClassVar[bool] = False
+
+    def evaluate(self, params: Any, trial: int, handle: TrialHandle | None = None) -> Outcome:
         """Run the command once in a temporary folder."""
         try:
             with contextlib.ExitStack() as stack:

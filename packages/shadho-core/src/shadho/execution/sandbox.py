@@ -44,12 +44,13 @@ from shadho_worker.command import describe_exit, tail
 from shadho_worker.outcomes import Outcome, is_outcome
 from shadho_worker.reaper import MARK
 
-__all__ = ['FILES', 'Ended', 'Pickled', 'Sandbox', 'pickle_objective', 'pickle_params', 'poll']
+__all__ = ['FILES', 'Ended', 'Pickled', 'Reported', 'Sandbox', 'pickle_objective', 'pickle_params', 'poll']
 
 log = logging.getLogger('shadho')
 
-FILES = 3
-"""Files that a sandbox keeps open: a socket, what its trials print, and what tells of the end of its process."""
+FILES = 4
+"""Files that a sandbox keeps open: sockets for trials and for answers, what its trials print, and what tells of the end of
+its process."""
 
 _START_PAUSE = 1.0
 """Seconds between two attempts to start a process that the system refuses."""
@@ -140,6 +141,15 @@ class Pickled(NamedTuple):
     pickled: bytes
 
 
+class Reported(NamedTuple):
+    """A report of a running trial: its number, that of its attempt, the step, and the results."""
+
+    trial: int
+    attempt: int
+    step: int
+    results: Mapping[str, Any]
+
+
 class Ended(NamedTuple):
     """A trial that has ended: its number, when it began (`time.monotonic`), and what came of it."""
 
@@ -171,6 +181,8 @@ class Sandbox:
         New; temporary files of trials go there, and are removed with the process.
     max_tasks_per_child : int, optional
         Trials after which a new process takes over; no limit without.
+    hears : bool, default False
+        Whether trials report while they run.
     start_patience : float, default 0.0
         Seconds for which the system may refuse a new process before that is an error.
 
@@ -189,8 +201,11 @@ class Sandbox:
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
         max_tasks_per_child: int | None = None,
+        hears: bool = False,
         start_patience: float = 0.0,
     ) -> None:
+        self._hears = hears
+        self._answers: socket.socket | None = None
         self._objective = objective
         self._most = max_tasks_per_child
         self._cpus = list(cpus)
@@ -226,12 +241,16 @@ class Sandbox:
             self._folder.mkdir(parents=True, exist_ok=True)
             outer, inner = socket.socketpair()
             stack.callback(outer.close)
-            with inner:
-                files = [inner.fileno(), self._objective.fileno()]
+            with inner, contextlib.ExitStack() as inside:
+                files: list[int | None] = [inner.fileno(), self._objective.fileno(), None]
+                if self._hears:
+                    self._answers, theirs = socket.socketpair()
+                    stack.callback(self._answers.close)
+                    files[2] = inside.enter_context(theirs).fileno()
                 setup = {'files': files, 'path': _import_path(), 'cpus': self._cpus, 'most': self._most}
                 self._process = subprocess.Popen(
                     [sys.executable, '-c', _CHILD, json.dumps(setup)],
-                    env=self._environment, pass_fds=files, start_new_session=True,
+                    env=self._environment, pass_fds=[file for file in files if file is not None], start_new_session=True,
                     stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
                 )  # fmt: skip
             stack.pop_all()
@@ -262,9 +281,14 @@ class Sandbox:
         else:
             self._refused_since, self._next_start = math.inf, -math.inf
 
-    def start(self, trial: int, params: Any, timeout: float | None = None) -> None:
-        """Run a trial; its time (seconds) counts from when the process is free and ready for it."""
-        task = _Task(trial, pickle.dumps((trial, pickle_params(params))), timeout or math.inf)
+    def start(
+        self, trial: int, params: Any, timeout: float | None = None, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Run a trial; its time (seconds) counts from when the process is free and ready for it.
+
+        With the `facts` of a handle (see `shadho_worker.TrialHandle`), the objective gets one.
+        """
+        task = _Task(trial, pickle.dumps((trial, pickle_params(params), facts)), timeout or math.inf)
         if self._process is None:
             self._restart()
         self._tasks.append(task)
@@ -278,6 +302,12 @@ class Sandbox:
                 if place < self._sent:
                     self.stop_process()
                 return
+
+    def answer(self, trial: int, attempt: int, answer: Mapping[str, Any]) -> None:
+        """Answer a report of the running trial; harmless when it has ended."""
+        if self._sent and self._tasks[0].trial == trial and self._answers is not None:
+            with contextlib.suppress(OSError):  # it has just died, which `poll` will notice
+                self._answers.sendall(json.dumps({**answer, 'trial': trial, 'attempt': attempt}).encode() + b'\n')
 
     def _advance(self) -> None:
         """Send the next trials: the one to run now, and a small one to follow."""
@@ -304,8 +334,8 @@ class Sandbox:
             self._advance()
         return ended
 
-    def news(self, readable: Container[int]) -> list[Ended]:
-        """Return the trials that have ended by now.
+    def news(self, readable: Container[int]) -> list[Ended | Reported]:
+        """Return what trials have reported, and which have ended by now.
 
         Parameters
         ----------
@@ -319,28 +349,32 @@ class Sandbox:
                 received = self._socket.recv(_CHUNK)
             except OSError:
                 received = b''
-            return self._take(received) if received else self._died()
+            return self._take(received) if received else [*self._died()]
         has_ended = self._process.poll() is not None if self._exit_file is None else self._exit_file in readable
         if has_ended:
-            return self._died()
-        return self._timed_out() if self.patience <= 0 else []
+            return [*self._died()]
+        return [*self._timed_out()] if self.patience <= 0 else []
 
-    def _take(self, received: bytes) -> list[Ended]:
+    def _take(self, received: bytes) -> list[Ended | Reported]:
         """Add to what was received; each message is a line, and the first one is empty."""
         self._received.append(received)
         self._unread += len(received)
         if b'\n' not in received:
-            return [] if self._unread <= _LONGEST else self._ended_by('result', _ENDLESS)
+            return [] if self._unread <= _LONGEST else [*self._ended_by('result', _ENDLESS)]
         *lines, rest = b''.join(self._received).split(b'\n')
         self._received, self._unread = [rest], len(rest)
         if lines and not self._is_ready:
             del lines[0]
             self._is_ready = True
             self._advance()
-        ended: list[Ended] = []
+        ended: list[Ended | Reported] = []
         for outcome in map(_read, lines):
             if outcome is None:  # nor can anything be read that follows
-                return ended + self._ended_by('result', _UNREADABLE)
+                return [*ended, *self._ended_by('result', _UNREADABLE)]
+            if 'report' in outcome:
+                if self._sent and outcome['trial'] == self._tasks[0].trial:
+                    ended.append(Reported(*[outcome[name] for name in ('trial', 'attempt', 'step', 'report')]))
+                continue
             is_last = outcome.pop('is_last', False)
             if (
                 self._sent and outcome['trial'] == self._tasks[0].trial
@@ -418,6 +452,8 @@ class Sandbox:
         kill_session(process, self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._socket.close()
+        if self._answers is not None:
+            self._answers.close()
         if self._exit_file is not None:
             os.close(self._exit_file)
         self._output.truncate(0)
@@ -438,13 +474,13 @@ def _import_path() -> list[str]:
     return [place for entry in sys.path for place in ([entry] if entry else here)]
 
 
-def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended]:
-    """Wait until a trial has ended, at most `timeout` seconds (None: for ever).
+def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended | Reported]:
+    """Wait until a trial has ended or reported, at most `timeout` seconds (None: for ever).
 
     Returns
     -------
-    list of Ended
-        Trials that ended, also by crashing or running out of time.
+    list of Ended or Reported
+        Trials that ended, also by crashing or running out of time, and reports.
     """
     until = math.inf if timeout is None else time.monotonic() + timeout
     while True:
@@ -465,11 +501,14 @@ def poll(sandboxes: Sequence[Sandbox], timeout: float | None) -> list[Ended]:
 
 
 def _read(message: bytes) -> Outcome | None:
-    """Return an outcome; None when an objective has written into the socket."""
+    """Return an outcome or a report; None when an objective has written into the socket."""
     try:
         outcome = json.loads(message)
     except (ValueError, RecursionError):
         return None
+    if isinstance(outcome, dict) and isinstance(outcome.get('report'), dict):
+        is_whole = all(type(outcome.get(name)) is int for name in ('trial', 'attempt', 'step'))
+        return outcome if is_whole else None
     if not is_outcome(outcome) or not isinstance(outcome.get('trial'), int):
         return None
     is_whole = isinstance(outcome.get('seconds'), (int, float)) and isinstance(outcome.get('output'), str)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count, cycle, islice
 from pathlib import Path
 from typing import IO, Any
 
 from shadho.execution import sandbox
 from shadho.execution.limits import allow_open_files, explaining
-from shadho.execution.sandbox import FILES, Ended, Sandbox
+from shadho.execution.sandbox import FILES, Ended, Reported, Sandbox
 from shadho.execution.sessions import Reaper
 from shadho.hardware.machine import gpu_environment, usable_cpus, visible_gpus
 from shadho.records import ComputeClass
@@ -40,6 +40,8 @@ class SandboxPool:
         Devices to hand out, for ``CUDA_VISIBLE_DEVICES``; by default those that are visible here.
     max_tasks_per_child : int, optional
         Trials after which a slot gets a new process; no limit without.
+    hears : bool, default False
+        Whether trials report while they run.
 
     Attributes
     ----------
@@ -60,6 +62,7 @@ class SandboxPool:
         pin: bool | None = None,
         gpus: Sequence[str] | None = None,
         max_tasks_per_child: int | None = None,
+        hears: bool = False,
     ) -> None:
         self._sandboxes: dict[str, list[Sandbox]] = {}
         allow_open_files(sum(own.slots for own in classes), FILES)
@@ -71,12 +74,12 @@ class SandboxPool:
             file.write(objective if isinstance(objective, bytes) else objective(self.folder))
             file.flush()
             stack.callback(self._close_slots)
-            self._make_slots(file, classes, pin, gpus, max_tasks_per_child)
+            self._make_slots(file, classes, pin, gpus, max_tasks_per_child, hears)
             self._open = stack.pop_all()
 
     def _make_slots(
         self, objective: IO[bytes], classes: Sequence[ComputeClass], pin: bool | None, gpus: Sequence[str] | None,
-        max_tasks_per_child: int | None,
+        max_tasks_per_child: int | None, hears: bool,
     ) -> None:  # fmt: skip
         cpus = cycle(usable_cpus())
         devices = cycle([device for device, _ in visible_gpus()] if gpus is None else gpus)
@@ -94,6 +97,7 @@ class SandboxPool:
                     threads=_cores(own),
                     environment=gpu_environment(shown, own.resources),
                     max_tasks_per_child=max_tasks_per_child,
+                    hears=hears,
                     start_patience=_START_PATIENCE,
                 )
                 slots.append(slot)
@@ -103,17 +107,24 @@ class SandboxPool:
     def _slots(self) -> list[Sandbox]:
         return [slot for slots_of_class in self._sandboxes.values() for slot in slots_of_class]
 
-    def start(self, trial: int, compute_class: str, params: Any, timeout: float | None) -> None:
-        """Run a trial in the slot of its class that has least to do."""
-        min(self._sandboxes[compute_class], key=len).start(trial, params, timeout)
+    def start(
+        self, trial: int, compute_class: str, params: Any, timeout: float | None, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Run a trial in the slot of its class that has least to do; with a handle, if its `facts` are given."""
+        min(self._sandboxes[compute_class], key=len).start(trial, params, timeout, facts)
+
+    def answer(self, trial: int, attempt: int, answer: Mapping[str, Any]) -> None:
+        """Answer a report of a trial; harmless when it has ended."""
+        for slot in self._slots():
+            slot.answer(trial, attempt, answer)
 
     def stop(self, trial: int) -> None:
         """End a trial; nothing more is heard of it."""
         for slot in self._slots():
             slot.stop(trial)
 
-    def poll(self, timeout: float | None) -> list[Ended]:
-        """Return the trials that have ended, as soon as there are any; see `shadho.execution.sandbox.poll`."""
+    def poll(self, timeout: float | None) -> list[Ended | Reported]:
+        """Return trials that have ended, and reports, as soon as there are any; see `shadho.execution.sandbox.poll`."""
         return sandbox.poll(self._slots(), timeout)
 
     def close(self) -> None:

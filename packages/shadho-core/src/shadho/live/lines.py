@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from shadho.plugins.hookspecs import hookimpl
-from shadho.records import ComputeClass, Trial, TrialState
+from shadho.records import ComputeClass, Result, Trial, TrialState
 from shadho.result import SearchInfo, SearchResult, format_best, format_counts, format_request
 from shadho.scheduling import ClassPlan
 from shadho.streams import say
@@ -37,6 +37,7 @@ class PlainDisplay:
         self.running: dict[int, str] = {}  # the class of each trial
         self.finished: Counter[TrialState] = Counter()
         self.per_class: Counter[str] = Counter()
+        self.paused: set[int] = set()
         self.recent: deque[tuple[float, str]] = deque(maxlen=200)
         self.failures: deque[Trial] = deque(maxlen=self.FAILURES)
         self.classes: Sequence[ComputeClass] = ()
@@ -57,17 +58,30 @@ class PlainDisplay:
         self.begun = search.now()
         self.recent.append((self.begun, ''))
         self.recorded = search.recorded
+        self.paused.update(search.paused)
         self.begin()
 
     @hookimpl
     def shadho_trial_dispatched(self, trial: Trial) -> None:
         self.running[trial.id] = trial.compute_class  # perhaps not for the first time
+        self.paused.discard(trial.id)
 
     @hookimpl
     def shadho_trial_finished(self, trial: Trial) -> None:
         self.running.pop(trial.id, None)
         self.finished[trial.state] += 1
+        self.paused.discard(trial.id)
         self.per_class[trial.compute_class] += 1
+        self._note(trial)
+
+    @hookimpl
+    def shadho_attempt_ended(self, trial: Trial, result: Result) -> None:
+        self.running.pop(trial.id, None)
+        if trial.state is TrialState.PAUSED:
+            self.paused.add(trial.id)
+            self._note(trial)
+
+    def _note(self, trial: Trial) -> None:
         self.recent.append((self.info.now(), trial.compute_class))
         if trial.state is TrialState.FAILED:
             self.failures.append(trial)
@@ -84,7 +98,7 @@ class PlainDisplay:
     def _is_better(self, trial: Trial) -> bool:
         if self.best is None or self.best.loss is None or trial.loss is None:
             return True
-        return self.info.goal.minimised(trial.loss) < self.info.goal.minimised(self.best.loss)
+        return self.info.goal.rank(trial) < self.info.goal.rank(self.best)
 
     # --- what the two displays show --------------------------------------------------------------
 
@@ -97,14 +111,15 @@ class PlainDisplay:
             or 'no workers yet'
         )
         resumed = f', going on after {counted(self.recorded, "trial")}' if self.recorded else ''
-        plan = f'method {info.method}, policy {info.policy}, {info.backend} backend ({classes})'
+        fidelity = '' if info.max_steps is None else f'{info.fidelity} to {info.max_steps} steps, '
+        plan = f'method {info.method}, {fidelity}policy {info.policy}, {info.backend} backend ({classes})'
         return printable(f'{info.exp_key}: {trees}, {plan}{resumed}')
 
     def counts(self) -> str:
         """Say how many trials are finished, failed and running; those of earlier runs count as finished."""
         total = self.recorded + sum(self.finished.values())
         failed = self.info.failed + self.finished[TrialState.FAILED]
-        return format_counts(total, failed, len(self.running), self.info.limit)
+        return format_counts(total, failed, len(self.running), len(self.paused), self.info.limit)
 
     def rate(self) -> float:
         """Return trials per second, of late."""
@@ -125,7 +140,7 @@ class PlainDisplay:
         if self.info.timeout is not None:
             limits.append(self.begun + self.info.timeout - self.info.now())
         if self.info.limit is not None and self.rate() > 0:
-            left = self.info.limit - self.recorded - sum(self.finished.values())
+            left = self.info.limit - self.recorded - sum(self.finished.values()) - len(self.paused)
             limits.append(left / self.rate())
         return max(0.0, min(limits)) if limits else None
 

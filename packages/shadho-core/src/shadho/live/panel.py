@@ -87,7 +87,7 @@ class PanelDisplay(PlainDisplay):
         """Return the share of the nearer limit that is used up."""
         shares = []
         if self.info.limit is not None:
-            shares.append((self.recorded + sum(self.finished.values())) / self.info.limit)
+            shares.append((self.recorded + sum(self.finished.values()) + len(self.paused)) / self.info.limit)
         if self.info.timeout is not None:
             shares.append((self.info.now() - self.begun) / self.info.timeout)
         return min(1.0, max(shares)) if shares else None

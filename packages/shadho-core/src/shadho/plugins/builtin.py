@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shadho.backends.base import Backend
+from shadho.fidelity.base import Fidelity
 from shadho.plugins.hookspecs import hookimpl
 from shadho.samplers.base import Sampler
 from shadho.scheduling.policy import Heuristic, Policy
@@ -48,6 +49,16 @@ def shadho_register_heuristics() -> list[type[Heuristic]]:
     from shadho.scheduling.uncertainty import Uncertainty
 
     return [Promise, Complexity, Uncertainty]
+
+
+@hookimpl
+def shadho_register_fidelities() -> list[type[Fidelity]]:
+    from shadho.fidelity.asha import ASHA
+    from shadho.fidelity.full import Full
+    from shadho.fidelity.hyperband import Hyperband
+    from shadho.fidelity.median import Median
+
+    return [Full, ASHA, Hyperband, Median]
 
 
 @hookimpl

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import click
 
     from shadho.backends.base import Backend
-    from shadho.records import ComputeClass, Result, Trial
+    from shadho.fidelity.base import Fidelity
+    from shadho.records import ComputeClass, Report, Result, Trial
     from shadho.samplers.base import Sampler
     from shadho.scheduling.policy import ClassPlan, Heuristic, Policy
     from shadho.storage.base import Storage
@@ -45,6 +46,11 @@ def shadho_register_policies() -> list[type[Policy]]:  # type: ignore[empty-body
 @hookspec
 def shadho_register_heuristics() -> list[type[Heuristic]]:  # type: ignore[empty-body]
     """Return classes of heuristics, which score trees."""
+
+
+@hookspec
+def shadho_register_fidelities() -> list[type[Fidelity]]:  # type: ignore[empty-body]
+    """Return classes of fidelities, which decide how far each trial is run."""
 
 
 @hookspec
@@ -91,10 +97,15 @@ def shadho_trial_finished(trial: Trial) -> None:
 
 @hookspec
 def shadho_attempt_ended(trial: Trial, result: Result) -> None:
-    """An attempt at a trial was lost or cancelled, and the trial waits for the next one.
+    """An attempt at a trial ended, and the trial did not: it was paused, or waits for its next attempt.
 
-    ``result.state`` is LOST, with its worker, or CANCELLED; ``result.reason`` says why: 'moved', 'left' or 'ended'.
+    ``result.state`` is PAUSED; LOST, with its worker; or CANCELLED: ``result.reason`` says why: 'moved', 'left' or 'ended'.
     """
+
+
+@hookspec
+def shadho_trial_reported(trial: Trial, report: Report) -> None:
+    """A running trial has reported; the report may not be durable yet."""
 
 
 @hookspec

@@ -26,6 +26,7 @@ KINDS = {
     'sampler': 'shadho_register_samplers',
     'policy': 'shadho_register_policies',
     'heuristic': 'shadho_register_heuristics',
+    'fidelity': 'shadho_register_fidelities',
     'storage': 'shadho_register_storages',
 }
 """What can be registered, and by which hook."""

@@ -1,4 +1,4 @@
-"""The log of a search, read once: finished trials, and attempts that came to nothing."""
+"""The log of a search, read once: its trials, and attempts that did not end them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from contextlib import closing
 
 import attrs
 
-from shadho.records import Result, Trial, TrialState
+from shadho.ledger import Ledger
+from shadho.records import Attempt, Result, Trial, TrialState
 from shadho.result import SearchResult
 from shadho.storage import replay
 
@@ -15,14 +16,15 @@ __all__ = ['EndedAttempt', 'read_log']
 
 @attrs.frozen
 class EndedAttempt:
-    """One attempt at a trial that brought no result.
+    """One attempt at a trial that did not end it.
 
     Attributes
     ----------
     trial, tree : int
     compute_class : str
     state : TrialState
-        Lost, with its worker, or cancelled, as by the end of a run or for a slot where the trial ends sooner.
+        Lost, with its worker; cancelled, as by the end of a run or for a slot where the trial ends sooner; or paused, after which
+        the trial went on.
     started, finished : float
         Seconds of active search.
     """
@@ -36,21 +38,28 @@ class EndedAttempt:
 
 
 def read_log(result: SearchResult) -> tuple[list[Trial], list[EndedAttempt]]:
-    """Return the finished trials, as iterating over a result yields them, and all other attempts, in order."""
+    """Return the trials, as iterating over a result yields them, and all attempts but the last of each, in order."""
     trials: list[Trial] = []
     attempts: list[EndedAttempt] = []
-    with closing(replay(result.storage)) as log:
+    paused: dict[int, Trial] = {}
+    ledger = Ledger()
+    with closing(replay(result.storage, ledger)) as log:
         for _, record, trial in log:
-            if not isinstance(record, Result) or trial is None:
-                continue
-            if trial.is_finished:
-                trials.append(result.decoded(trial))
-            else:
-                attempts.append(_attempt(trial, record))
-    return trials, attempts
+            if isinstance(record, Attempt) and trial is not None and record.trial in paused:
+                attempts.append(_attempt(paused.pop(record.trial)))
+            elif isinstance(record, Result) and trial is not None:
+                if trial.is_finished:
+                    paused.pop(trial.id, None)
+                    trials.append(result.decoded(trial))
+                elif trial.state is TrialState.PAUSED:
+                    paused[trial.id] = trial
+                else:
+                    attempts.append(_attempt(trial))
+    return [*trials, *map(result.decoded, ledger.paused.values())], attempts
 
 
-def _attempt(trial: Trial, came: Result) -> EndedAttempt:
+def _attempt(trial: Trial) -> EndedAttempt:
+    started = trial.started or 0.0
     return EndedAttempt(
-        trial.id, trial.tree, trial.compute_class, came.state, came.started, max(came.started, came.finished)
+        trial.id, trial.tree, trial.compute_class, trial.state, started, max(started, trial.finished or 0.0)
     )

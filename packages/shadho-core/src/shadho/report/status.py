@@ -11,7 +11,7 @@ import numpy as np
 
 from shadho.cluster import Cluster
 from shadho.forest import Forest
-from shadho.records import ComputeClass, Trial, Worker, to_plain
+from shadho.records import ComputeClass, Trial, TrialState, Worker, to_plain
 from shadho.report.recorded import check_trees, columns, unfinished
 from shadho.result import ClassUse, describe_bound, format_best, format_busy, format_counts, name_of_loss, read_finished
 from shadho.resume import identity_of
@@ -34,8 +34,8 @@ class Status:
         The process that runs the search; None when none does.
     seconds : float
         Of active search, all runs together.
-    finished, failed : int
-        Trials; those that failed are finished too.
+    finished, failed, paused : int
+        Trials that have ended, failed ones included, and those that are paused.
     best : Trial or None
     loss_name : str
         What people call the value that is optimised, such as 'accuracy'.
@@ -58,6 +58,7 @@ class Status:
     seconds: float
     finished: int
     failed: int
+    paused: int
     best: Trial | None
     loss_name: str
     classes: list[ComputeClass]
@@ -87,6 +88,7 @@ class Status:
             'seconds': self.seconds,
             'finished': self.finished,
             'failed': self.failed,
+            'paused': self.paused,
             'running': len(self.running),
             'waiting': len(self.waiting),
             'best': None if best is None else jsonable({'trial': best.id, 'loss': best.loss, 'params': best.params}),
@@ -115,7 +117,7 @@ class Status:
         state = f'running ({self.writer})' if self.is_running else 'not running'
         lines = [
             f'{self.exp_key}: {state}, {format_seconds(self.seconds)} of search',
-            format_counts(self.finished, self.failed, len(self.running)),
+            format_counts(self.finished, self.failed, len(self.running), self.paused),
             format_best(self.best, self.loss_name),
         ]
         if self.waiting:
@@ -201,14 +203,16 @@ def look_at(storage: Storage) -> Status:
     seconds = index.latest if writer is None else max(index.latest, cluster.seconds())
     running = unfinished(storage, forest, index, index.running)
     waiting = unfinished(storage, forest, index, index.waiting)
+    paused = index.count(TrialState.PAUSED)
     if writer is None:  # what the log leaves running ended with its driver
         running, waiting = [], [*waiting, *running]
     return Status(
         exp_key=str(known['exp_key']),
         writer=writer,
         seconds=seconds,
-        finished=len(index),
-        failed=sum(index.failed),
+        finished=len(index) - paused,
+        failed=index.count(TrialState.FAILED),
+        paused=paused,
         best=best[0] if best else None,
         loss_name=name_of_loss(str(known.get('loss_key', 'loss')), known['direction']),
         classes=cluster.classes,

@@ -10,8 +10,9 @@ import numpy as np
 
 from shadho.errors import ConfigurationError
 from shadho.records import Trial, TrialState
-from shadho.result import SearchResult
-from shadho.words import format_loss, format_params, format_seconds, printable, shorten
+from shadho.result import SearchResult, format_outcome
+from shadho.storage.index import STATES
+from shadho.words import format_params, format_seconds, printable, shorten
 from shadho_worker import jsonable
 
 __all__ = ['Selection', 'describe_trial', 'find_trial', 'select', 'trial_facts']
@@ -27,7 +28,7 @@ class Selection:
     Attributes
     ----------
     state : str or None
-        'done' or 'failed'.
+        'done', 'failed', 'stopped' or 'paused'.
     tree : str or None
         A part of the tree's label.
     compute_class : str or None
@@ -52,9 +53,8 @@ class Selection:
         keys = [*_KEYS, 'loss', 'finished']
         if self.sort not in keys:
             raise ConfigurationError(f'sort={self.sort!r}: trials are sorted by one of {", ".join(keys)}')
-        states = [TrialState.DONE.value, TrialState.FAILED.value]
-        if self.state is not None and self.state not in states:
-            raise ConfigurationError(f'state={self.state!r}: a finished trial is {" or ".join(states)}')
+        if self.state is not None and self.state not in STATES:
+            raise ConfigurationError(f'state={self.state!r}: the state of a trial is {" or ".join(STATES)}')
 
 
 def select(result: SearchResult, selection: Selection) -> tuple[list[Trial], int]:
@@ -76,8 +76,7 @@ def _wanted(result: SearchResult, wanted: Selection) -> list[int]:
     index = result.index
     rows = list(range(len(index)))
     if wanted.state is not None:
-        failed = wanted.state == TrialState.FAILED.value
-        rows = [row for row in rows if index.failed[row] == failed]
+        rows = [row for row in rows if index.states[row] == STATES.index(wanted.state)]
     if wanted.compute_class is not None:
         rows = [row for row in rows if index.classes[row] == wanted.compute_class]
     if wanted.tree is not None:
@@ -112,6 +111,7 @@ def trial_facts(result: SearchResult, trial: Trial) -> dict[str, Any]:
     facts: dict[str, Any] = jsonable({
         'trial': trial.id,
         'state': trial.state.value,
+        'step': trial.step,
         'loss': trial.loss,
         'params': trial.params,
         'results': dict(trial.results),
@@ -137,7 +137,9 @@ def describe_trial(result: SearchResult, trial: Trial) -> str:
 
 def _lines(result: SearchResult, trial: Trial) -> Iterator[str]:
     label = printable(result.forest.tree(trial.tree).label)
-    outcome = f'{result.loss_name} {format_loss(trial.loss)}' if trial.loss is not None else 'failed'
+    outcome = (
+        format_outcome(trial) if trial.state is TrialState.FAILED else f'{result.loss_name} {format_outcome(trial)}'
+    )
     seconds = '' if trial.seconds is None else f', {_exactly(trial.seconds)}'
     host = f' on {printable(trial.host)}' if trial.host else ''
     yield f'trial {trial.id}: {outcome} ({label}{seconds} in {printable(trial.compute_class)}{host})'

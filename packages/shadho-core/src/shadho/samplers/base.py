@@ -68,12 +68,12 @@ class SamplerContext:
 
     @property
     def pending(self) -> list[Trial]:
-        """Trials that run or wait to run again, in the order of their ids."""
-        return list(self.ledger.pending.values())
+        """Trials that run or wait to run again, and whose loss is not known yet (see `Ledger.evidence`)."""
+        return self.ledger.unknown
 
     @property
     def pending_count(self) -> int:
-        """The number of `pending` trials."""
+        """The number of trials that run or wait to run again."""
         return len(self.ledger.pending)
 
 
@@ -134,6 +134,7 @@ class Sampler(ABC):
     def tell(self, suggestion: Suggestion, loss: float) -> None:
         """Learn the loss (to be minimised; nan when the trial failed) of a suggestion, which the tables have already.
 
+        Where losses are compared on the way (see `Ledger.rungs`), it is the one at the first rung, so that all are comparable.
         Does nothing unless it is overridden. Must accept suggestions that this sampler never made: those of an earlier run (a resumed
         search) or of the user (a warm start).
         """

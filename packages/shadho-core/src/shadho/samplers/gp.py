@@ -242,7 +242,9 @@ class GaussianProcess(LearningSampler):
         if not self.knows_enough or finite.min() == finite.max():
             return None
         pending, of_trees = self.pending()
-        key = count, of_trees, pending.shape, pending.tobytes()
+        key = self.table, count, of_trees, pending.shape, pending.tobytes()
+        if self._last is not None and self._last[0][0] is not self.table:
+            self._fits = {}
         if self._last is None or self._last[0] != key:
             self._last = key, self._new_model(pending[-_BELIEVED:], of_trees[-_BELIEVED:])
         return self._last[1]

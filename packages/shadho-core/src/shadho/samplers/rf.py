@@ -133,7 +133,7 @@ class RandomForest(LearningSampler):
         except ImportError as error:
             raise ConfigurationError("method='rf' needs the library scikit-learn: pip install scikit-learn") from error
         self._model: _Model | None = None
-        self._modelled: tuple[int, tuple[int, ...], bytes] = (0, (), b'')
+        self._modelled: tuple[object, ...] = ()
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
         cube, model = _Cube(tree), self._current_model()
@@ -204,7 +204,7 @@ class RandomForest(LearningSampler):
     def _current_model(self) -> _Model | None:
         """Return the model of all that is known and pending, or None before there is enough."""
         points, trees = self.pending()
-        known = len(self.table), tuple(trees), points.tobytes()
+        known = self.table, len(self.table), tuple(trees), points.tobytes()
         if known != self._modelled:
             self._modelled, self._model = known, self._fitted(points, trees)
         return self._model

@@ -93,7 +93,7 @@ class TPE(LearningSampler):
 
     def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
         super().__init__(context, first=FIRST if first is None else first)
-        self._split_at = (-1, 0)
+        self._split_at: tuple[object, int, int] = (None, 0, 0)
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
         self._keep_up()
@@ -146,8 +146,8 @@ class TPE(LearningSampler):
         """Split the trials, those of the last instants left out, so that the cost of a trial does not grow with them."""
         count = len(self.table)
         count -= count % (1 << max(count.bit_length() - _INSTANT, 0))
-        if self._split_at != (count, len(self.context.added)):
-            self._split_at = count, len(self.context.added)
+        if self._split_at != (self.table, count, len(self.context.added)):
+            self._split_at = self.table, count, len(self.context.added)
             losses, trees = self.table.losses()[:count], self.table.trees()[:count]
             self._split(losses, np.unique(trees, return_inverse=True)[1])
             best = np.argsort(losses, kind='stable')

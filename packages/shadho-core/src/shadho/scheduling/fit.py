@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shadho.records import ComputeClass, Trial
+from shadho.records import ComputeClass, Trial, TrialState
 from shadho.scheduling.layout import Layout
 from shadho.scheduling.runtime import INFEASIBLE, UNFIT, RuntimeModel
 from shadho.table import Table
@@ -66,7 +66,7 @@ class Fit:
         if place is None:
             return False
         self._running[place] -= 1
-        if not trial.is_finished:
+        if not trial.is_finished and trial.state is not TrialState.PAUSED:
             return False
         kind = '' if trial.error is None else trial.error.kind
         if kind in UNFIT:

@@ -22,7 +22,7 @@ from shadho.scheduling.planner import Planner
 from shadho.scheduling.policy import Choice, Heuristic, Move, Policy, PolicyContext, Slot
 from shadho.scheduling.promise import Promise
 from shadho.scheduling.quota import QuotaPlanner
-from shadho.scheduling.runtime import RuntimeModel
+from shadho.scheduling.runtime import UNFIT, RuntimeModel
 from shadho.scheduling.stragglers import Stragglers
 
 __all__ = ['Forecast', 'Market']
@@ -126,8 +126,16 @@ class Market(Policy):
         choice = super().choose(slot, now)
         if choice is not None or not slot.may_move or self._stragglers is None or len(self._layout.classes) < 2:
             return choice
+        if self.ledger.rungs:  # seconds are learned up to the first rung only
+            return None
         trial = self._stragglers.find(slot, self._layout.classes, self.runtime, now)
         return None if trial is None else Move(trial)
+
+    def fits(self, trial: Trial, compute_class: str) -> bool:
+        row, place = self._layout.rows.get(compute_class), self._layout.columns.get(trial.tree)
+        if row is None or place is None or not self._fit.asks(row):
+            return True
+        return not self._fit.blocked(row)[place]
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
         layout = self._layout
@@ -166,12 +174,17 @@ class Market(Policy):
 
     def learn(self, event: Event, trial: Trial | None) -> None:
         """Learn from an event without planning; `forecast` needs no more when it reads a log."""
+        measured = self.newly_measured(event, trial)
+        if measured is not None:
+            self.runtime.tell(measured)
+            self._planner.active.add(measured.tree)  # a tree of an earlier run may not be active yet
+            self._results += 1
         if isinstance(event, Trial):
             if not self._is_alone:
                 self._pay(event)
             self._begun(event)
         elif isinstance(event, Result) and trial is not None:
-            self._ended(event, trial)
+            self._ended(event, trial, measured is not None)
         elif isinstance(event, Attempt) and trial is not None:
             self._begun(trial)
         elif isinstance(event, ClassesChanged):
@@ -198,14 +211,12 @@ class Market(Policy):
         self.runtime.know(trial)
         self._fit.begun(trial)
 
-    def _ended(self, result: Result, trial: Trial) -> None:
-        if trial.is_finished:
-            self.runtime.tell(trial)
-            self._planner.active.add(trial.tree)  # a tree of an earlier run may not be active yet
-            self._results += 1
-        elif result.reason == 'moved' and self._stragglers is not None:
+    def _ended(self, result: Result, trial: Trial, is_known: bool) -> None:
+        if result.reason == 'moved' and self._stragglers is not None:
             self._stragglers.moved(trial)
             self.runtime.cut_off(trial, result.finished)
+        if trial.error is not None and trial.error.kind in UNFIT and not is_known:  # after its first loss
+            self.runtime.tell(trial)
         self._is_due |= self._fit.ended(trial)
 
     def _replan_if_due(self) -> None:

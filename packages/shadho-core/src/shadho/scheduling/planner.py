@@ -122,6 +122,7 @@ class Planner:
         floor: float,
     ) -> None:
         self.context = context
+        self.ledger = context.ledger
         self.history = context.ledger.history
         self.runtime = runtime
         self.heuristics = heuristics
@@ -135,7 +136,7 @@ class Planner:
         """Return the number of results after which a new plan is due."""
         layout = plan.layout
         # A result changes less in a long history, results come faster from many slots, and large arrays slow a plan down.
-        interval = max(min(len(self.history) // 50, 100), layout.slots // 20, plan.mix.size // 2000, 1)
+        interval = max(min(len(self.ledger.measured) // 50, 100), layout.slots // 20, plan.mix.size // 2000, 1)
         if len(layout.trees) != 1 or self.context.trials_per_tree is not None:
             return interval
         # One tree on one class gets all slots: there is nothing to plan.
@@ -178,11 +179,11 @@ class Planner:
         return Plan(layout, mix, shares, seconds.T, market.prices / budgets.sum(), end)
 
     def _grow(self, slots: int) -> None:
-        self.active.grow(len(self.history), slots)
+        self.active.grow(len(self.ledger.measured), slots)
 
     def _predict(self, layout: Layout, now: float, is_known: bool) -> Floats:
         """Return expected seconds: shape (trees, classes); all equal unless `is_known`."""
-        running = self.history.running.values()
+        running = self.ledger.unmeasured
         seconds = self.runtime.predict(list(layout.columns), list(layout.rows), running, now)
         if not is_known:
             seconds = np.where(np.isfinite(seconds), 1.0, np.inf)
@@ -199,7 +200,7 @@ class Planner:
         """
         if layout.slots == 1:
             return np.ones(len(layout.trees))
-        counts = np.array([self.history.count(index) for index in layout.columns], dtype=float)
+        counts = np.array([self.ledger.measured.count(index) for index in layout.columns], dtype=float)
         running = np.array([self.history.asked_in(index) for index in layout.columns]) - counts
         wave = min(layout.slots / len(counts), _FEW)  # a tree's even share of the slots
         needed = np.maximum(running, wave)
@@ -223,7 +224,7 @@ class Planner:
         for heuristic, power in self.heuristics.items():
             scores = self.context.promise(trees) if isinstance(heuristic, Promise) else None
             if scores is None:
-                scores = np.asarray(heuristic.scores(trees, self.history), dtype=float)
+                scores = np.asarray(heuristic.scores(trees, self.ledger.evidence), dtype=float)
             if scores.shape != logarithms.shape or not np.isfinite(scores).all() or (scores < 0).any():
                 raise ConfigurationError(
                     f'the heuristic {heuristic.name!r} must return one finite score of 0 or more for each of {len(trees)} '

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import ClassVar
 
 import attrs
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from shadho.forest import Forest, Tree
 from shadho.ledger import Ledger
-from shadho.records import Event, Trial
+from shadho.records import Event, Report, Trial
 from shadho.table import Table
 
 __all__ = ['Choice', 'ClassPlan', 'Heuristic', 'Move', 'New', 'Policy', 'PolicyContext', 'Run', 'Slot']
@@ -45,6 +46,10 @@ def _promises_nothing(trees: Sequence[Tree]) -> npt.NDArray[np.float64] | None:
     return None
 
 
+def _promotes_nothing() -> Generator[Trial, None, None]:
+    yield from ()
+
+
 @attrs.frozen
 class PolicyContext:
     """The read-only state that a policy decides from.
@@ -60,6 +65,8 @@ class PolicyContext:
         Quota of trials in every tree, at which the search ends.
     promise : callable
         The sampler's estimate of the promise of trees (see `Sampler.promise`).
+    promotable : callable
+        Yields paused trials that deserve to go on, the best first (see `Fidelity.promotable`).
     """
 
     forest: Forest
@@ -67,6 +74,7 @@ class PolicyContext:
     seed: int
     trials_per_tree: int | None = None
     promise: Callable[[Sequence[Tree]], npt.NDArray[np.float64] | None] = _promises_nothing
+    promotable: Callable[[], Generator[Trial, None, None]] = _promotes_nothing
 
 
 @attrs.frozen
@@ -99,7 +107,7 @@ class New:
 
 @attrs.frozen
 class Run:
-    """Run a waiting trial."""
+    """Run a waiting or a paused trial."""
 
     trial: Trial
 
@@ -150,11 +158,13 @@ class Policy(ABC):
         self.history = context.ledger.history
         self.seed = context.seed
         self.placement: tuple[ClassPlan, ...] = ()
+        self._measured = 0
 
     def choose(self, slot: Slot, now: float) -> Choice | None:
         """Return the choice for a free slot; None leaves it idle.
 
-        The default is a waiting trial if there is one, else a new trial of the tree that `pick` returns.
+        The default is a waiting trial if there is one, else a paused trial that deserves to go on and `fits`, else a new trial
+        of the tree that `pick` returns.
 
         Parameters
         ----------
@@ -165,8 +175,16 @@ class Policy(ABC):
         waiting = self.ledger.next_waiting(slot.compute_class)
         if waiting is not None:
             return Run(waiting)
+        with closing(self.context.promotable()) as promotable:
+            for trial in promotable:
+                if self.fits(trial, slot.compute_class):
+                    return Run(trial)
         tree = self.pick(slot.compute_class, now) if slot.may_begin else None
         return None if tree is None else New(tree)
+
+    def fits(self, trial: Trial, compute_class: str) -> bool:
+        """Whether a paused trial may go on in a class; True by default."""
+        return True
 
     @abstractmethod
     def pick(self, compute_class: str, now: float) -> Tree | None:
@@ -178,11 +196,24 @@ class Policy(ABC):
         Parameters
         ----------
         event : Event
-            A `Trial` begins; an `Attempt` runs a waiting trial; a `Result` ends an attempt, after which the trial is finished
-            or, if the attempt was lost or cancelled, waiting; `ClassesChanged` replaces `ledger.classes`. Ignore other kinds.
+            A `Trial` begins; an `Attempt` runs a waiting or paused trial; a `Report` comes from a running one; a `Result` ends an
+            attempt, after which the trial is finished, paused or, if the attempt was lost or cancelled, waiting; `ClassesChanged` replaces `ledger.classes`. Ignore other kinds.
         trial : Trial or None
             The trial after the event; None for an event of the search.
         """
+
+    def newly_measured(self, event: Event, trial: Trial | None) -> Trial | None:
+        """Return the trial whose first comparable loss an event has brought, or that has failed before it; None otherwise.
+
+        To be called once for each event, from `on`. Its `seconds` are those until then.
+        """
+        count = len(self.ledger.measured)
+        if trial is None or count == self._measured:
+            return None
+        self._measured = count
+        if isinstance(event, Report):
+            return attrs.evolve(trial, seconds=max(0.0, event.time - (trial.started or 0.0)))
+        return trial
 
     @abstractmethod
     def exclude(self, tree: Tree) -> None:

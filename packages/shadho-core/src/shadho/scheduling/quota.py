@@ -29,7 +29,7 @@ class QuotaPlanner(Planner):
     """Plans with budgets of remaining trials times mean seconds; priorities do not matter."""
 
     def _grow(self, slots: int) -> None:
-        self.active.grow(len(self.history), max(slots, _MOST_ACTIVE // 2))
+        self.active.grow(len(self.ledger.measured), max(slots, _MOST_ACTIVE // 2))
 
     def _weights(self, layout: Layout) -> Floats:
         return np.ones(len(layout.trees))

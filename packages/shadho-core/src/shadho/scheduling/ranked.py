@@ -66,9 +66,9 @@ class Ranked(Policy):
         if isinstance(event, ClassesChanged):
             if self._classes != self._seen:  # each run says which classes there are, mostly the same ones
                 self._place()
-        elif trial is not None and trial.is_finished:
-            self._active.add(trial.tree)
-            self._speeds.tell(trial)
+        elif (measured := self.newly_measured(event, trial)) is not None:
+            self._active.add(measured.tree)
+            self._speeds.tell(measured)
             self._results += 1
             if self._results % _UPDATE == 0:
                 self._place()
@@ -92,7 +92,7 @@ class Ranked(Policy):
         self._seen = self._classes
         self._active.grow(self.history.asked, sum(compute_class.slots for compute_class in self._classes))
         trees = self._active.trees
-        scores = np.prod([heuristic.scores(trees, self.history) for heuristic in self._heuristics], axis=0)
+        scores = np.prod([heuristic.scores(trees, self.ledger.evidence) for heuristic in self._heuristics], axis=0)
         self._ranked = [trees[place] for place in np.argsort(-scores, kind='stable').tolist()]
         order = self._speeds.order(self._classes)
         self._placed = {

@@ -18,6 +18,7 @@ from shadho.execution.objective import Function
 from shadho.sklearn.callbacks import Task
 from shadho.sklearn.settings import Settings
 from shadho_worker.outcomes import Outcome
+from shadho_worker.trial import TrialHandle
 
 __all__ = ['FITS', 'SCORE', 'CrossValidation', 'Numbered', 'failed_fit']
 
@@ -126,6 +127,6 @@ def failed_fit(reason: str, error_score: float, return_train_score: bool) -> dic
 class Numbered(Function):
     """A cross-validation that is told which trial it evaluates."""
 
-    def evaluate(self, params: Any, trial: int) -> Outcome:
+    def evaluate(self, params: Any, trial: int, handle: TrialHandle | None = None) -> Outcome:
         self.function.trial = trial  # type: ignore[attr-defined]
-        return super().evaluate(params, trial)
+        return super().evaluate(params, trial, handle)

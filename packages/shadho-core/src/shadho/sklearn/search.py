@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -468,8 +469,8 @@ class _Search(Shadho):
 
     _limit_name = 'n_trials'
 
-    def _job(self) -> Job:
-        job = super()._job()
+    def _job(self, seed: int = 0, folders: Path | None = None) -> Job:
+        job = super()._job(seed, folders)
         return attrs.evolve(job, objective=Numbered(self.objective, self.loss_key))
 
 

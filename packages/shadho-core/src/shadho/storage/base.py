@@ -190,6 +190,7 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         'meta': to_json(trial.meta) if trial.meta else '{}',
         'started': trial.started,
         'attempt': trial.attempt,
+        'until': trial.until,
     }
 
 
@@ -218,6 +219,7 @@ def _read_trial(row: dict[str, Any]) -> Trial:
         meta=_mapping(row, 'meta'),
         started=_seconds(row, 'started'),
         attempt=_number(row, 'attempt'),
+        until=None if row['until'] is None else _number(row, 'until'),
     )
 
 
@@ -236,6 +238,7 @@ def _result_row(result: Result) -> dict[str, Any]:
         'output': shadho_worker.jsonable(result.output),
         'attempt': result.attempt,
         'reason': result.reason,
+        'step': result.step,
     }
 
 
@@ -256,6 +259,7 @@ def _read_result(row: dict[str, Any]) -> Result:
         output=_text(row, 'output'),
         attempt=None if row['attempt'] is None else _number(row, 'attempt'),
         reason=_text(row, 'reason'),
+        step=_number(row, 'step'),
     )
 
 
@@ -266,6 +270,7 @@ def _attempt_row(attempt: Attempt) -> dict[str, Any]:
         'compute_class': attempt.compute_class,
         'resources': json.dumps(dict(attempt.resources)),
         'started': attempt.started,
+        'until': attempt.until,
     }
 
 
@@ -277,6 +282,7 @@ def _read_attempt(row: dict[str, Any]) -> Attempt:
         compute_class=_text(row, 'compute_class'),
         resources=_mapping(row, 'resources'),
         started=_seconds(row, 'started'),
+        until=None if row['until'] is None else _number(row, 'until'),
     )
 
 

@@ -6,16 +6,16 @@ import json
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from shadho.goal import Goal
-from shadho.records import LATEST, Attempt, Event, Result, RunBegan, RunEnded, Trial
+from shadho.records import LATEST, Attempt, Event, Result, RunBegan, RunEnded, Trial, TrialState
 from shadho.table import Table
 
-__all__ = ['BEGAN', 'ENDED', 'LogIndex', 'index_records', 'index_rows']
+__all__ = ['BEGAN', 'ENDED', 'STATES', 'LogIndex', 'index_records', 'index_rows']
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -27,15 +27,41 @@ _CHUNK = 4096
 """Points that are parsed at once. Larger chunks need more memory and are not faster. Chosen."""
 
 
-class LogIndex:
-    """The finished trials of a log as columns, in order of completion, and the positions of records.
+STATES = tuple(state.value for state in (TrialState.DONE, TrialState.FAILED, TrialState.STOPPED, TrialState.PAUSED))
+"""States in which a trial has a row; `LogIndex.states` holds their numbers."""
 
-    A trial with several attempts belongs to the class of the last one.
+_CODES: Mapping[str, int] = {state: code for code, state in enumerate(STATES)}
+
+_DONE, _FAILED, _STOPPED, _PAUSED = _CODES.values()
+
+
+_ONLY_FAILED = bytes(code == _FAILED for code in range(256))
+
+
+class _Row(NamedTuple):
+    """The row of a trial."""
+
+    result: int
+    tree: int
+    compute_class: str
+    state: int
+    loss: float
+    started: float
+    finished: float
+    seconds: float
+    step: int
+
+
+class LogIndex:
+    """The trials of a log that have ended or are paused, as columns, and the positions of records.
+
+    Ended trials stand in order of completion, then paused ones. A trial with several attempts belongs to the class of the
+    last one.
 
     Attributes
     ----------
     numbers : array of int
-        Ids of the finished trials.
+        Ids of the trials.
     trials, results : array of int
         Positions of the `Trial` and the `Result` of each.
     attempts : dict of int to int
@@ -43,8 +69,10 @@ class LogIndex:
     trees : list of int
     classes : list of str
         Names of compute classes.
-    failed : bytearray
-        1 where the trial failed.
+    states : bytearray
+        0 where the trial is done, 1 where it failed, 2 where it was stopped, 3 where it is paused.
+    steps : array of int
+        The last step of each trial; 0 without steps.
     losses : array of float
         With the objective's sign; nan where the trial failed.
     started, finished, seconds : array of float
@@ -67,7 +95,8 @@ class LogIndex:
         self.attempts: dict[int, int] = {}
         self.trees: list[int] = []
         self.classes: list[str] = []
-        self.failed = bytearray()
+        self.states = bytearray()
+        self.steps = array('q')
         self.losses = array('d')
         self.started = array('d')
         self.finished = array('d')
@@ -78,10 +107,20 @@ class LogIndex:
         self.waiting: dict[int, int] = {}
         self.latest = 0.0
         self.stopped = ''
+        self._resting: dict[int, tuple[int, _Row]] = {}  # paused trials, which may go on, with their positions
 
     def __len__(self) -> int:
-        """Return the number of finished trials."""
+        """Return the number of trials that have ended or are paused."""
         return len(self.numbers)
+
+    @property
+    def failed(self) -> bytearray:
+        """1 where the trial failed."""
+        return self.states.translate(_ONLY_FAILED)
+
+    def count(self, state: TrialState) -> int:
+        """Return the number of trials in a state, which may be done, failed, stopped or paused."""
+        return self.states.count(_CODES[state.value])
 
     def begin(self, position: int, number: int, started: float | None) -> None:
         """Add a trial and its first attempt."""
@@ -89,8 +128,8 @@ class LogIndex:
         self._pass(started)
 
     def begin_again(self, position: int, number: int, started: float | None) -> None:
-        """Add another attempt at a waiting trial."""
-        self.running[number] = self.waiting.pop(number)
+        """Add another attempt at a waiting or paused trial."""
+        self.running[number] = self.waiting.pop(number) if number in self.waiting else self._resting.pop(number)[0]
         self.attempts[number] = position
         self._pass(started)
 
@@ -120,22 +159,45 @@ class LogIndex:
             raise ValueError(f'record {position} is not a trial')
         return trial.begun_again(attempt) if isinstance(attempt, Attempt) else trial
 
-    def finish(
-        self, position: int, number: int, tree: int, compute_class: str, loss: float | None,
-        started: float, finished: float, seconds: float,
-    ) -> None:  # fmt: skip
-        """Add a result, except for the point (see `add_points`). A trial without a loss has failed."""
-        self.trials.append(self.running.pop(number))
-        self.results.append(position)
+    @property
+    def begun_count(self) -> int:
+        """The number of trials that have begun."""
+        return len(self) + len(self.running) + len(self.waiting) + len(self._resting)
+
+    def is_paused(self, number: int) -> bool:
+        """Whether a trial is paused, before `close`."""
+        return number in self._resting
+
+    def rest(self, number: int, row: _Row) -> None:
+        """Add the pause of a trial."""
+        self._resting[number] = self.running.pop(number), row
+        self._pass(row.finished)
+
+    def finish(self, number: int, row: _Row) -> None:
+        """Add the end of a trial, except for its point (see `add_points`)."""
+        place = self.running.pop(number) if number in self.running else self._resting.pop(number)[0]
+        self._add(number, place, row)
+        self._pass(row.finished)
+
+    def close(self) -> list[int]:
+        """Add rows for trials that are still paused, and return their ids; their points are to follow."""
+        resting, self._resting = self._resting, {}
+        for number, (place, row) in resting.items():
+            self._add(number, place, row)
+        return list(resting)
+
+    def _add(self, number: int, place: int, row: _Row) -> None:
+        self.trials.append(place)
+        self.results.append(row.result)
         self.numbers.append(number)
-        self.trees.append(tree)
-        self.classes.append(compute_class)
-        self.failed.append(loss is None)
-        self.losses.append(math.nan if loss is None else loss)
-        self.started.append(started)
-        self.finished.append(finished)
-        self.seconds.append(seconds)
-        self._pass(finished)
+        self.trees.append(row.tree)
+        self.classes.append(row.compute_class)
+        self.states.append(row.state)
+        self.steps.append(row.step)
+        self.losses.append(row.loss)
+        self.started.append(row.started)
+        self.finished.append(row.finished)
+        self.seconds.append(row.seconds)
 
     def add_points(self, points: Sequence[Sequence[float]]) -> None:
         """Add the points of finished trials, in the order of their results."""
@@ -152,20 +214,27 @@ class LogIndex:
         return Goal(direction=direction).sign * np.array(self.losses)
 
     def leaders(self, count: int, direction: str) -> list[int]:
-        """Return the rows of at most `count` best trials that are done; earlier ones first among ties."""
+        """Return the rows of at most `count` best trials, as `Goal.rank` orders them; earlier ones first among ties."""
         losses = self.minimised(direction)
-        done = np.flatnonzero(~np.isnan(losses))
-        if len(done) > count:  # a partition is linear, where sorting a million trials is slow
-            done = done[losses[done] <= np.partition(losses[done], count - 1)[count - 1]]
-        rows: list[int] = done[np.argsort(losses[done], kind='stable')][:count].tolist()
+        known = np.flatnonzero(~np.isnan(losses))
+        reach = -np.where(np.frombuffer(self.states, np.uint8) == _DONE, np.inf, np.array(self.steps, float))[known]
+        if (
+            len(known) > count and reach.min() == reach.max()
+        ):  # a partition is linear, where sorting a million trials is slow
+            known = known[losses[known] <= np.partition(losses[known], count - 1)[count - 1]]
+            reach = reach[: len(known)]
+        rows: list[int] = known[np.lexsort((losses[known], reach))][:count].tolist()
         return rows
 
     def history(self, direction: str, running: Iterable[Trial] = ()) -> Table:
-        """Return the history of a search: its finished trials, and `running` for the others."""
+        """Return the history of a search: trials that have ended or are paused, and `running` for the others."""
         history = Table()
+        states = {state: self.count(state) for state in TrialState if state.value in _CODES}
+        are_partial = np.frombuffer(self.states, np.uint8) >= _STOPPED
+        budgets = np.where(are_partial, np.array(self.steps, float), math.nan)
         history.extend(
             self.trees, array('d', self.minimised(direction).tobytes()), self.seconds, self.classes, self.points,
-            self.lengths().tolist(), sum(self.failed),
+            self.lengths().tolist(), states, array('d', budgets.tobytes()),
         )  # fmt: skip
         for trial in running:
             history.ask(trial.tree)
@@ -176,6 +245,7 @@ class LogIndex:
 def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
     """Return the index of records from `shadho.storage.replay`."""
     index = LogIndex()
+    points: dict[int, tuple[float, ...]] = {}
     for position, event, trial in log:
         if isinstance(event, Trial):
             index.begin(position, event.id, event.started)
@@ -184,14 +254,21 @@ def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
         elif not isinstance(event, Result):
             stopped = event.reason if isinstance(event, RunEnded) else '' if isinstance(event, RunBegan) else None
             index.note(event.time, stopped)
-        elif trial is not None and trial.is_finished:
-            index.finish(
-                position, trial.id, trial.tree, trial.compute_class, event.loss, event.started, event.finished,
-                event.seconds,
-            )  # fmt: skip
-            index.add_points([trial.point])
-        else:
+        elif trial is None or trial.state.value not in _CODES:
             index.take_back(event.trial, event.finished)
+        else:
+            loss = math.nan if event.loss is None else event.loss
+            row = _Row(
+                position, trial.tree, trial.compute_class, _CODES[trial.state.value], loss, event.started,
+                event.finished, event.seconds, trial.step,
+            )  # fmt: skip
+            if trial.state is TrialState.PAUSED:
+                index.rest(trial.id, row)
+                points[trial.id] = trial.point
+            else:
+                index.finish(trial.id, row)
+                index.add_points([trial.point])
+    index.add_points([points[number] for number in index.close()])
     return index
 
 
@@ -201,9 +278,9 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     Parameters
     ----------
     rows : iterable of tuple
-        In order of position, with 11 columns: position, number of the trial, number of the attempt, tree, point, compute class,
-        `started`, state, loss, `finished` and `seconds`. An attempt has no tree and point. A report has `time`, 'report' and
-        its step in the places of `started`, state and loss; a note has `time`, kind and values. Other columns are None.
+        In order of position, with 12 columns: position, number of the trial, number of the attempt, tree, point, compute class,
+        `started`, state, loss, `finished`, `seconds` and step. An attempt has no tree and point. A report has `time` and 'report'
+        in the places of `started` and state; a note has `time`, kind and values. Other columns are None.
 
     Raises
     ------
@@ -212,7 +289,7 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     """
     rest = _Rows()
     last = 0
-    for position, number, attempt, tree, point, compute_class, started, state, loss, finished, seconds in rows:
+    for position, number, attempt, tree, point, compute_class, started, state, loss, finished, seconds, step in rows:
         if position <= last or not -LATEST < (started or 0.0) < LATEST:
             raise ValueError
         last = position
@@ -221,9 +298,9 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
         elif state is None:
             rest.begin(position, number, attempt, tree, point, compute_class, started)
         elif state == 'report':
-            rest.note(number, attempt, loss, started)
+            rest.note(number, attempt, step, started)
         else:
-            rest.end(position, number, attempt, started, state, loss, finished, seconds)
+            rest.end(position, number, attempt, started, state, loss, finished, seconds, step)
     return rest.whole()
 
 
@@ -233,7 +310,8 @@ class _Rows:
     def __init__(self) -> None:
         self.index = LogIndex()
         self._known: dict[int, tuple[str, str, str, int]] = {}
-        self._steps: dict[int, int] = {}
+        self._steps: dict[int, int] = {}  # after which the attempts of paused trials begin
+        self._reported: dict[int, int] = {}  # by running attempts
         self._points: list[str] = []
 
     def begin(
@@ -241,9 +319,9 @@ class _Rows:
     ) -> None:  # fmt: skip
         """Add a trial, or, without a tree, another attempt at one."""
         index = self.index
-        if tree is not None and number == len(index) + len(index.running) + len(index.waiting):
+        if tree is not None and number == index.begun_count:
             index.begin(position, number, started)
-        elif tree is None and number in index.waiting and attempt > self._known[number][3]:
+        elif tree is None and (number in index.waiting or index.is_paused(number)) and attempt > self._known[number][3]:
             tree, point, *_ = self._known[number]
             index.begin_again(position, number, started)
         else:
@@ -252,34 +330,49 @@ class _Rows:
 
     def note(self, number: int, attempt: int, step: int, time: float | None) -> None:
         """Check a report and add its time."""
-        if number not in self.index.running or attempt != self._known[number][3] or step <= self._steps.get(number, 0):
+        if number not in self.index.running or attempt != self._known[number][3] or step <= self._last(number):
             raise ValueError
-        self._steps[number] = step
+        self._reported[number] = step
         self.index.note(time or 0.0)
+
+    def _last(self, number: int) -> int:
+        return self._reported.get(number) or self._steps.get(number, 0)
 
     def end(
         self, position: int, number: int, attempt: int | None, started: float | None, state: str, loss: float | None,
-        finished: float | None, seconds: float | None,
+        finished: float | None, seconds: float | None, step: int,
     ) -> None:  # fmt: skip
         """Add a result."""
         index = self.index
-        if number not in index.running or attempt not in (None, self._known[number][3]):
+        drops = state == 'stopped' and index.is_paused(number)
+        if (number not in index.running and not drops) or attempt not in (None, self._known[number][3]):
             raise ValueError
         if not _are_times(finished, seconds):
             raise ValueError
-        self._steps.pop(number, None)
-        if state in ('done', 'failed') and (loss is None) is (state == 'failed'):
-            tree, point, compute_class, _ = self._known.pop(number)
-            index.finish(
-                position, number, int(tree), compute_class, loss, started or 0.0, finished or 0.0, seconds or 0.0
-            )
-            self._points.append(point)
-            if len(self._points) == _CHUNK:
-                self._add_points()
-        elif state in ('lost', 'cancelled') and loss is None:
+        self._reported.pop(number, None)
+        if state in ('lost', 'cancelled') and loss is None:
             index.take_back(number, finished or 0.0)
-        else:
+            return
+        code = _CODES[state]
+        tree, point, compute_class, _ = self._known[number]
+        if (code == _DONE and loss is None) or (code == _FAILED and loss is not None):
             raise ValueError
+        if type(step) is not int or step < (self._steps.get(number, 0) if code >= _STOPPED else 0):
+            raise ValueError
+        known = math.nan if loss is None else loss
+        row = _Row(
+            position, int(tree), compute_class, code, known, started or 0.0, finished or 0.0, seconds or 0.0, step
+        )
+        if code == _PAUSED:
+            self._steps[number] = step
+            index.rest(number, row)
+            return
+        self._steps.pop(number, None)
+        del self._known[number]
+        index.finish(number, row)
+        self._points.append(point)
+        if len(self._points) == _CHUNK:
+            self._add_points()
 
     def _add_points(self) -> None:
         self.index.add_points(_points(self._points))
@@ -287,6 +380,7 @@ class _Rows:
 
     def whole(self) -> LogIndex:
         """Return the index after the last row."""
+        self._points += [self._known[number][1] for number in self.index.close()]
         self._add_points()
         if not all(type(name) is str for name in {*self.index.classes, *(names[2] for names in self._known.values())}):
             raise TypeError

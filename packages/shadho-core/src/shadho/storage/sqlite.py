@@ -23,7 +23,7 @@ __all__ = ['SQLite']
 
 _Answer = TypeVar('_Answer')
 
-_VERSION = 3
+_VERSION = 4
 """Version of the file format, which changes with the schema."""
 
 _SCHEMA = f"""
@@ -31,17 +31,17 @@ CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, tree TEXT NOT NULL, point TEXT NOT NULL,
     params TEXT NOT NULL, compute_class TEXT NOT NULL, resources TEXT NOT NULL, meta TEXT NOT NULL, started REAL,
-    attempt INTEGER NOT NULL);
+    attempt INTEGER NOT NULL, until INTEGER);
 CREATE TABLE attempts (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, attempt INTEGER NOT NULL, compute_class TEXT NOT NULL,
-    resources TEXT NOT NULL, started REAL);
+    resources TEXT NOT NULL, started REAL, until INTEGER);
 CREATE TABLE reports (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, attempt INTEGER NOT NULL, step INTEGER NOT NULL,
     results TEXT NOT NULL, time REAL NOT NULL);
 CREATE TABLE results (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, state TEXT NOT NULL, loss REAL, results TEXT NOT NULL,
     error TEXT, started REAL, finished REAL, seconds REAL, host TEXT NOT NULL, output TEXT NOT NULL,
-    attempt INTEGER, reason TEXT NOT NULL);
+    attempt INTEGER, reason TEXT NOT NULL, step INTEGER NOT NULL);
 CREATE TABLE notes (
     position INTEGER PRIMARY KEY, kind TEXT NOT NULL, trial INTEGER, time REAL NOT NULL, "values" TEXT NOT NULL);
 PRAGMA application_id = {int.from_bytes(b'SHDO', 'big')};
@@ -51,16 +51,16 @@ _TABLES = {f'{kind}s': read for kind, read in ROWS.items()}
 """Reader of the rows of each table."""
 
 _LOG = """
-SELECT position, trial, attempt, tree, point, compute_class, started, NULL, NULL, NULL, NULL FROM trials
-UNION ALL SELECT position, trial, attempt, NULL, NULL, compute_class, started, NULL, NULL, NULL, NULL FROM attempts
-UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, time, 'report', step, NULL, NULL FROM reports
-UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds FROM results
-UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", NULL, NULL FROM notes ORDER BY position
+SELECT position, trial, attempt, tree, point, compute_class, started, NULL, NULL, NULL, NULL, NULL FROM trials
+UNION ALL SELECT position, trial, attempt, NULL, NULL, compute_class, started, NULL, NULL, NULL, NULL, NULL FROM attempts
+UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, time, 'report', NULL, NULL, NULL, step FROM reports
+UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds, step FROM results
+UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", NULL, NULL, NULL FROM notes ORDER BY position
 """
 """The query of `index_rows`: all tables as one, without the columns that need parsing."""
 _INSERTS = {
     kind: f'INSERT INTO {kind}s VALUES (?{", ?" * columns})'
-    for kind, columns in (('trial', 9), ('attempt', 5), ('report', 5), ('result', 12), ('note', 4))
+    for kind, columns in (('trial', 10), ('attempt', 6), ('report', 5), ('result', 13), ('note', 4))
 }
 
 _MOST_NUMBERS = 500

@@ -573,6 +573,7 @@ class _Run:
                 trial = self._running.pop(result.trial, None)
                 assert trial is not None, f'unexpected {result}'
                 assert result.attempt == trial.attempt, f'{result} is of another attempt than {trial}'
+                assert isinstance(result, Result)
                 results.append(result)
             assert time.monotonic() < until, f'{number - len(results)} of {number} results did not come'
         return results

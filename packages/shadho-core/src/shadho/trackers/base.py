@@ -77,7 +77,8 @@ class Tracker(ABC):
             self.settle()
             if self.completes and len(self._noted) < len(result):
                 for trial in result:
-                    self.shadho_trial_finished(trial)
+                    if trial.is_finished:
+                        self.shadho_trial_finished(trial)
         finally:
             self.settle()
             self._noted = None

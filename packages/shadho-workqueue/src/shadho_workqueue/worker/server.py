@@ -26,7 +26,7 @@ import click
 
 import shadho_worker
 from shadho.errors import BackendError
-from shadho.execution.sandbox import FILES, Pickled, Sandbox, pickle_objective
+from shadho.execution.sandbox import FILES, Ended, Pickled, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
 from shadho_worker.files import ready_outputs
 from shadho_worker.outcomes import Outcome
@@ -155,7 +155,8 @@ class TaskServer:
             if slot.link is not None and slot.link.fileno() in ready:
                 self.stop(slot)  # nothing is sent while a trial runs: the connection has ended
             for ended in slot.sandbox.news(ready):
-                self.answer(slot, {**ended.outcome, 'trial': ended.trial, 'worker': self.name})
+                if isinstance(ended, Ended):  # trials do not report here
+                    self.answer(slot, {**ended.outcome, 'trial': ended.trial, 'worker': self.name})
         for link in [link for link in self.asking if link.fileno() in ready]:
             self.hear(link)
         now = time.monotonic()

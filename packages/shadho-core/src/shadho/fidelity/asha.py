@@ -1,0 +1,144 @@
+"""Asynchronous successive halving with promotion.
+
+L. Li, K. Jamieson, A. Rostamizadeh and others, *A system for massively parallel hyperparameter tuning* (2020), algorithm 2.
+Unlike there, a trial that is among the best when it comes to a rung goes on at once.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Generator, Sequence
+
+from shadho.fidelity.base import Decision, Fidelity, FidelityContext
+from shadho.fidelity.rungs import Entry, Rung, check_option, ladder
+from shadho.records import FINISHED, Attempt, Event, Report, Result, Trial, TrialState
+
+__all__ = ['ASHA', 'Bracket']
+
+
+class Bracket:
+    """Rungs that a trial climbs.
+
+    Parameters
+    ----------
+    steps : list of int
+        From the step of the first rung to that of a full training, in which nobody is compared.
+    eta : int
+    """
+
+    def __init__(self, steps: list[int], eta: int) -> None:
+        self.steps = steps
+        self.rungs = [Rung(eta) for _ in steps[:-1]]
+
+    def rung_at(self, step: int) -> int:
+        """Return the number of the last rung at or below a step; -1 below the first one."""
+        return bisect.bisect_right(self.steps, step, hi=len(self.rungs)) - 1
+
+    def above(self, step: int) -> int:
+        """Return the step of the next rung above a step."""
+        return self.steps[min(bisect.bisect_right(self.steps, step), len(self.rungs))]
+
+
+class ASHA(Fidelity):
+    """Pauses each trial at growing steps, and lets the best of those that have come so far go on.
+
+    Parameters
+    ----------
+    eta : int, default 3
+        One in so many trials goes on from each rung, to so many times as many steps.
+    min_steps : int, default 1
+        The least steps of the first rung.
+
+    Notes
+    -----
+    Nobody waits for others: where no paused trial is among the best 1/eta of its rung, a new trial begins. A trial that failed
+    is the worst of its rung, and one that ended early by itself counts in all later ones.
+    """
+
+    name = 'asha'
+
+    def __init__(self, context: FidelityContext, *, eta: int = 3, min_steps: int = 1) -> None:
+        super().__init__(context)
+        assert self.max_steps is not None
+        self.eta = check_option(self.name, 'eta', eta, 2)
+        first = check_option(self.name, 'min_steps', min_steps, 1, self.max_steps)
+        self.steps = ladder(first, self.max_steps, self.eta)
+        self.brackets = self.make_brackets()
+        self._until: dict[int, int] = {}  # of unfinished trials
+        self._places: dict[int, tuple[int, Entry]] = {}  # the last rung that an unfinished trial has come to
+        self._interrupted: dict[int, None] = {}  # paused before they were to be judged
+
+    def make_brackets(self) -> list[Bracket]:
+        """Return the brackets; a single one here."""
+        return [Bracket(self.steps, self.eta)]
+
+    def bracket(self, trial: int) -> Bracket:
+        """Return the bracket of a trial."""
+        return self.brackets[0]
+
+    @property
+    def rungs(self) -> Sequence[int]:
+        return self.steps
+
+    def until(self, trial: Trial | int) -> int:
+        if isinstance(trial, int):
+            return self.bracket(trial).steps[0]
+        if trial.state is TrialState.PAUSED and trial.id not in self._interrupted:
+            return self.bracket(trial.id).above(trial.step)
+        return self._until[trial.id]
+
+    def judge(self, trial: Trial, report: Report) -> Decision:
+        return Decision.GO_ON if report.step < self._until[trial.id] else Decision.PAUSE
+
+    def promotable(self) -> Generator[Trial, None, None]:
+        paused = self.ledger.paused
+        yield from (paused[number] for number in self._interrupted)
+        for below_top in range(1, len(self.steps)):
+            for bracket in self.brackets:
+                if below_top <= len(bracket.rungs):
+                    yield from (paused[trial] for trial in bracket.rungs[-below_top].promotable())
+
+    def on(self, event: Event, trial: Trial | None) -> None:
+        if trial is None:
+            return
+        bracket = self.bracket(trial.id)
+        if isinstance(event, (Trial, Attempt)):
+            assert event.until is not None
+            self._until[trial.id] = event.until
+            if self._interrupted.pop(trial.id, 0) == 0 and trial.step and trial.id in self._places:
+                bracket.rungs[self._places[trial.id][0]].resume(trial.id)
+        elif isinstance(event, Report):
+            if bracket.rungs and self._until[trial.id] <= event.step < bracket.steps[-1]:
+                self._climb(bracket, trial.id, bracket.rung_at(event.step), self.ledger.goal.reported(event.results))
+                rung, entry = self._places[trial.id]
+                if bracket.rungs[rung].admits(entry):
+                    self._until[trial.id] = bracket.steps[rung + 1]
+        elif isinstance(event, Result):
+            self._ended(bracket, trial)
+
+    def _climb(self, bracket: Bracket, trial: int, to: int, loss: float) -> None:
+        """Add a trial to the rungs that it has newly come to."""
+        after = self._places[trial][0] if trial in self._places else -1
+        entry = (math.inf if math.isnan(loss) else loss, trial)
+        for rung in range(after + 1, to + 1):
+            bracket.rungs[rung].add(entry)
+            self._places[trial] = rung, entry
+
+    def _ended(self, bracket: Bracket, trial: Trial) -> None:
+        if trial.state is TrialState.PAUSED:
+            if self._until[trial.id] > trial.step:
+                self._interrupted[trial.id] = None
+            else:
+                rung, entry = self._places[trial.id]
+                bracket.rungs[rung].pause(entry)
+        elif trial.state in FINISHED:
+            last = len(bracket.rungs) - 1
+            if trial.state is TrialState.DONE:
+                self._climb(bracket, trial.id, last, self.ledger.goal.minimised(trial.loss))
+            elif trial.state is TrialState.FAILED:  # the worst of the rung that it was to come to
+                self._climb(bracket, trial.id, min(bracket.rung_at(self._until[trial.id] - 1) + 1, last), math.inf)
+            elif self._interrupted.pop(trial.id, 0) == 0 and trial.id in self._places:
+                bracket.rungs[self._places[trial.id][0]].resume(trial.id)
+            del self._until[trial.id]
+            self._places.pop(trial.id, None)

@@ -1,0 +1,103 @@
+"""The contract of a fidelity."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from typing import ClassVar
+
+import attrs
+
+from shadho.ledger import Ledger
+from shadho.records import Event, Report, Trial
+
+__all__ = ['Decision', 'Fidelity', 'FidelityContext']
+
+
+class Decision(enum.Enum):
+    """What becomes of a running trial after a report."""
+
+    GO_ON = 'go on'
+    PAUSE = 'pause'
+    """End the attempt; the trial may go on later, in any compute class."""
+    STOP = 'stop'
+    """End the trial."""
+
+
+@attrs.frozen
+class FidelityContext:
+    """The read-only state that a fidelity decides from.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        The state of every trial. The goal of the search is `ledger.goal`.
+    seed : int
+        Fixes every random choice.
+    max_steps : int or None
+        Steps of a trial that runs to its end; None if trials have no steps.
+    """
+
+    ledger: Ledger
+    seed: int = 0
+    max_steps: int | None = None
+
+
+class Fidelity(ABC):
+    """Decides how far each trial is run.
+
+    Parameters
+    ----------
+    context : FidelityContext
+    **options
+        Options of the fidelity.
+
+    Attributes
+    ----------
+    name : str
+    needs_steps : bool
+        Whether it is of no use without `max_steps`.
+    context, ledger : FidelityContext, Ledger
+    max_steps : int or None
+
+    Notes
+    -----
+    Only `on` changes the state, which therefore follows from the log. The other methods may be called at any time, any number
+    of times.
+    """
+
+    name: ClassVar[str]
+    needs_steps: ClassVar[bool] = True
+
+    def __init__(self, context: FidelityContext) -> None:
+        self.context = context
+        self.ledger = context.ledger
+        self.max_steps = context.max_steps
+
+    @property
+    def rungs(self) -> Sequence[int]:
+        """Steps at which the losses of trials are compared, up to `max_steps`; methods learn from those. None by default."""
+        return ()
+
+    def until(self, trial: Trial | int) -> int | None:
+        """Return the step at which a running or paused trial, or the new trial of a number, is to be judged next."""
+        return self.max_steps
+
+    @abstractmethod
+    def judge(self, trial: Trial, report: Report) -> Decision:
+        """Return what becomes of a running trial after its latest report, which `on` has been told."""
+
+    def promotable(self) -> Generator[Trial, None, None]:
+        """Yield paused trials that deserve to go on, the best first."""
+        yield from ()
+
+    def on(self, event: Event, trial: Trial | None) -> None:
+        """Learn from an event, which the ledger has already applied.
+
+        Parameters
+        ----------
+        event : Event
+        trial : Trial or None
+            The trial after the event; None for an event of the search.
+        """

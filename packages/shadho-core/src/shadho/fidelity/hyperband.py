@@ -1,0 +1,46 @@
+"""All brackets of Hyperband, each halved asynchronously.
+
+L. Li, K. Jamieson, G. DeSalvo, A. Rostamizadeh, A. Talwalkar, *Hyperband: a novel bandit-based approach to hyperparameter
+optimization* (2018), algorithm 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from shadho.fidelity.asha import ASHA, Bracket
+
+__all__ = ['Hyperband']
+
+_GOLDEN = 0.6180339887498949
+"""Successive multiples of the golden ratio, modulo 1, fill the unit interval evenly."""
+
+
+class Hyperband(ASHA):
+    """Halves trials asynchronously in several brackets, which begin at different steps, so that slow starters have a chance.
+
+    Parameters
+    ----------
+    eta : int, default 3
+        One in so many trials goes on from each rung, to so many times as many steps.
+    min_steps : int, default 1
+        The least steps of the first rung of the first bracket.
+
+    Notes
+    -----
+    The brackets begin at each rung of ``asha``; in the last one, trials run to their end at once. Each gets as many of the
+    trials as there, so that all need about the same steps.
+    """
+
+    name = 'hyperband'
+
+    def make_brackets(self) -> list[Bracket]:
+        count = len(self.steps)
+        shares = [self.eta**left / (left + 1) for left in reversed(range(count))]
+        self._bounds = [bound / sum(shares) for bound in itertools.accumulate(shares)]
+        return [Bracket(self.steps[first:], self.eta) for first in range(count)]
+
+    def bracket(self, trial: int) -> Bracket:
+        place = (trial + 0.5) * _GOLDEN % 1.0
+        chosen = next((number for number, bound in enumerate(self._bounds) if place < bound), len(self._bounds) - 1)
+        return self.brackets[chosen]

@@ -1,0 +1,62 @@
+"""The median rule: stop a trial that is worse than half of the others at the same step.
+
+D. Golovin, B. Solnik, S. Moitra and others, *Google Vizier: a service for black-box optimization* (2017), section 3.2.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+from shadho.fidelity.base import Decision, Fidelity, FidelityContext
+from shadho.fidelity.rungs import Rung, check_option, ladder
+from shadho.records import Event, Report, Result, Trial
+
+__all__ = ['Median']
+
+
+class Median(Fidelity):
+    """Stops a trial whose best loss so far is above the median of the losses at the same step.
+
+    Parameters
+    ----------
+    min_trials : int, default 5
+        Trials that must have come to a step before any is stopped there.
+    min_steps : int, default 1
+        The first step at which a trial may be stopped.
+    """
+
+    name = 'median'
+
+    def __init__(self, context: FidelityContext, *, min_trials: int = 5, min_steps: int = 1) -> None:
+        super().__init__(context)
+        assert self.max_steps is not None
+        self.min_trials = check_option(self.name, 'min_trials', min_trials, 2)
+        self.min_steps = check_option(self.name, 'min_steps', min_steps, 1, self.max_steps)
+        self._rungs: defaultdict[int, Rung] = defaultdict(lambda: Rung(2))
+        self._best: dict[int, tuple[int, float]] = {}  # of unfinished trials: the last step, and the best loss
+
+    @property
+    def rungs(self) -> Sequence[int]:
+        assert self.max_steps is not None
+        return ladder(1, self.max_steps, 3)
+
+    def judge(self, trial: Trial, report: Report) -> Decision:
+        rung = self._rungs[report.step]
+        if report.step < self.min_steps or len(rung) <= self.min_trials:
+            return Decision.GO_ON
+        return Decision.GO_ON if rung.admits((self._best[trial.id][1], trial.id)) else Decision.STOP
+
+    def on(self, event: Event, trial: Trial | None) -> None:
+        if trial is None:
+            return
+        if isinstance(event, Report):
+            step, best = self._best.get(trial.id, (0, math.inf))
+            loss = self.ledger.goal.reported(event.results)
+            loss = math.inf if math.isnan(loss) else loss
+            self._best[trial.id] = max(step, event.step), min(best, loss)
+            if event.step > step:  # else a lost attempt has reported this step before
+                self._rungs[event.step].add((loss, trial.id))
+        elif isinstance(event, Result) and trial.is_finished:
+            self._best.pop(trial.id, None)

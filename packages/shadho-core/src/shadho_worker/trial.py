@@ -1,0 +1,169 @@
+"""The handle of a trial: what an objective knows of the trial that it runs, and how it reports on the way."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from shadho_worker.as_json import jsonable
+from shadho_worker.outcomes import Outcome, outcome
+
+__all__ = ['Answer', 'TrialHandle', 'Tell']
+
+Answer = Mapping[str, Any]
+"""What the search says to a report: ``until``, the step at which it is to be asked next, or ``leave``: 'paused' or 'stopped'."""
+
+Tell = Callable[[int, Mapping[str, Any], bool], 'Answer | None']
+"""Sends the step and the results of a report; whether to wait for the answer, which is None where there is none yet."""
+
+
+class TrialHandle:
+    """A trial, as its objective sees it.
+
+    An objective that has a second parameter gets it::
+
+        def objective(params, trial):
+            model = load(trial.folder) if trial.step else build(params)
+            for step in trial.steps():
+                trial.report(loss=train(model))
+            if trial.is_paused:
+                save(model, trial.folder)
+
+    Attributes
+    ----------
+    id : int
+    attempt : int
+        The number of this attempt at the trial, from 0.
+    seed : int
+        Differs from trial to trial, and is the same in every attempt. Below 2**32.
+    compute_class : str
+    resources : dict
+        The trial's resource request, such as ``{'cores': 1}``.
+    step : int
+        The last step that earlier attempts have done; 0 at first.
+    max_steps : int or None
+        Steps of a trial that runs to its end.
+    """
+
+    def __init__(self, facts: Mapping[str, Any], tell: Tell | None = None) -> None:
+        self.id: int = facts['id']
+        self.attempt: int = facts['attempt']
+        self.seed: int = facts['seed']
+        self.compute_class: str = facts['compute_class']
+        self.resources: dict[str, Any] = dict(facts['resources'])
+        self.step: int = facts['step']
+        self.max_steps: int | None = facts['max_steps']
+        self._until: int | None = facts['until']
+        self._folder: str | None = facts['folder']
+        self._loss_key: str = facts['loss_key']
+        self._tell = tell
+        self._last = self.step
+        self._current = 0  # the step of `steps`
+        self._results: dict[str, Any] | None = None
+        self._end = ''  # 'paused', 'stopped', or 'done' after the last step
+
+    @property
+    def folder(self) -> Path:
+        """A folder of this trial alone, which is made when it is first asked for.
+
+        What is in it is there again in every later attempt, wherever that runs.
+        """
+        if self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix=f'shadho-{self.id}-')
+        path = Path(self._folder)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether to leave: all steps are done, or the search has paused or stopped the trial."""
+        return self._end != ''
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the search has paused the trial, which may go on later from its `folder`."""
+        return self._end == 'paused'
+
+    def steps(self, start: int | None = None) -> Iterator[int]:
+        """Yield the numbers of the steps to do, until the search ends, pauses or stops the trial.
+
+        Parameters
+        ----------
+        start : int, optional
+            Steps that are done already; by default `step`.
+        """
+        done = self.step if start is None else start
+        while not self.should_stop and (self.max_steps is None or done < self.max_steps):
+            done += 1
+            self._current = done
+            yield done
+        self._current = 0
+
+    def report(self, values: Any = None, /, *, step: int | None = None, **more: Any) -> bool:
+        """Report what the trial has come to; never raises.
+
+        Parameters
+        ----------
+        values : float or mapping, optional
+            The loss, or results by name.
+        step : int, optional
+            By default the step of `steps`, or the one after the last report. A step that does not increase is dropped with a
+            warning.
+        **more
+            Further results by name, as in ``report(loss=0.3, accuracy=0.9)``.
+
+        Returns
+        -------
+        bool
+            Whether to go on.
+        """
+        try:
+            self._report(values, step, more)
+        except Exception as error:
+            _warn(f'trial {self.id}: the report is dropped: {type(error).__name__}: {error}')
+        return not self.should_stop
+
+    def _report(self, values: Any, step: int | None, more: Mapping[str, Any]) -> None:
+        if self.should_stop:
+            return
+        given = dict(values) if hasattr(values, 'keys') else {} if values is None else {self._loss_key: values}
+        number = int(step) if step is not None else self._current or self._last + 1
+        if number <= self._last:
+            _warn(f'trial {self.id}: the report of step {number} comes after that of step {self._last}, and is dropped')
+            return
+        results = jsonable({**given, **more})
+        self._last, self._results = number, results
+        is_last = self.max_steps is not None and number >= self.max_steps
+        is_due = not is_last and self._until is not None and number >= self._until
+        if is_last:
+            self._end = 'done'
+        elif is_due and self._tell is None:
+            self._end = 'paused'
+        if self._tell is not None:
+            self._hear(self._tell(number, results, is_due))
+
+    def _hear(self, answer: Answer | None) -> None:
+        if answer is None:
+            return
+        self._until = answer.get('until', self._until)
+        self._end = answer.get('leave') or self._end
+
+    def outcome(self, returned: Any, loss_key: str) -> Outcome:
+        """Return the outcome of an objective from what it returned, and what it reported before."""
+        if self._end in ('paused', 'stopped'):
+            found = outcome(self._results, loss_key)
+            return {**found, 'state': self._end, 'results': self._results, 'error': None, 'step': self._last}
+        if returned is None and self._results is not None:
+            returned = self._results
+        return {**outcome(returned, loss_key), 'step': self._last}
+
+
+def _warn(message: str) -> None:
+    try:
+        sys.stderr.write(f'{message}{os.linesep}')
+    except Exception:  # an objective may have closed it
+        pass
