@@ -13,7 +13,7 @@ import pytest
 import shadho
 
 LAYERS = [
-    'errors', 'words', 'checks', 'jsontags', 'interrupts', 'streams', 'records', 'goal', 'spaces', 'forest', 'table', 'ledger', 'samplers', 'scheduling', 'storage', 'hardware', 'execution',
+    'errors', 'words', 'checks', 'jsontags', 'interrupts', 'streams', 'records', 'goal', 'spaces', 'forest', 'table', 'ledger', 'fidelity', 'samplers', 'scheduling', 'storage', 'hardware', 'execution',
     'backends', 'plugins', 'options', 'recommend', 'search', 'result', 'trackers', 'live', 'resume', 'cluster', 'background', 'driver', 'shadho', 'sklearn', 'report', 'dashboard', 'cli', 'workers', 'install', 'testing',
 ]  # fmt: skip
 HOME = Path(shadho.__file__).parent

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from shadho import Shadho, cli, hookimpl, plugins
 from shadho.backends import Simulated
 from shadho.backends.inline import Inline
+from shadho.fidelity.asha import ASHA
 from shadho.plugins import hookspecs
 from shadho.records import ComputeClass, TrialState
 from shadho.result import SearchInfo, SearchResult
@@ -222,6 +223,41 @@ def test_shadho_plan_changed_tells_each_new_placement_before_the_trials_that_fol
 
     search(Observer())
     assert 1 <= len(seen) <= 8
+
+
+def reporting(params, trial):
+    for step in trial.steps():
+        trial.report(loss=params['x'] + 1 / step)
+
+
+def test_shadho_register_fidelities_makes_a_fidelity_known_by_its_name():
+    class Short(ASHA):
+        name = 'short'
+
+    class Plugin:
+        @hookimpl
+        def shadho_register_fidelities(self):
+            return [Short]
+
+    options = {'max_tasks': 6, 'max_steps': 3, 'backend': 'inline', 'storage': None, 'display': False, 'seed': 1}
+    result = Shadho(
+        'hooks', reporting, {'x': [0, 1, 2]}, repeats=4, fidelity='short', plugins=[Plugin()], **options
+    ).run()
+    assert {trial.state for trial in result} == {TrialState.DONE, TrialState.PAUSED}
+
+
+def test_shadho_trial_reported_tells_of_each_report_of_a_running_trial():
+    class Observer:
+        seen = []
+
+        @hookimpl
+        def shadho_trial_reported(self, trial, report):
+            assert (trial.id, trial.attempt) == (report.trial, report.attempt)
+            self.seen.append((trial.id, report.step, report.results['loss']))
+
+    options = {'max_tasks': 2, 'max_steps': 2, 'backend': 'inline', 'storage': None, 'display': False, 'seed': 1}
+    Shadho('hooks', reporting, {'x': [0]}, repeats=2, plugins=[Observer()], **options).run()
+    assert Observer.seen == [(0, 1, 1.0), (0, 2, 0.5), (1, 1, 1.0), (1, 2, 0.5)]
 
 
 def test_shadho_attempt_ended_tells_of_attempts_that_were_lost_moved_and_cut_off():

@@ -38,7 +38,7 @@ def broken_plugins():
 def test_our_own_parts_are_registered_as_anybodys(site):
     builtin = installed()[0]
     assert (builtin.name, builtin.distribution) == ('builtin', 'shadho-core')
-    assert set(builtin.registers) == {'backend', 'heuristic', 'policy', 'sampler', 'storage'}
+    assert set(builtin.registers) == {'backend', 'fidelity', 'heuristic', 'policy', 'sampler', 'storage'}
     assert load().get('sampler', 'random') is Random
 
 

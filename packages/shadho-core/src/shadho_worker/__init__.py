@@ -17,8 +17,7 @@ the result and writes no file.
 from shadho_worker.as_json import jsonable, read_json, write_json
 from shadho_worker.outcomes import failed, failure, outcome
 from shadho_worker.script import LOSS_KEY_VARIABLE, PARAMETERS_FILE, RESULT_FILE, run
-from shadho_worker.trial import TrialHandle
 
 __all__ = [
-    'LOSS_KEY_VARIABLE', 'PARAMETERS_FILE', 'RESULT_FILE', 'TrialHandle', 'failed', 'failure', 'jsonable', 'outcome', 'read_json', 'run', 'write_json',
+    'LOSS_KEY_VARIABLE', 'PARAMETERS_FILE', 'RESULT_FILE', 'failed', 'failure', 'jsonable', 'outcome', 'read_json', 'run', 'write_json',
 ]  # fmt: skip

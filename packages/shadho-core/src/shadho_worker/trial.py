@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +72,8 @@ class TrialHandle:
         What is in it is there again in every later attempt, wherever that runs.
         """
         if self._folder is None:
+            import tempfile  # which takes longer to import than all else here
+
             self._folder = tempfile.mkdtemp(prefix=f'shadho-{self.id}-')
         path = Path(self._folder)
         path.mkdir(parents=True, exist_ok=True)

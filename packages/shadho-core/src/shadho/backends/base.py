@@ -58,7 +58,7 @@ class Job:
     folders: Path | None = None
 
     def facts(self, trial: Trial) -> dict[str, Any] | None:
-        """Return what the handle of a trial is made of (see `shadho_worker.TrialHandle`); None if the objective takes none."""
+        """Return what the handle of a trial is made of (see `shadho.TrialHandle`); None if the objective takes none."""
         if not self.objective.takes_trial:
             return None
         return {

@@ -286,7 +286,7 @@ class Sandbox:
     ) -> None:
         """Run a trial; its time (seconds) counts from when the process is free and ready for it.
 
-        With the `facts` of a handle (see `shadho_worker.TrialHandle`), the objective gets one.
+        With the `facts` of a handle (see `shadho.TrialHandle`), the objective gets one.
         """
         task = _Task(trial, pickle.dumps((trial, pickle_params(params), facts)), timeout or math.inf)
         if self._process is None:

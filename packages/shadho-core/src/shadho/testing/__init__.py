@@ -1,4 +1,4 @@
-"""Suites that a sampler, backend, storage, policy or heuristic must pass, whoever wrote it.
+"""Suites that a sampler, backend, storage, policy, fidelity or heuristic must pass, whoever wrote it.
 
 Subclass a suite in a test module, say how an object is made, and pytest runs every test of it::
 
@@ -22,6 +22,7 @@ except ImportError as error:
 # So that a failing assertion of a suite shows its values, as one in a test module does.
 pytest.register_assert_rewrite(
     'shadho.testing.backends',
+    'shadho.testing.fidelities',
     'shadho.testing.heuristics',
     'shadho.testing.ledgers',
     'shadho.testing.policies',
@@ -30,6 +31,7 @@ pytest.register_assert_rewrite(
 )
 
 from shadho.testing.backends import BackendSuite, ConcurrentBackendSuite, IsolatedBackendSuite  # noqa: E402
+from shadho.testing.fidelities import FidelitySuite  # noqa: E402
 from shadho.testing.heuristics import HeuristicSuite  # noqa: E402
 from shadho.testing.ledgers import LedgerSuite  # noqa: E402
 from shadho.testing.policies import PolicySuite  # noqa: E402
@@ -44,6 +46,7 @@ __all__ = [
     'DurableStorageSuite',
     'HeuristicSuite',
     'IsolatedBackendSuite',
+    'FidelitySuite',
     'LedgerSuite',
     'PolicySuite',
     'SamplerRun',

@@ -31,7 +31,9 @@ __all__ = ['LedgerSuite']
 _CLASSES = ('4-core', '16-core', 'gpu')
 _TREES = 3
 _EVENTS = 400
-_FINAL = (TrialState.DONE, TrialState.FAILED)
+_FINAL = (TrialState.DONE, TrialState.FAILED, TrialState.STOPPED)
+_PAUSED = TrialState.PAUSED
+_RUNGS = (2, 5)
 
 
 class LedgerSuite:
@@ -42,7 +44,9 @@ class LedgerSuite:
 
     def make(self) -> Ledger:
         """Return a new ledger."""
-        return Ledger()
+        ledger = Ledger()
+        ledger.measure_at(_RUNGS)
+        return ledger
 
     def replayed(self, records: Sequence[Event]) -> Ledger:
         """Return a new ledger to which the records were applied, in their order."""
@@ -118,6 +122,7 @@ class _Model:
         self.trials: list[Trial] = []
         self.lost: list[int] = []
         self.steps: dict[int, int] = {}
+        self.measured: dict[int, dict[int, float]] = {step: {} for step in _RUNGS}
         self.classes: dict[str, ComputeClass] = {}
         self.time = 0.0
         self.stopped = ''
@@ -131,15 +136,20 @@ class _Model:
         elif isinstance(record, Attempt):
             own, self.states[record.trial] = self.trials[record.trial], TrialState.RUNNING
             self.trials[record.trial] = attrs.evolve(
-                own, compute_class=record.compute_class, attempt=record.number, started=record.started, resources=record.resources
+                own, compute_class=record.compute_class, attempt=record.number, started=record.started, resources=record.resources, until=record.until
             )  # fmt: skip
             self.time = max(self.time, record.started or 0.0)
         elif isinstance(record, Report):
             self.steps[record.trial] = record.step
             self.time = max(self.time, record.time)
+            self.measure(record.trial, record.results['loss'], record.step)
         elif isinstance(record, Result):
             self.states[record.trial] = record.state
             self.steps.pop(record.trial, None)
+            if record.state in (*_FINAL, _PAUSED):
+                self.trials[record.trial] = attrs.evolve(self.trials[record.trial], step=record.step)
+            if record.state in (TrialState.DONE, TrialState.FAILED):
+                self.measure(record.trial, math.nan if record.loss is None else record.loss, math.inf)
             self.lost[record.trial] += record.state is TrialState.LOST
             self.time = max(self.time, record.finished)
         else:
@@ -149,11 +159,25 @@ class _Model:
             elif not isinstance(record, Note):
                 self.stopped = record.reason if isinstance(record, RunEnded) else ''
 
+    def measure(self, trial: int, loss: float, to: float) -> None:
+        """Note a loss at the rungs that a trial has come to for the first time."""
+        for step, losses in self.measured.items():
+            if step <= to:
+                losses.setdefault(trial, loss)
+
     def within(self, *states: TrialState) -> list[Trial]:
         return [trial for trial, state in zip(self.trials, self.states) if state in states]
 
     def compare(self, ledger: Ledger) -> None:
         running, waiting = self.within(TrialState.RUNNING), self.within(TrialState.LOST, TrialState.CANCELLED)
+        paused = self.within(_PAUSED)
+        assert {number: trial.step for number, trial in ledger.paused.items()} == {
+            trial.id: trial.step for trial in paused
+        }
+        assert set(ledger.pending) == {trial.id for trial in (*running, *waiting)}
+        for step, losses in self.measured.items():
+            if ledger.rungs:
+                assert ledger.rungs[step].losses().tolist() == pytest.approx([*losses.values()], nan_ok=True)
         assert ledger.history.asked == len(self.states)
         assert dict(ledger.running) == {trial.id: trial for trial in running}
         assert sorted(trial.id for trial in ledger.waiting) == [trial.id for trial in waiting]
@@ -163,7 +187,7 @@ class _Model:
         for name in _CLASSES:
             assert ledger.busy(name) == sum(trial.compute_class == name for trial in running)
             assert set(ledger.waiting_in(name)) == {trial.id for trial in waiting if trial.compute_class == name}
-        for trial in (*running, *waiting):
+        for trial in (*running, *waiting, *paused):
             assert ledger.lost(trial.id) == self.lost[trial.id]
         for tree in range(_TREES):
             assert ledger.history.asked_in(tree) == sum(trial.tree == tree for trial in self.trials)
@@ -176,8 +200,8 @@ class _Model:
 def _records(chance: random.Random, model: _Model) -> Iterator[Event]:
     """Yield records that are legal in the state that a model is in, which the caller changes."""
     for _ in range(_EVENTS):
-        waiting = model.within(TrialState.LOST, TrialState.CANCELLED)
-        running = model.within(TrialState.RUNNING)
+        waiting = model.within(TrialState.LOST, TrialState.CANCELLED, _PAUSED)
+        running, paused = model.within(TrialState.RUNNING), model.within(_PAUSED)
         kind = chance.random()
         if kind < 0.1:
             yield chance.choice(_of_search(model.time + chance.random()))
@@ -186,17 +210,20 @@ def _records(chance: random.Random, model: _Model) -> Iterator[Event]:
             yield Report(
                 trial.id,
                 trial.attempt,
-                model.steps.get(trial.id, 0) + 1 + chance.randrange(3),
-                {'loss': 1.0},
+                model.steps.get(trial.id, trial.step) + 1 + chance.randrange(3),
+                {'loss': chance.random()},
                 model.time,
             )
+        elif paused and kind < 0.28:
+            yield _result(chance.choice(paused), TrialState.STOPPED)
         elif running and kind < 0.6:
             yield _result(chance.choice(running), chance.choice([state for state in TrialState if state is not TrialState.RUNNING]))  # fmt: skip
         elif waiting and kind < 0.75:
             trial = chance.choice(waiting)
             yield Attempt(
-                trial.id, trial.attempt + 1 + chance.randrange(2), chance.choice(_CLASSES), {'cores': 2}, model.time
-            )
+                trial.id, trial.attempt + 1 + chance.randrange(2), chance.choice(_CLASSES), {'cores': 2}, model.time,
+                trial.step + 2,
+            )  # fmt: skip
         else:
             yield _trial(len(model.states), chance.randrange(_TREES), chance.choice(_CLASSES))
 
@@ -227,6 +254,13 @@ def _forged(chance: random.Random, model: _Model) -> Event:
     ]
     for trial in model.within(*_FINAL):
         forged += [trial, _result(trial, chance.choice(list(TrialState))), Attempt(trial.id, trial.attempt + 1)]
+    for trial in model.within(_PAUSED):
+        forged += [
+            _result(trial, TrialState.DONE),
+            trial,
+            Attempt(trial.id, trial.attempt),
+            Report(trial.id, trial.attempt, 1000),
+        ]
     for trial in model.within(TrialState.LOST, TrialState.CANCELLED):
         forged += [_result(trial, chance.choice(list(TrialState))), trial, Attempt(trial.id, trial.attempt)]
     for trial in model.within(TrialState.RUNNING):
@@ -234,7 +268,9 @@ def _forged(chance: random.Random, model: _Model) -> Event:
             trial,
             Attempt(trial.id, trial.attempt + 1),
             Report(trial.id, trial.attempt + 1, 1000),
-            Report(trial.id, trial.attempt, model.steps.get(trial.id, 0)),
+            Report(trial.id, trial.attempt, model.steps.get(trial.id, trial.step)),
+            attrs.evolve(_result(trial, _PAUSED), step=trial.step - 1),
+            attrs.evolve(_result(trial, TrialState.LOST), loss=1.0),
             attrs.evolve(_result(trial, TrialState.DONE), attempt=trial.attempt + 1),
             attrs.evolve(_result(trial, TrialState.LOST), attempt=trial.attempt - 1),
             Result(trial.id, TrialState.FAILED, 1.0, error=TrialError('exception', 'with a loss')),
@@ -253,8 +289,9 @@ def _trial(number: int, tree: int, compute_class: str) -> Trial:
 
 def _result(trial: Trial, state: TrialState) -> Result:
     started = trial.started or 0.0
-    loss = math.sin(trial.id) if state is TrialState.DONE else None
+    has_loss = state in (TrialState.DONE, TrialState.STOPPED, _PAUSED)
     error = TrialError('exception', 'raised') if state is TrialState.FAILED else None
     return Result(
-        trial.id, state, loss, error=error, started=started, finished=started + 1.0, seconds=1.0, attempt=trial.attempt
-    )
+        trial.id, state, math.sin(trial.id) if has_loss else None, error=error, started=started, finished=started + 1.0,
+        seconds=1.0, attempt=trial.attempt, step=trial.step + (state is _PAUSED),
+    )  # fmt: skip

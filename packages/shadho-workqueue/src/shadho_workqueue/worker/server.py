@@ -31,6 +31,7 @@ from shadho.hardware.machine import gpu_environment, visible_gpus
 from shadho_worker.files import ready_outputs
 from shadho_worker.outcomes import Outcome
 from shadho_worker.task import OUTCOME, REQUEST, run_task
+from shadho_worker.trial import TrialHandle
 from shadho_workqueue.reach import Driver
 from shadho_workqueue.worker.engine_worker import EngineWorker
 
@@ -57,7 +58,7 @@ class FolderCommand:
     inputs: Sequence[str]
     outputs: Sequence[str]
 
-    def evaluate(self, params: tuple[str, str], trial: int) -> Outcome:
+    def evaluate(self, params: tuple[str, str], trial: int, handle: TrialHandle | None = None) -> Outcome:
         """Run the command once, in the folder of its task."""
         folder, text = params
         return run_task(folder, text, self.command, self.loss_key, self.inputs, self.outputs)
