@@ -96,3 +96,27 @@ def test_a_search_that_is_killed_goes_on_as_its_log_says(policy: str) -> None:
         assert not searches[0].pending
         begun = {event.trial for event in events[:cut] if isinstance(event, Result)}
         assert begun <= set(range(searches[0].history.asked))
+
+
+def reporting(params: Any, trial: Any) -> None:
+    for step in trial.steps():
+        trial.report(loss=objective(params) + 1 / step)
+
+
+@pytest.mark.parametrize('fidelity', ['asha', 'hyperband', 'median'])
+@pytest.mark.parametrize(('policy', 'method'), [('market', 'tpe'), ('ranked', 'random'), ('fcfs', 'auto')])
+def test_a_log_brings_back_what_a_search_with_rungs_would_choose(policy: str, method: str, fidelity: str) -> None:
+    storage = Memory()
+    backend = Simulated(CLASSES, lambda *given: 9 * seconds(*given), failures=0.05, changes=CHANGES)
+    opt = Shadho(
+        'exact', reporting, SPACE, seed=0, backend=backend, storage=storage, display=False, policy=policy, method=method,
+        max_tasks=100, max_steps=9, fidelity=fidelity,
+    )  # fmt: skip
+    search = run(opt)
+    resumed = replayed(opt, storage)
+    assert choices(search) == choices(resumed)
+    assert list(search.fidelity.promotable()) == list(resumed.fidelity.promotable())
+    assert [trial.id for trial in search.leaders] == [trial.id for trial in resumed.leaders]
+    resumed.begin_run()
+    resumed.apply(ClassesChanged(list(resumed.classes.values()), resumed.ledger.time))
+    assert choices(search) == choices(resumed)

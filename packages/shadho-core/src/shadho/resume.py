@@ -117,6 +117,12 @@ def resume(
             'this search was recorded with the objective %s, and continues with %s; if they measure different things, '
             'give another exp_key', known.get('objective'), identity['objective'],
         )  # fmt: skip
+    if any(known.get(name, identity[name]) != identity[name] for name in ('fidelity', 'max_steps')):
+        log.warning(
+            'this search was recorded with the fidelity %r and max_steps=%s, and continues with %r and %s: losses of the same step '
+            'are compared, whichever of them measured it', known.get('fidelity'), known.get('max_steps'), identity['fidelity'],
+            identity['max_steps'],
+        )  # fmt: skip
     try:
         restore(search, storage)
     except ShadhoError:

@@ -606,10 +606,17 @@ class Search:
         return self._with_objects(self.apply(self._with_last_report(result)))
 
     def _with_last_report(self, result: Result) -> Result:
-        """Return the end of an attempt at a step with the loss of its last report, if it has none of its own."""
-        report = self.ledger.reports.get(result.trial)
-        if result.loss is not None or report is None or result.state not in (TrialState.PAUSED, TrialState.STOPPED):
+        """Return the end of an attempt at a step with the loss of its last report; record that first if it did not come."""
+        trial = self.ledger.running[result.trial]
+        if result.state not in (TrialState.PAUSED, TrialState.STOPPED):
             return result
+        report = self.ledger.reports.get(trial.id)
+        last = trial.step if report is None else report.step
+        if result.step > last:
+            report = Report(trial.id, trial.attempt, result.step, result.results, result.finished)
+            self.apply(report)
+        if report is None:
+            return attrs.evolve(result, step=last)
         loss = self.goal.sign * self.goal.reported(report.results)
         known = None if math.isnan(loss) else loss
         return attrs.evolve(result, loss=known, results=report.results, step=report.step)

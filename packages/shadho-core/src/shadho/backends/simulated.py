@@ -179,9 +179,10 @@ class Simulated(Backend):
         )
         self._running[trial.id] = attempt
         last = outcome['step'] - trial.step if outcome is not None else 0
+        end = attempt.started + seconds
         for number, report in enumerate(reports):
-            self._schedule(attempt.started + seconds * (report.step - trial.step) / last, attempt, number)
-        self._schedule(attempt.started + seconds, attempt)
+            self._schedule(min(end, attempt.started + seconds * (report.step - trial.step) / last), attempt, number)
+        self._schedule(end, attempt)
 
     def _evaluate(self, trial: Trial, facts: Mapping[str, Any]) -> tuple[Outcome, list[Report]]:
         """Evaluate the objective up to the step at which the trial is judged; return what comes of it, and its reports."""

@@ -84,8 +84,8 @@ class ASHA(Fidelity):
     def until(self, trial: Trial | int) -> int:
         if isinstance(trial, int):
             return self.bracket(trial).steps[0]
-        if trial.state is TrialState.PAUSED and trial.id not in self._interrupted:
-            return self.bracket(trial.id).above(trial.step)
+        if trial.state is TrialState.PAUSED:
+            return max(self._until[trial.id], self.bracket(trial.id).above(trial.step))
         return self._until[trial.id]
 
     def judge(self, trial: Trial, report: Report) -> Decision:
@@ -104,8 +104,7 @@ class ASHA(Fidelity):
             return
         bracket = self.bracket(trial.id)
         if isinstance(event, (Trial, Attempt)):
-            assert event.until is not None
-            self._until[trial.id] = event.until
+            self._until[trial.id] = event.until or self.steps[-1]  # another fidelity may have begun it
             if self._interrupted.pop(trial.id, 0) == 0 and trial.step and trial.id in self._places:
                 bracket.rungs[self._places[trial.id][0]].resume(trial.id)
         elif isinstance(event, Report):
@@ -127,9 +126,10 @@ class ASHA(Fidelity):
 
     def _ended(self, bracket: Bracket, trial: Trial) -> None:
         if trial.state is TrialState.PAUSED:
-            if self._until[trial.id] > trial.step:
+            if self._until[trial.id] > trial.step or bracket.rung_at(trial.step) < 0:
                 self._interrupted[trial.id] = None
             else:
+                self._climb(bracket, trial.id, bracket.rung_at(trial.step), self.ledger.goal.minimised(trial.loss))
                 rung, entry = self._places[trial.id]
                 bracket.rungs[rung].pause(entry)
         elif trial.state in FINISHED:

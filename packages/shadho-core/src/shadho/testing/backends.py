@@ -17,10 +17,10 @@ import attrs
 import numpy as np
 import pytest
 
-from shadho.backends import Backend, Job
+from shadho.backends import Answer, Backend, Job
 from shadho.errors import BackendError, ShadhoError
 from shadho.execution.objective import Command, Function, Objective
-from shadho.records import ComputeClass, Result, Trial, TrialState, Worker
+from shadho.records import ComputeClass, Report, Result, Trial, TrialState, Worker
 from shadho.shadho import Shadho
 from shadho.testing.spaces import SPACES
 
@@ -267,6 +267,69 @@ class BackendSuite(ABC):
     def test_a_quick_trial_is_done_under_a_time_limit_or_the_limit_refused(self) -> None:
         with self._open_or_refused(Function(lambda params: 1.0), trial_timeout=60.0) as run:
             assert run is None or run.one().state is TrialState.DONE
+
+    def test_a_trial_is_given_its_handle_or_refused(self) -> None:
+        def objective(params: Any, trial: Any) -> None:
+            facts = {'id': trial.id, 'attempt': trial.attempt, 'class': trial.compute_class, 'cores': trial.resources}
+            trial.report(loss=params['x'], first=trial.step, last=trial.max_steps, **facts)
+
+        backend = self.make()
+        if not backend.has_folders:
+            pytest.skip('the backend gives objectives no handle')
+        with self._open(Function(objective, takes_trial=True), backend, max_steps=1) as run:
+            trial = run.start({'x': 0.5})
+            reports, result = run.hear(trial, lambda report: Answer())
+        assert [(report.step, report.attempt, report.results['loss']) for report in reports] == [(1, 0, 0.5)]
+        assert (result.state, result.loss, result.step) == (TrialState.DONE, 0.5, 1)
+        assert {name: result.results[name] for name in ('id', 'attempt', 'first', 'last', 'class', 'cores')} == {
+            'id': trial.id, 'attempt': 0, 'first': 0, 'last': 1, 'class': trial.compute_class, 'cores': dict(trial.resources),
+        }  # fmt: skip
+
+    def test_a_trial_pauses_at_its_step_and_goes_on_from_its_folder(self, tmp_path: Path) -> None:
+        backend = self.make()
+        if not backend.has_folders:
+            pytest.skip('the backend gives objectives no handle')
+        options: dict[str, Any] = {'max_steps': 9, 'folders': tmp_path / 'folders'}
+        with self._open(Function(_counts_steps, takes_trial=True), backend, **options) as run:
+            trial = run.start(until=1)
+            reports, result = run.hear(trial, lambda report: Answer(leave='paused'))
+            assert [report.step for report in reports] == [1]
+            assert (result.state, result.loss, result.step) == (TrialState.PAUSED, 1.0, 1)
+            again = attrs.evolve(trial, attempt=1, step=1, until=3)
+            run.begin(again)
+            reports, result = run.hear(again, lambda report: Answer(9 if report.step < 9 else None))
+        assert [report.step for report in reports] == list(range(2, reports[-1].step + 1))
+        if result.state is TrialState.PAUSED:  # it could not be answered while the trial ran
+            assert result.step == 3
+        else:
+            assert (result.state, result.step) == (TrialState.DONE, 9)
+        assert result.results['done'] == list(range(1, result.step + 1))
+
+    def test_a_trial_that_is_told_to_leave_has_the_loss_of_its_last_report(self, tmp_path: Path) -> None:
+        backend = self.make()
+        if not backend.has_folders:
+            pytest.skip('the backend gives objectives no handle')
+        with self._open(Function(_counts_steps, takes_trial=True), backend, folders=tmp_path, max_steps=9) as run:
+            trial = run.start(until=3)
+            reports, result = run.hear(trial, lambda report: Answer(leave='stopped' if report.step == 3 else ''))
+        assert [report.step for report in reports] == [1, 2, 3]
+        assert (result.state, result.step) in ((TrialState.STOPPED, 3), (TrialState.PAUSED, 3))
+        assert result.loss in (None, 3.0)
+
+    def test_a_whole_search_pauses_and_promotes_trials_on_it(self) -> None:
+        backend = self.make()
+        if not backend.has_folders:
+            pytest.skip('the backend gives objectives no handle')
+        search = Shadho(
+            'rungs', _counts_steps, {'x': [*range(20)]}, max_tasks=12, seed=1, backend=backend, storage=None, display=False,
+            max_steps=9, fidelity='asha', method='random',
+        )  # fmt: skip
+        result = search.run()
+        trials = list(result)
+        assert sorted(trial.id for trial in trials) == list(range(12))
+        assert {trial.state for trial in trials} <= {TrialState.DONE, TrialState.PAUSED}
+        assert len({trial.step for trial in trials}) > 1
+        assert all(trial.results['done'] == list(range(1, trial.step + 1)) for trial in trials)
 
     def test_a_whole_search_runs_on_it(self) -> None:
         def objective(params: Any) -> float:
@@ -523,6 +586,18 @@ class IsolatedBackendSuite(ConcurrentBackendSuite):
             run.wait_until(lambda: not _is_alive(tmp_path))
 
 
+def _counts_steps(params: Any, trial: Any) -> None:
+    """Note in the folder of the trial which steps were done, and report them all."""
+    import json
+
+    file = trial.folder / 'done.json'
+    done = json.loads(file.read_text()) if trial.step else []
+    for step in trial.steps():
+        done.append(step)
+        file.write_text(json.dumps(done))
+        trial.report(loss=float(params.get('x', step)), done=done)
+
+
 class _Run:
     """An open backend, with the slots that are taken."""
 
@@ -537,7 +612,7 @@ class _Run:
     def slots(self) -> int:
         return sum(own.slots for own in self.backend.discover())
 
-    def start(self, params: Any = None) -> Trial:
+    def start(self, params: Any = None, until: int | None = None) -> Trial:
         """Start a trial in the first free slot, or hand it out ahead where the backend allows it."""
         busy = [trial.compute_class for trial in self._running.values()]
         ahead = 2 if self.backend.queues_ahead else 1
@@ -546,7 +621,7 @@ class _Run:
             key=lambda own: busy.count(own.name) >= own.slots,
         )
         params = {} if params is None else params
-        trial = Trial(self._next, 0, (), params, own.name, own.resources, started=self.backend.now())
+        trial = Trial(self._next, 0, (), params, own.name, own.resources, started=self.backend.now(), until=until)
         self._next += 1
         self.begin(trial)
         return trial
@@ -563,6 +638,25 @@ class _Run:
     def stop(self, trial: Trial) -> None:
         self.backend.stop(trial)
         del self._running[trial.id]
+
+    def hear(self, trial: Trial, decide: Callable[[Report], Answer]) -> tuple[list[Report], Result]:
+        """Answer the reports of a trial until its result comes; nothing else may come first."""
+        reports: list[Report] = []
+
+        def hear(report: Report) -> Answer:
+            assert (report.trial, report.attempt) == (trial.id, trial.attempt)
+            reports.append(report)
+            return decide(report)
+
+        self.backend.hear = hear
+        until = time.monotonic() + self.patience
+        while time.monotonic() < until:
+            for each in self.backend.poll(1.0):
+                if isinstance(each, Result):
+                    assert self._running.pop(each.trial).attempt == each.attempt
+                    return reports, each
+                self.backend.answer(trial, hear(each))
+        raise AssertionError(f'the result of {trial} did not come')
 
     def collect(self, number: int) -> list[Result]:
         """Poll until so many results have come; they must be of trials that run."""

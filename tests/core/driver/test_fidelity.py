@@ -1,0 +1,178 @@
+"""A search whose trials report, pause, stop and go on: through storage, resume and readers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shadho import ComputeClass, SearchResult, Shadho, load_result, spaces
+from shadho.backends import Simulated
+from shadho.errors import ConfigurationError
+from shadho.records import Report, TrialState
+
+SPACE = {'x': spaces.uniform(0, 1)}
+
+
+def objective(params: Any, trial: Any) -> None:
+    """Go on from the folder, of which every step is noted there once."""
+    file = trial.folder / 'done.json'
+    done = json.loads(file.read_text()) if trial.step else []
+    assert done == list(range(1, trial.step + 1))
+    for step in trial.steps():
+        done.append(step)
+        trial.report(loss=params['x'] + 1 / step, seed=trial.seed)
+    if trial.is_paused:
+        file.write_text(json.dumps(done))
+
+
+def make(function: Any = objective, **options: Any) -> Shadho:
+    own = {
+        'max_tasks': 30,
+        'max_steps': 9,
+        'fidelity': 'asha',
+        'seed': 1,
+        'backend': 'inline',
+        'display': False,
+        **options,
+    }
+    return Shadho('rungs', function, SPACE, 'random', **own)
+
+
+def folders() -> set[str]:
+    return {path.name for path in Path('rungs-folders').iterdir()}
+
+
+def states(result: SearchResult) -> dict[str, int]:
+    return {str(state): count for state, count in result.history.states.items() if count}
+
+
+def test_paused_trials_count_and_are_read_with_their_last_report() -> None:
+    result = make().run()
+    trials = list(result)
+    assert len(result) == len(trials) == 30
+    paused = [trial for trial in trials if trial.state is TrialState.PAUSED]
+    done = [trial for trial in trials if trial.state is TrialState.DONE]
+    assert {trial.step for trial in done} == {9}
+    assert {trial.step for trial in paused} == {1, 3}
+    assert all(trial.loss == pytest.approx(trial.params['x'] + 1 / trial.step) for trial in trials)
+    assert result.best is not None
+    assert result.best.id == min(done, key=lambda trial: trial.loss or 0.0).id
+    read = load_result('rungs.db')
+    assert list(read) == trials
+    assert read.best == result.best
+    assert [trial.id for trial in read.top(30)] == [trial.id for trial in result.top(30)]
+    assert states(read) == states(result) == {'done': len(done), 'paused': len(paused)}
+    assert f'({len(done)} done, 0 failed, {len(paused)} paused)' in result.summary()
+
+
+def test_folders_of_paused_trials_stay_and_of_those_that_ended_the_best() -> None:
+    result = make().run()
+    assert result.best is not None
+    paused = {str(trial.id) for trial in result if trial.state is TrialState.PAUSED}
+    assert folders() == paused | {str(result.best.id)}
+
+
+def test_a_larger_max_tasks_promotes_paused_trials_which_go_on_from_their_folders() -> None:
+    first = make(max_tasks=5, seed=4).run()
+    paused = {trial.id: trial.step for trial in first if trial.state is TrialState.PAUSED}
+    second = make(max_tasks=90, seed=4).run()
+    assert len(second) == 90
+    assert not any(trial.error for trial in second)
+    assert any(trial.id in paused and trial.step > paused[trial.id] for trial in second)
+
+
+def test_a_search_that_is_cut_off_goes_on_as_if_it_had_not_been(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make(storage=None).run()
+    for limit in range(1, 31):
+        pieces = make(max_tasks=limit).run()
+    assert [(trial.id, trial.params) for trial in pieces.leaders] == [
+        (trial.id, trial.params) for trial in whole.leaders
+    ]
+
+
+def test_a_lost_attempt_is_repeated_and_its_reports_count_once() -> None:
+    cluster = Simulated(
+        [ComputeClass('node', 2)], lambda params, own: 9.0, changes=[(0.5, 'node', 1), (2.5, 'node', 2)]
+    )
+    result = make(
+        lambda params, trial: [trial.report(loss=params['x']) for _ in trial.steps()] and None, backend=cluster
+    ).run()
+    reports = [event for _, event in result.storage.read() if isinstance(event, Report)]
+    assert {report.attempt for report in reports} > {0}
+    for trial, curve in result.reports().items():
+        assert [report.step for report in curve] == list(range(1, len(curve) + 1)), trial
+    assert not any(trial.error for trial in result)
+
+
+def test_seeds_differ_between_trials_and_not_between_attempts() -> None:
+    reports = make().run().reports()
+    seeds = {trial: {report.results['seed'] for report in curve} for trial, curve in reports.items()}
+    assert {len(own) for own in seeds.values()} == {1}
+    assert len(set.union(*seeds.values())) == len(seeds)
+
+
+def test_what_is_returned_counts_where_a_trial_ends_by_itself() -> None:
+    def function(params: Any, trial: Any) -> float | None:
+        for _ in trial.steps():
+            trial.report(loss=2.0)
+            if params['x'] < 0.5:
+                return 1.0
+        return None
+
+    result = make(function, fidelity='full', max_tasks=20).run()
+    early = [trial for trial in result if trial.params['x'] < 0.5]
+    assert {(trial.state, trial.loss, trial.step) for trial in early} == {(TrialState.DONE, 1.0, 1)}
+    assert result.best is not None
+    assert result.best.loss == 1.0
+
+
+@pytest.mark.parametrize('backend', ['inline', 'local'])
+def test_odd_reports_have_clear_outcomes(backend: str) -> None:
+    def function(params: Any, trial: Any) -> None:
+        kind = trial.id % 4
+        if kind == 0:  # never a number
+            for _ in trial.steps():
+                trial.report(loss=float('nan'))
+        elif kind == 1:  # never reports
+            return
+        elif kind == 2:  # out of order, and of what no JSON holds
+            trial.report(loss=1.0, step=2, what=object())
+            trial.report(loss=0.5, step=1)
+            trial.report(object())
+        else:
+            trial.report({'loss': 0.25}, step=9)
+
+    result = make(function, max_tasks=8, backend=backend).run()
+    found = {trial.id % 4: trial for trial in result}
+    assert (found[0].state, found[0].loss, found[0].step) == (TrialState.PAUSED, None, 1)
+    assert found[1].error is not None
+    assert 'the objective returned None' in found[1].error.message
+    assert (found[2].state, found[2].loss, found[2].step) == (TrialState.PAUSED, 1.0, 2)
+    assert (found[3].state, found[3].loss, found[3].step) == (TrialState.DONE, 0.25, 9)
+
+
+def test_a_function_of_one_argument_or_with_a_default_gets_no_handle() -> None:
+    def function(params: Any, scale: float = 2.0) -> float:
+        return float(scale * params['x'])
+
+    result = make(function, fidelity='full', max_steps=None, max_tasks=3).run()
+    assert {trial.state for trial in result} == {TrialState.DONE}
+    assert not Path('rungs-folders').exists()
+
+
+def test_a_fidelity_that_judges_needs_trials_that_can_report() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"fidelity='asha' judges trials by what they report.*def objective\(params, trial\)"
+    ):
+        make(lambda params: 1.0)
+
+
+def test_another_max_steps_or_fidelity_is_said_when_a_search_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    make(max_tasks=3).run()
+    with caplog.at_level(logging.WARNING, 'shadho'):
+        make(max_tasks=4, fidelity='median').run()
+    assert "the fidelity 'asha' and max_steps=9, and continues with 'median' and 9" in caplog.text
