@@ -70,6 +70,9 @@ class Ledger:
     rungs : mapping of int to Table
         Losses by the step that they were measured at: one row for each trial that has reached the step, failed before it (nan), or
         finished before it by itself. Only with `measure_at`.
+    climbs : Table
+        All losses of `rungs` as they came: a row for each rung that a trial has come to, whose `budgets` are the steps. The
+        `history` without rungs.
     reports : mapping of int to Report
         The latest report of each running attempt, by trial id.
     time : float
@@ -92,6 +95,7 @@ class Ledger:
         self.pending: dict[int, Trial] = {}
         self.paused: dict[int, Trial] = {}
         self.rungs: Mapping[int, Table] = {}
+        self.climbs = self.history
         self._reached: dict[int, int] = {}  # of unfinished trials: the last step that any attempt reported
         self._waiting: dict[str, dict[int, Trial]] = {}  # by the class of the last attempt
         self._busy: Counter[str] = Counter()
@@ -101,6 +105,8 @@ class Ledger:
     def measure_at(self, steps: Iterable[int]) -> None:
         """Keep a table of the losses at each of some steps (see `rungs`); to be called before the first event."""
         self.rungs = {step: Table() for step in sorted(steps)}
+        if self.rungs:
+            self.climbs = Table()
 
     @property
     def measured(self) -> Table:
@@ -124,16 +130,16 @@ class Ledger:
 
     @property
     def unknown(self) -> list[Trial]:
-        """Trials that run or wait, and of which `evidence` has no row."""
-        level = self._level
-        return [trial for trial in self.pending.values() if not level or self.reached(trial.id) < level]
+        """Trials that run or wait, and of which `climbs` has no row."""
+        return [trial for trial in self.pending.values() if self._is_new(trial)]
 
     @property
     def unmeasured(self) -> list[Trial]:
-        """Running trials that `measured` has no row of."""
-        running = self.history.running.values()
-        first = next(iter(self.rungs), None)
-        return list(running) if first is None else [trial for trial in running if self.reached(trial.id) < first]
+        """Those of them that run."""
+        return [trial for trial in self.history.running.values() if self._is_new(trial)]
+
+    def _is_new(self, trial: Trial) -> bool:
+        return not self.rungs or self.reached(trial.id) < next(iter(self.rungs))
 
     @property
     def resting(self) -> int:
@@ -297,9 +303,13 @@ class Ledger:
 
     def _measure(self, trial: Trial, loss: float, after: int, to: float, seconds: float) -> None:
         """Add a loss to the rungs after one step, up to another."""
+        last = None
         for step, table in self.rungs.items():
             if after < step <= to:
                 table.add(trial.tree, trial.point, loss, trial.compute_class, seconds, step)
+                last = step
+        if last is not None:
+            self.climbs.add(trial.tree, trial.point, loss, trial.compute_class, seconds, last, trial.id)
 
     def _end(self, result: Result) -> Trial:
         running = self.history.running

@@ -172,7 +172,7 @@ class Search:
         fidelity_class = Full if fidelity == Full.name else fidelity  # every registry has the default
         if isinstance(fidelity_class, str):
             fidelity_class = registry.get('fidelity', fidelity_class)
-        rule = FidelityContext(self.ledger, self.seed, self.max_steps)
+        rule = FidelityContext(self.ledger, self.seed, self.max_steps, self.forest.count)
         chosen = check_options('fidelity_options', fidelity_options)
         self.fidelity: Fidelity = _make('fidelity', Fidelity, _with_steps(fidelity_class, max_steps), rule, chosen)
         self.ledger.measure_at(self.fidelity.rungs)

@@ -60,8 +60,8 @@ class Shadho:
     exp_key : str
         Names the search: its storage is ``<exp_key>.db`` unless `storage` says otherwise.
     objective : callable or str
-        A function of the parameters that returns a loss, or a dict that holds it; or a shell
-        command that is run in a folder of its own (see `add_input_file`).
+        A function of the parameters that returns a loss, or a dict that holds it, and may have the handle of its trial as a
+        second parameter (see `shadho.TrialHandle`); or a shell command that is run in a folder of its own (see `add_input_file`).
     space : dict, domain, or any structure of `shadho.spaces`
     method : str or Sampler class, default 'auto'
         'auto', 'tpe', 'random', 'grid', 'sobol', any other of `shadho plugins`, or a Sampler class of your own.
@@ -151,7 +151,7 @@ class Shadho:
     def __init__(
         self,
         exp_key: str,
-        objective: Callable[[Any], Any] | str,
+        objective: Callable[..., Any] | str,
         space: Any,
         method: str | type[Sampler] = 'auto',
         timeout: float | None = None,

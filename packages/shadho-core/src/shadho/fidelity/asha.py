@@ -7,6 +7,7 @@ Unlike there, a trial that is among the best when it comes to a rung goes on at 
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from collections.abc import Generator, Sequence
 
@@ -15,6 +16,10 @@ from shadho.fidelity.rungs import Entry, Rung, check_option, ladder
 from shadho.records import FINISHED, Attempt, Event, Report, Result, Trial, TrialState
 
 __all__ = ['ASHA', 'Bracket']
+
+
+_MOST_TREES = 20
+"""Trees up to which trials are compared within their tree. With more, most trees would have too few trials to compare. Chosen."""
 
 
 class Bracket:
@@ -53,7 +58,8 @@ class ASHA(Fidelity):
     Notes
     -----
     Nobody waits for others: where no paused trial is among the best 1/eta of its rung, a new trial begins. A trial that failed
-    is the worst of its rung, and one that ended early by itself counts in all later ones.
+    is the worst of its rung, and one that ended early by itself counts in all later ones. Trials are compared with those of
+    their own tree, as some models begin worse than others and end better; in a forest of many trees, with all.
     """
 
     name = 'asha'
@@ -64,18 +70,26 @@ class ASHA(Fidelity):
         self.eta = check_option(self.name, 'eta', eta, 2)
         first = check_option(self.name, 'min_steps', min_steps, 1, self.max_steps)
         self.steps = ladder(first, self.max_steps, self.eta)
-        self.brackets = self.make_brackets()
+        self._brackets: dict[int, list[Bracket]] = {}  # by tree
         self._until: dict[int, int] = {}  # of unfinished trials
         self._places: dict[int, tuple[int, Entry]] = {}  # the last rung that an unfinished trial has come to
         self._interrupted: dict[int, None] = {}  # paused before they were to be judged
 
-    def make_brackets(self) -> list[Bracket]:
-        """Return the brackets; a single one here."""
-        return [Bracket(self.steps, self.eta)]
+    @property
+    def first_rungs(self) -> Sequence[int]:
+        """The rungs that brackets begin at; a single one here."""
+        return (0,)
 
-    def bracket(self, trial: int) -> Bracket:
+    def place(self, number: int) -> int:
+        """Return the place of a trial's bracket among `first_rungs`, by the number of the trial."""
+        return 0
+
+    def bracket(self, trial: Trial) -> Bracket:
         """Return the bracket of a trial."""
-        return self.brackets[0]
+        tree = trial.tree if self.context.trees <= _MOST_TREES else 0
+        if tree not in self._brackets:
+            self._brackets[tree] = [Bracket(self.steps[first:], self.eta) for first in self.first_rungs]
+        return self._brackets[tree][self.place(trial.id)]
 
     @property
     def rungs(self) -> Sequence[int]:
@@ -83,9 +97,9 @@ class ASHA(Fidelity):
 
     def until(self, trial: Trial | int) -> int:
         if isinstance(trial, int):
-            return self.bracket(trial).steps[0]
+            return self.steps[self.first_rungs[self.place(trial)]]
         if trial.state is TrialState.PAUSED:
-            return max(self._until[trial.id], self.bracket(trial.id).above(trial.step))
+            return max(self._until[trial.id], self.bracket(trial).above(trial.step))
         return self._until[trial.id]
 
     def judge(self, trial: Trial, report: Report) -> Decision:
@@ -95,14 +109,14 @@ class ASHA(Fidelity):
         paused = self.ledger.paused
         yield from (paused[number] for number in self._interrupted)
         for below_top in range(1, len(self.steps)):
-            for bracket in self.brackets:
+            for bracket in itertools.chain.from_iterable(self._brackets.values()):
                 if below_top <= len(bracket.rungs):
                     yield from (paused[trial] for trial in bracket.rungs[-below_top].promotable())
 
     def on(self, event: Event, trial: Trial | None) -> None:
         if trial is None:
             return
-        bracket = self.bracket(trial.id)
+        bracket = self.bracket(trial)
         if isinstance(event, (Trial, Attempt)):
             self._until[trial.id] = event.until or self.steps[-1]  # another fidelity may have begun it
             if self._interrupted.pop(trial.id, 0) == 0 and trial.step and trial.id in self._places:

@@ -37,11 +37,14 @@ class FidelityContext:
         Fixes every random choice.
     max_steps : int or None
         Steps of a trial that runs to its end; None if trials have no steps.
+    trees : int
+        The number of trees in the forest.
     """
 
     ledger: Ledger
     seed: int = 0
     max_steps: int | None = None
+    trees: int = 1
 
 
 class Fidelity(ABC):

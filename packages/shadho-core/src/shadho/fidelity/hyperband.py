@@ -6,9 +6,11 @@ optimization* (2018), algorithm 1.
 
 from __future__ import annotations
 
+import bisect
 import itertools
+from collections.abc import Sequence
 
-from shadho.fidelity.asha import ASHA, Bracket
+from shadho.fidelity.asha import ASHA
 
 __all__ = ['Hyperband']
 
@@ -34,13 +36,12 @@ class Hyperband(ASHA):
 
     name = 'hyperband'
 
-    def make_brackets(self) -> list[Bracket]:
+    @property
+    def first_rungs(self) -> Sequence[int]:
+        return range(len(self.steps))
+
+    def place(self, number: int) -> int:
         count = len(self.steps)
         shares = [self.eta**left / (left + 1) for left in reversed(range(count))]
-        self._bounds = [bound / sum(shares) for bound in itertools.accumulate(shares)]
-        return [Bracket(self.steps[first:], self.eta) for first in range(count)]
-
-    def bracket(self, trial: int) -> Bracket:
-        place = (trial + 0.5) * _GOLDEN % 1.0
-        chosen = next((number for number, bound in enumerate(self._bounds) if place < bound), len(self._bounds) - 1)
-        return self.brackets[chosen]
+        bounds = [bound / sum(shares) for bound in itertools.accumulate(shares)]
+        return min(bisect.bisect_right(bounds, (number + 0.5) * _GOLDEN % 1.0), count - 1)

@@ -73,7 +73,7 @@ class LearningSampler(Sampler):
     Attributes
     ----------
     table : LeafColumns
-        Results that were added, then those of the search's trials: comparable ones (see `Ledger.evidence`).
+        Results that were added, then those of the search's trials, which may have several rows (see `LeafColumns.latest`).
     """
 
     def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
@@ -84,19 +84,10 @@ class LearningSampler(Sampler):
                 f'method={self.name!r}: first must be an integer of 1 or more, or None; got {first!r}'
             )
         self.first = number
-        self._tables: dict[int, LeafColumns] = {}
+        self.table = LeafColumns(context.forest, context.added, context.ledger.climbs)
         self._design = lru_cache(maxsize=_KEPT_DESIGNS)(
             lambda dimensions, tree, block: _Design(dimensions, (self.seed, tree, block))
         )
-
-    @property
-    def table(self) -> LeafColumns:
-        evidence = self.context.ledger.evidence
-        known = self._tables.get(id(evidence))
-        if known is None:
-            self._tables = {id(evidence): LeafColumns(self.forest, self.context.added, evidence)}
-            [known] = self._tables.values()
-        return known
 
     @property
     def knows_enough(self) -> bool:
