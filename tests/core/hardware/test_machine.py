@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from shadho.errors import ConfigurationError
+from shadho.hardware import machine
 from shadho.hardware.machine import probe, usable_cpus, visible_gpus
 
 
@@ -23,6 +25,43 @@ def test_the_probe_tells_cores_memory_and_processor() -> None:
 def test_cores_respect_the_affinity_of_the_process() -> None:
     code = f'import os; os.sched_setaffinity(0, [{usable_cpus()[0]}]); from shadho.hardware.machine import probe; print(probe().cores)'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '1\n'
+
+
+@pytest.mark.parametrize(
+    ('files', 'cores'),
+    [
+        ({'cpu.max': '250000 100000'}, 3),
+        ({'cpu.max': 'max 100000'}, 16),
+        ({'cpu/cpu.cfs_quota_us': '100000', 'cpu/cpu.cfs_period_us': '100000'}, 1),
+        ({'cpu/cpu.cfs_quota_us': '-1', 'cpu/cpu.cfs_period_us': '100000'}, 16),
+        ({'cpu.max': '9900000 100000'}, 16),
+        ({}, 16),
+    ],
+)
+def test_cores_respect_the_quota_of_a_container(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, '_CONTROL_GROUP', tmp_path)
+    monkeypatch.setattr(machine, 'usable_cpus', lambda: list(range(16)))
+    (tmp_path / 'cpu').mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert probe().cores == cores
+
+
+def test_cores_respect_the_limit_of_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('LOKY_MAX_CPU_COUNT', '1')
+    assert probe().cores == 1
+
+
+def test_probing_hardware_and_a_short_search_load_nothing_that_takes_long_to_import() -> None:
+    code = (
+        'from shadho import Shadho, spaces; import sys; '
+        "Shadho('short', lambda params: params['x'] * params['y'], dict.fromkeys('xy', spaces.uniform(0, 1)), "
+        "max_tasks=3, backend='inline', storage=None).run(); "
+        "print({'joblib', 'scipy', 'asyncio', 'multiprocessing', 'psutil'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == 'set()\n'
 
 
 def test_the_environment_overrides_single_facts(monkeypatch: pytest.MonkeyPatch) -> None:
