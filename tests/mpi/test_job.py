@@ -60,7 +60,7 @@ show(search('command', "echo 0.5 > result.json", max_tasks=4))
 
 def test_in_the_background_only_the_first_rank_goes_on(mpirun: Any) -> None:
     script = """
-run = Shadho('job', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=5, display=False).run(background=True)
+run = Shadho('job', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, 'random', max_tasks=5, display=False).run(background=True)
 print('MEANWHILE')
 print(len(run.wait()))
 """

@@ -58,7 +58,7 @@ def test_probing_hardware_and_a_short_search_load_nothing_that_takes_long_to_imp
     code = (
         'from shadho import Shadho, spaces; import sys; '
         "Shadho('short', lambda params: params['x'] * params['y'], dict.fromkeys('xy', spaces.uniform(0, 1)), "
-        "max_tasks=3, backend='inline', storage=None).run(); "
+        "max_tasks=9, method='random', backend='inline', storage=None).run(); "
         "print({'joblib', 'scipy', 'asyncio', 'multiprocessing', 'psutil'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == 'set()\n'

@@ -390,6 +390,7 @@ def dashboard(tmp_path: Path) -> Iterator[tuple[int, Path, Any]]:
         'live',
         lambda params: params['x'],
         {'x': spaces.uniform(0, 1)},
+        'random',
         max_tasks=3,
         seed=0,
         backend='inline',

@@ -11,6 +11,7 @@ from shadho.ledger import Ledger
 from shadho.records import Trial
 from shadho.samplers import SamplerContext, Suggestion
 from shadho.samplers.gp import MOST_LEAVES, GaussianProcess
+from shadho.samplers.learning import FIRST
 from shadho.table import Table
 
 __all__ = ['MOST_LEADERS', 'recommended']
@@ -46,7 +47,7 @@ def recommended(forest: Forest, history: Table, leaders: Sequence[Trial]) -> Tri
         The best one where there is no model: of fewer than 10 trials, or in a space of more than 300 leaves. None when
         there are no leaders.
     """
-    if len(leaders) < 2 or len(forest.leaves) > MOST_LEAVES:
+    if len(leaders) < 2 or len(history) < FIRST or len(forest.leaves) > MOST_LEAVES:
         return leaders[0] if leaders else None
     known = Table()
     for row in _chosen(forest, history, leaders):
