@@ -82,14 +82,17 @@ def _cores() -> int:
 
     joblib and loky count them alike, but take a tenth of a second to import, in every process that looks.
     """
-    counts = [len(usable_cpus()), _quota()]
+    counts = [len(usable_cpus())]
+    quota = _quota()
+    if quota is not None:
+        counts.append(quota)
     with contextlib.suppress(KeyError, ValueError):
         counts.append(int(os.environ['LOKY_MAX_CPU_COUNT']))
     return max(min(counts), 1)
 
 
-def _quota() -> float:
-    """Return how many CPUs' time the control group of this process may use; inf without a limit."""
+def _quota() -> int | None:
+    """Return how many CPUs' time the control group of this process may use; None without a limit."""
     for paths in (['cpu.max'], ['cpu/cpu.cfs_quota_us', 'cpu/cpu.cfs_period_us']):
         try:
             quota, period = map(int, ' '.join((_CONTROL_GROUP / path).read_text() for path in paths).split())
@@ -97,7 +100,7 @@ def _quota() -> float:
             continue
         if quota > 0 and period > 0:
             return math.ceil(quota / period)
-    return math.inf
+    return None
 
 
 def _memory() -> int:
