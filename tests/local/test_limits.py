@@ -51,7 +51,7 @@ def with_few_files(hard: int, code: str) -> str:
     script = (
         f'{limits}from shadho import Shadho, ShadhoError, spaces\nfrom shadho_local import Local\n'
         'def search(workers):\n'
-        '    return Shadho("t", lambda p: p["x"], {"x": spaces.uniform(0, 1)}, max_tasks=3, backend=Local(workers), storage=None, '
+        '    return Shadho("t", lambda p: p["x"], {"x": spaces.uniform(0, 1)}, "random", max_tasks=3, backend=Local(workers), storage=None, '
         f'display=False).run()\n{code}'
     )
     return subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True).stdout

@@ -80,7 +80,7 @@ class Kind:
     def __init__(self, scale): self.scale = scale
     def __call__(self, params): return self.scale * params['x'] + offset + params['f'](0)
 kinds = [lambda x: x, abs]
-result = Shadho('t', Kind(2), {'x': spaces.uniform(0, 1), 'f': kinds}, max_tasks=6, storage=None, backend='local', display=False).run()
+result = Shadho('t', Kind(2), {'x': spaces.uniform(0, 1), 'f': kinds}, 'random', max_tasks=6, storage=None, backend='local', display=False).run()
 print(all(10 <= trial.loss <= 12 for trial in result), len(result), [trial.error for trial in result if trial.error])
 """
     Path('script.py').write_text(script)
@@ -642,7 +642,7 @@ def objective(params):
         time.sleep(1000)
     return params['x']
 
-result = Shadho('test', objective, {'x': spaces.uniform(0, 1)}, max_tasks=200, seed=3, backend='local').run()
+result = Shadho('test', objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=200, seed=3, backend='local').run()
 print('after', result.stopped, len(result), flush=True)
 """
 
@@ -684,7 +684,13 @@ def test_a_killed_driver_leaves_no_processes_and_loses_no_result() -> None:
     before = recorded()
     assert len(before) > 0
     result = Shadho(
-        'test', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=200, backend=Local(2), display=False
+        'test',
+        lambda params: params['x'],
+        {'x': spaces.uniform(0, 1)},
+        'random',
+        max_tasks=200,
+        backend=Local(2),
+        display=False,
     ).run()
     assert sorted(trial.id for trial in result) == list(range(200))
     assert recorded()[: len(before)] == before

@@ -24,7 +24,7 @@ def objective(params):
     return params['x']
 
 for key in ('first', 'second'):
-    result = Shadho(key, objective, {'x': spaces.uniform(0, 1)}, max_tasks=30, seed=1).run()
+    result = Shadho(key, objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=30, seed=1).run()
     print(key, len(result), sorted({own.host.partition(' ')[2] for own in result}))
 """
 
@@ -40,7 +40,7 @@ from shadho.errors import BackendError
 
 def search(key):
     try:
-        Shadho(key, objective, {'x': spaces.uniform(0, 1)}, max_tasks=30, seed=1).run()
+        Shadho(key, objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=30, seed=1).run()
     except BackendError as error:
         print(key, error)
 

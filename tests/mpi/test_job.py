@@ -60,7 +60,7 @@ show(search('command', "echo 0.5 > result.json", max_tasks=4))
 
 def test_in_the_background_only_the_first_rank_goes_on(mpirun: Any) -> None:
     script = """
-run = Shadho('job', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, max_tasks=5, display=False).run(background=True)
+run = Shadho('job', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, 'random', max_tasks=5, display=False).run(background=True)
 print('MEANWHILE')
 print(len(run.wait()))
 """
@@ -95,14 +95,14 @@ def test_ranks_that_are_told_not_to_work_together_are_warned(mpirun: Any) -> Non
 @pytest.mark.parametrize('rank', [0, 1])
 def test_an_exception_before_run_ends_the_job(mpirun: Any, rank: int) -> None:
     script = f"if RANK == {rank}: raise RuntimeError('too early')\nsearch('job', lambda params: params['x'])\n"
-    job = mpirun(4, SCRIPT + script, timeout=END)
+    job = mpirun(3, SCRIPT + script, timeout=END)
     assert job.status != 0
     assert 'RuntimeError: too early' in job.err
 
 
 def test_a_rank_that_ends_without_run_ends_the_job(mpirun: Any) -> None:
     script = "if RANK == 2: sys.exit()\nsearch('job', lambda params: params['x'])\n"
-    job = mpirun(4, SCRIPT + script, timeout=END)
+    job = mpirun(3, SCRIPT + script, timeout=END)
     assert job.status != 0
 
 
@@ -113,7 +113,7 @@ def test_ranks_may_be_started_by_scripts_and_come_late(mpirun: Any) -> None:
 
 
 def test_an_exception_after_run_ends_the_job_with_its_results_kept(mpirun: Any) -> None:
-    job = mpirun(4, SCRIPT + "search('job', lambda params: params['x'])\nraise RuntimeError('too late')\n", timeout=END)
+    job = mpirun(3, SCRIPT + "search('job', lambda params: params['x'])\nraise RuntimeError('too late')\n", timeout=END)
     assert job.status == 1
     assert job.err.count('RuntimeError: too late') == 1
     assert len(recorded()) == 20

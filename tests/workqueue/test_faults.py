@@ -45,7 +45,7 @@ def objective(params):
     time.sleep(0.3)
     return params['x']
 
-Shadho('faults', objective, {'x': spaces.uniform(0, 1)}, max_tasks=MAX, seed=1, trial_timeout=60, backend=WorkQueue(), display=False).run()
+Shadho('faults', objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=MAX, seed=1, trial_timeout=60, backend=WorkQueue(), display=False).run()
 """
 
 
@@ -174,7 +174,7 @@ def objective(params):
     open(f'FOLDER/begun/{params["x"]}', 'w').close()
     return params['x']
 
-Shadho('cut', objective, {'x': spaces.uniform(0, 1)}, max_tasks=8, seed=1, backend=WorkQueue(OPTIONS), display=False).run()
+Shadho('cut', objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=8, seed=1, backend=WorkQueue(OPTIONS), display=False).run()
 """
 
 

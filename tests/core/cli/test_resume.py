@@ -24,7 +24,7 @@ import sys
 from mine import bowl, space
 from shadho import Shadho
 
-Shadho('driver', bowl, space, max_tasks=int(sys.argv[1]), seed=0, backend='inline', display=False).run()
+Shadho('driver', bowl, space, 'random', max_tasks=int(sys.argv[1]), seed=0, backend='inline', display=False).run()
 print('ran with', sys.argv[1:])
 """
 
@@ -52,7 +52,8 @@ def test_a_script_is_run_with_its_own_arguments(shadho: Any, tmp_path: Path) -> 
 def test_a_search_goes_on_by_the_command_that_started_it_wherever_one_is(
     shadho: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    shadho('run', 'mine.py:bowl', '--space', 'mine.py:space', '--max-tasks', 5, '--backend', 'inline')
+    options = ('--space', 'mine.py:space', '--max-tasks', 5, '--backend', 'inline', '--method', 'random')
+    shadho('run', 'mine.py:bowl', *options)
     elsewhere = tmp_path_factory.mktemp('elsewhere')
     done = shadho('resume', tmp_path / 'bowl.db', '--yes', '--max-tasks', 8, folder=elsewhere)
     assert done.returncode == 0, done.stderr

@@ -94,8 +94,8 @@ def test_a_run_that_evaluates_nothing_shows_neither_busy_slots_nor_what_one_more
 
 def test_microseconds_of_trials_make_no_process_busy() -> None:
     opt = Shadho(
-        'quick', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, backend='inline', max_tasks=300, storage=None,
-        seed=0, display=False,
+        'quick', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, 'random', backend='inline', max_tasks=300,
+        storage=None, seed=0, display=False,
     )  # fmt: skip
     result = opt.run()
     assert result.classes[0].busy_seconds == pytest.approx(sum(trial.seconds or 0.0 for trial in result))

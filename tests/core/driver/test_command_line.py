@@ -41,7 +41,7 @@ def shadho(tmp_path):
     return run
 
 
-IN_SERIES = ('--space', 'mine.py:space', '--backend', 'inline', '--seed', '1')
+IN_SERIES = ('--space', 'mine.py:space', '--backend', 'inline', '--method', 'random', '--seed', '1')
 
 
 @pytest.mark.parametrize('place', ['mine.py:bowl', './mine.py:bowl', 'mine:bowl'])
@@ -92,9 +92,10 @@ def test_a_command_is_searched(shadho, tmp_path):
 
 
 def test_what_an_earlier_search_found_is_learned_from(shadho):
-    shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '40')
+    learning = (*IN_SERIES, '--method', 'auto')
+    shadho('mine.py:bowl', *learning, '--max-tasks', '40')
     cold, warm = (
-        json.loads(shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '3', '--name', name, '--json', *how).stdout)
+        json.loads(shadho('mine.py:bowl', *learning, '--max-tasks', '3', '--name', name, '--json', *how).stdout)
         for name, how in (('cold', ()), ('warm', ('--warm-start', 'bowl.db')))
     )
     assert warm['trials'] == 3

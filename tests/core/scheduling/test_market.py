@@ -280,7 +280,7 @@ def test_fairness_says_how_the_mix_follows_from_seconds(fairness, ratio):
     counts = Counter()
     for seed in range(3):
         result = search(
-            NETS, [ONLY], lambda params, own: 1.0 if 'net' in params else 16.0, timeout=900, seed=seed,
+            NETS, [ONLY], lambda params, own: 1.0 if 'net' in params else 16.0, timeout=300, seed=seed,
             policy_options={'fairness': fairness, 'heuristics': {}, 'floor': 0.0},
         )  # fmt: skip
         counts += per_tree(result)

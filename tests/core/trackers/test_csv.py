@@ -109,7 +109,7 @@ def test_a_search_killed_at_any_time_has_each_trial_once_after_it_went_on(tmp_pa
             "    with open('count', 'a') as file: file.write('.')\n"
             "    if sys.argv[1:] and os.path.getsize('count') == 7: os._exit(9)\n"
             "    return params['x']\n"
-            "Shadho('killed', objective, {'x': spaces.uniform(0, 1)}, max_tasks=12, seed=1, backend='inline',\n"
+            "Shadho('killed', objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=12, seed=1, backend='inline',\n"
             "       display=False, plugins=[CSVLogger('killed.csv')]).run()\n"
         )
     assert subprocess.run([sys.executable, 'driver.py', 'die']).returncode == 9

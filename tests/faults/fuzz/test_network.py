@@ -352,15 +352,14 @@ def test_whatever_listens_at_the_port_of_a_manager_is_one_or_an_error(fuzz: Any)
 # --- processes of trials ---------------------------------------------------------------------------
 
 
-def babble(params: Any) -> float:
-    """Write into every socket of this process, as what a worker runs could."""
-    for number in range(3, 40):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as link:
-            link.sendall(bytes.fromhex(params['junk']))
-    return 1.0
-
-
 def test_a_search_goes_on_whatever_the_process_of_a_trial_sends_in_its_place(fuzz: Any) -> None:
+    def babble(params: Any) -> float:
+        """Write into every socket of this process, as what a worker runs could; it cannot import this module."""
+        for number in range(3, 40):
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as link:
+                link.sendall(bytes.fromhex(params['junk']))
+        return 1.0
+
     lines = texts.map(lambda text: text.encode('utf-8', 'surrogatepass') + b'\n') | st.binary(max_size=50)
     junk: list[str] = []
     fuzz(lambda line: junk.append(line[:30_000].hex()), 60, line=lines)
@@ -377,6 +376,7 @@ def test_a_search_goes_on_whatever_the_process_of_a_trial_sends_in_its_place(fuz
     )
     result = opt.run()
     assert len(result) == len(set(junk))
+    assert not any('could not be loaded' in str(trial.error) for trial in result)
     assert all(trial.loss is not None or trial.error is not None for trial in result)
     assert sum(len(trial.results) > 0 or trial.error is not None for trial in result) == len(result)
 
@@ -390,6 +390,7 @@ def dashboard(tmp_path: Path) -> Iterator[tuple[int, Path, Any]]:
         'live',
         lambda params: params['x'],
         {'x': spaces.uniform(0, 1)},
+        'random',
         max_tasks=3,
         seed=0,
         backend='inline',

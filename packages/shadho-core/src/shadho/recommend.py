@@ -12,6 +12,7 @@ from shadho.ledger import Ledger
 from shadho.records import Trial
 from shadho.samplers import SamplerContext, Suggestion
 from shadho.samplers.gp import MOST_LEAVES, GaussianProcess
+from shadho.samplers.learning import FIRST
 from shadho.table import Table
 
 __all__ = ['MOST_LEADERS', 'recommended']
@@ -48,7 +49,7 @@ def recommended(forest: Forest, history: Table, leaders: Sequence[Trial]) -> Tri
         paused or stopped. None when there are no leaders.
     """
     are_partial = any(trial.reach < math.inf for trial in leaders) or not np.isnan(history.budgets()).all()
-    if len(leaders) < 2 or len(forest.leaves) > MOST_LEAVES or are_partial:
+    if len(leaders) < 2 or len(history) < FIRST or len(forest.leaves) > MOST_LEAVES or are_partial:
         return leaders[0] if leaders else None
     known = Table()
     for row in _chosen(forest, history, leaders):

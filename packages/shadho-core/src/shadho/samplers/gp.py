@@ -182,7 +182,6 @@ class GaussianProcess(LearningSampler):
         promise: Floats = np.exp(values - values.max())
         return promise
 
-    @on_one_thread
     def expected(self, settings: Sequence[Suggestion]) -> Floats | None:
         """Return what the losses of some settings are expected to be, without noise, on a scale that rises with them.
 
@@ -191,6 +190,10 @@ class GaussianProcess(LearningSampler):
         array, shape (settings,), or None
             None as long as there is no model.
         """
+        return self._expected(settings) if self.knows_enough else None
+
+    @on_one_thread
+    def _expected(self, settings: Sequence[Suggestion]) -> Floats | None:
         model = self._model([setting.tree for setting in settings])
         if model is None:
             return None
@@ -443,10 +446,19 @@ def _matern(squares: Floats) -> tuple[Floats, Floats]:
     slope : array
         -2 times the derivative by the squared distance.
     """
-    root = np.sqrt(5.0 * squares)
-    decay = np.exp(-root)
-    slope = (1.0 + root) * decay
-    return slope + (5.0 / 3.0) * squares * decay, (5.0 / 3.0) * slope
+    # In place, as most of the time of large arrays goes into the memory for further ones.
+    root = 5.0 * squares
+    np.sqrt(root, out=root)
+    decay = -root
+    np.exp(decay, out=decay)
+    slope = root
+    slope += 1.0
+    slope *= decay
+    kernel: Floats = (5.0 / 3.0) * squares
+    kernel *= decay
+    kernel += slope
+    slope *= 5.0 / 3.0
+    return kernel, slope
 
 
 def _squares(one: Floats, other: Floats) -> Floats:
@@ -519,21 +531,25 @@ def _surprise(scales: Floats, data: _Data, middle: Floats, spread: Floats) -> tu
     np.einsum('ii->i', covariance)[:] += noise
     lower, _ = lapack.dpotrf(covariance, lower=1)
     inverse, _ = lapack.dpotri(lower, lower=1)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    inverse = inverse + inverse.T  # of which the upper triangle is 0
+    np.einsum('ii->i', inverse)[:] *= 0.5
     sums = inverse.sum(axis=1)
     mean = sums @ losses / (sums.sum() + 1.0)
     weights = inverse @ losses - mean * sums
     surprise = 0.5 * (losses @ weights - mean * weights.sum() + mean**2) + np.log(np.diag(lower)).sum()
-    pull = np.outer(weights, weights) - inverse
+    pull = np.outer(weights, weights)
+    pull -= inverse
     gradient = np.empty(len(scales))
-    pairs = pull * slope * signal
+    pairs = pull * slope
+    pairs *= signal
     by_place = pairs.sum(axis=1)[:, None] * placed - pairs @ placed  # sum_j pairs_ij (x_i - x_j)
     keys = len(scales) - numbers - 2
     gradient[:keys] = -np.bincount(groups, (by_place * placed).sum(axis=0), keys)
     _, by_warp = _warp_slopes(data.features[:, :numbers] + 0.5, warps)
     gradient[keys:-2] = (by_place[:, :numbers] * by_warp / lengths[:numbers]).sum(axis=0)
-    gradient[-2] = -0.5 * signal * (pull * kernel).sum()
     gradient[-1] = -0.5 * noise * np.trace(pull)
+    pull *= kernel
+    gradient[-2] = -0.5 * signal * pull.sum()
     away = (scales - middle) / spread
     return surprise + 0.5 * away @ away, gradient + away / spread
 
