@@ -81,7 +81,8 @@ def test_many_rows_at_once_are_as_if_they_had_been_appended_one_after_the_other(
     trees, points = [0, 1] * 3, [one.trial(row)[1] for row in range(6)]
     classes = [one.classes[number] for number in one.compute_classes()]
     flat = array('d', np.concatenate(points).tolist())
-    other.extend(trees, array('d', one.losses()), array('d', one.seconds()), classes, flat, map(len, points), failed=1)
+    losses, seconds, budgets = (array('d', column) for column in (one.losses(), one.seconds(), one.budgets()))
+    other.extend(trees, losses, seconds, classes, flat, map(len, points), one.states, budgets)
     for name in ('losses', 'seconds', 'budgets', 'tree_numbers', 'compute_classes'):
         np.testing.assert_array_equal(getattr(one, name)(), getattr(other, name)())
     assert (one.states, one.trees, one.succeeded, one.asked) == (
@@ -177,3 +178,24 @@ def test_trees_may_have_numbers_beyond_any_fixed_width() -> None:
     columns = LeafColumns(forest, added, past)
     assert columns.trees().tolist() == [1, 2**63, 2**69]
     assert np.nansum(columns.points(), axis=1).tolist() == [0.5, 0.25, 0.75]
+
+
+def test_of_a_trial_with_several_rows_the_latest_counts_and_those_that_were_run_further_are_better() -> None:
+    forest, table = Forest({'x': spaces.uniform(0, 1)}), Table()
+    for trial, loss, budget in ((0, 0.9, 1), (1, 0.5, 1), (2, math.nan, 1), (0, 0.8, 3), (3, 0.7, 1)):
+        table.add(0, [trial / 10], loss, budget=budget, owner=trial)
+    leaves = LeafColumns(forest, table)
+    rows, losses = leaves.latest(5)
+    assert rows.tolist() == [1, 2, 3, 4]
+    assert np.argsort(losses).tolist() == [2, 0, 3, 1]
+    assert math.isinf(losses[1])
+    rows, losses = leaves.latest(2)  # before trial 0 went on
+    assert (rows.tolist(), np.argsort(losses).tolist()) == ([0, 1], [1, 0])
+
+
+def test_without_budgets_losses_compare_as_they_are() -> None:
+    forest, added, table = Forest({'x': spaces.uniform(0, 1)}), Table(), Table()
+    added.add(0, [0.5], 0.25)
+    table.add(0, [0.1], 1.5)
+    rows, losses = LeafColumns(forest, added, table).latest(2)
+    assert (rows.tolist(), losses.tolist()) == ([0, 1], [0.25, 1.5])

@@ -311,7 +311,7 @@ class BackendSuite(ABC):
             pytest.skip('the backend gives objectives no handle')
         with self._open(Function(_counts_steps, takes_trial=True), backend, folders=tmp_path, max_steps=9) as run:
             trial = run.start(until=3)
-            reports, result = run.hear(trial, lambda report: Answer(leave='stopped' if report.step == 3 else ''))
+            reports, result = run.hear(trial, lambda report: Answer(leave='stopped') if report.step == 3 else Answer(3))
         assert [report.step for report in reports] == [1, 2, 3]
         assert (result.state, result.step) in ((TrialState.STOPPED, 3), (TrialState.PAUSED, 3))
         assert result.loss in (None, 3.0)
