@@ -25,18 +25,19 @@ Problems:
 * ``Hartmann3``, ``Hartmann6``: functions whose peaks are flat and noisy at first.
 * ``power law``: fast curves end at worse losses, and large models take longer.
 
-The rows of other libraries were measured once, and are kept in ``data/fidelity_peers.jsonl``; so their packages are
-only needed for ``--peers``: ``pip install neural-pipeline-search==0.17 syne-tune==0.16 optuna``, which brings torch,
-and some gigabytes. What is not there is left out, with a line that says so. NePS and Syne Tune know no conditional
-parameters, so on ``digits`` they search those of all four trees side by side. Syne Tune's schedulers stop trials and
-never resume them. Not measured: Syne Tune's ASHA with BORE and CQR, which take minutes for each search; ifBO of
-NePS, whose weights are a download; and PriorBand, which needs a prior. Needs ``pip install matplotlib``, besides
-shadho-core; and scikit-learn and threadpoolctl to record.
+The rows of other libraries were measured once, and are kept in ``data/fidelity_peers.jsonl``: on 8 slots, with three
+seeds, which is few (tables count them). Their packages are only needed for ``--peers``: ``pip install
+neural-pipeline-search==0.17 syne-tune==0.16 optuna``, which brings torch, and some gigabytes. What is missing there is
+left out, with a line that says so. NePS and Syne Tune know no conditional parameters, so on ``digits`` they search those
+of all four trees side by side. Syne Tune's schedulers stop trials and never resume them. Not measured: Syne Tune's ASHA
+with BORE, which takes minutes for each search, and with CQR; ifBO of NePS, whose weights are a download; and PriorBand,
+which needs a prior. Needs ``pip install matplotlib``, besides shadho-core; and scikit-learn and threadpoolctl to record.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -98,10 +99,10 @@ def run_all(tasks: Sequence[Task], workers: int) -> list[Run]:
 
 
 def run_peers(names: Sequence[str], tasks: Sequence[Task], workers: int) -> list[Run]:
-    """Run the searches of peers, and keep the rows of each when it has ended."""
+    """Run the searches of peers, and keep their row of each problem when it has ended."""
     runs = []
-    for name in names:
-        runs += run_all([task for task in tasks if task.contender == name], workers)
+    for name, problem in itertools.product(names, dict.fromkeys(task.problem for task in tasks)):
+        runs += run_all([task for task in tasks if (task.contender, task.problem) == (name, problem)], workers)
         keep_rows(rows_of(runs))
     return runs
 
