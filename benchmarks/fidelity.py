@@ -30,7 +30,7 @@ seeds, which is few (tables count them). Their packages are only needed for ``--
 neural-pipeline-search==0.17 syne-tune==0.16 optuna``, which brings torch, and some gigabytes. What is missing there is
 left out, with a line that says so. NePS and Syne Tune know no conditional parameters, so on ``digits`` they search those
 of all four trees side by side. Syne Tune's schedulers stop trials and never resume them. Not measured: Syne Tune's ASHA
-with BORE, which takes minutes for each search, and with CQR; ifBO of NePS, whose weights are a download; and PriorBand,
+with BORE, which needs more than a minute for a search, and with CQR; ifBO of NePS, whose weights are a download; and PriorBand,
 which needs a prior. Needs ``pip install matplotlib``, besides shadho-core; and scikit-learn and threadpoolctl to record.
 """
 
@@ -141,6 +141,16 @@ def show_overall(results: Results, slots: int) -> None:
             ))  # fmt: skip
     header = ('', 'all', *results.problems, 'share of the oracle', 'misses')
     table(f'{slots} slots: how many times sooner than random search the target is reached', header, rows)
+
+
+def show_peers(results: Results, slots: int) -> None:
+    """Print how many times sooner than each peer ours reach the targets, over the seeds that both have."""
+    peers = [name for name in results.contenders if name in PEERS and results.rows(name, slots)]
+    ours = [name for name in results.contenders if name not in (*PEERS, BASELINE, ORACLE)]
+    rows = [(CONTENDERS[name].title, *(shown(results.overall(name, peer, slots)) for peer in peers)) for name in ours]
+    if peers and rows:
+        header = ('', *(CONTENDERS[peer].title for peer in peers))
+        table(f'{slots} slots: how many times sooner than other libraries, all problems', header, rows)
 
 
 def show_problem(results: Results, problem: str, slots: int) -> None:
@@ -298,6 +308,7 @@ def main() -> None:
         for problem in problems:
             show_problem(results, problem, slots)
         show_overall(results, slots)
+        show_peers(results, slots)
     draw(results, clusters[0], arguments.output)
 
 
