@@ -29,7 +29,9 @@ The rows of other libraries were measured once, and are kept in ``data/fidelity_
 seeds, which is few (tables count them). Their packages are only needed for ``--peers``: ``pip install
 neural-pipeline-search==0.17 syne-tune==0.16 optuna``, which brings torch, and some gigabytes. What is missing there is
 left out, with a line that says so. NePS and Syne Tune know no conditional parameters, so on ``digits`` they search those
-of all four trees side by side. Syne Tune's schedulers stop trials and never resume them. Not measured: Syne Tune's ASHA
+of all four trees side by side. NePS 0.17 leaves promoted settings out when it counts a rung, so its ASHA promotes all
+but two of each, not a third: a weaker peer than the algorithm of that name. Syne Tune's stops trials and never resumes
+them. Not measured, though it can be run: its BOHB. Left out: Syne Tune's ASHA
 with BORE, which needs more than a minute for a search, and with CQR; ifBO of NePS, whose weights are a download; and PriorBand,
 which needs a prior. Needs ``pip install matplotlib``, besides shadho-core; and scikit-learn and threadpoolctl to record.
 """
