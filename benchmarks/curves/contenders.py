@@ -128,7 +128,10 @@ class Stepwise(Shadho):
     """Our search that is told the loss of every step; it takes paused trials up again by itself."""
 
     def report(self, job: Job, loss: float, now: float) -> bool:
-        return bool(self.search.report(job.token, loss=loss, step=job.step))
+        if math.isnan(loss):
+            self.search.tell(job.token, loss)
+            return False
+        return bool(self.search.report(job.token, loss=loss, step=job.step, now=now))
 
 
 def ours(title: str, **options: Any) -> type[Contender]:

@@ -244,11 +244,8 @@ class Driver:
         on_time = attrs.evolve(report, time=report.time - self.origin)
         decision = self.search.hear(on_time)
         self.registry.notify('shadho_trial_reported', trial=trial, report=on_time)
-        if decision is Decision.PAUSE:
-            return Answer(leave='paused')
-        if decision is Decision.STOP:
-            return Answer(leave='stopped')
-        return Answer(self.search.fidelity.until(trial))
+        leave = {Decision.PAUSE: 'paused', Decision.STOP: 'stopped'}.get(decision, '') if decision else ''
+        return Answer(self.search.fidelity.until(trial), leave, report.step)
 
     def _hear_there(self, report: Report) -> Answer:
         """Do the same while the backend runs the trial in `poll`, after which the log is flushed: at times, meanwhile."""

@@ -90,10 +90,13 @@ class Answer:
         The step at which the trial is to wait for the next answer; None for never.
     leave : str
         'paused' or 'stopped' if the trial is to end its attempt; '' if it goes on.
+    step : int
+        The step of the report.
     """
 
     until: int | None = None
     leave: str = ''
+    step: int = 0
 
 
 class Backend(ABC):

@@ -141,7 +141,8 @@ class _Reports:
                 *lines, self._received = (self._received + received).split(b'\n')
                 for each in map(json.loads, lines):
                     if (each['trial'], each['attempt']) == (trial, attempt):  # else of an attempt that has ended
-                        answer, waits = each, False
+                        answer = each
+                        waits = waits and not each['leave'] and each['step'] < step
             return answer
 
         return tell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shadho.report.curves import plot_curves
 from shadho.report.document import to_html
 from shadho.report.history import plot_history
 from shadho.report.importance import Importance, parameter_importance
@@ -18,6 +19,7 @@ __all__ = [
     'Importance',
     'parameter_importance',
     'plot_contour',
+    'plot_curves',
     'plot_history',
     'plot_importance',
     'plot_parallel_coordinates',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -127,8 +128,14 @@ class Course:
         return np.asarray(np.log10(np.maximum(bounded, least)))
 
     @property
+    def partial(self) -> dict[TrialState, int]:
+        """How many trials were stopped, or are paused; only those states of which there are any."""
+        states = Counter(trial.state for trial in self.trials)
+        return {state: states[state] for state in (TrialState.STOPPED, TrialState.PAUSED) if states[state]}
+
+    @property
     def is_infinite(self) -> Mask:
-        """Which trials are done, with a loss that cannot be drawn: infinite, or beyond 10^100 times the others."""
+        """Which trials are not failed, with a loss that cannot be drawn: infinite, or beyond 10^100 times the others."""
         return ~self.failed & ~self.is_finite
 
     @cached_property
@@ -152,6 +159,18 @@ class Course:
     def places(self) -> Floats:
         """Losses where they stand on their axis: logarithms, when it is logarithmic."""
         return np.log10(self.losses) if self.is_log else self.losses
+
+    @cached_property
+    def curves(self) -> dict[int, tuple[Floats, Floats]]:
+        """The finite losses that each trial has reported: steps and losses, in units of `unit`, by the row of the trial."""
+        rows = {number: row for row, number in enumerate(self.ids.tolist())}
+        goal, found = self.result.goal, {}
+        for trial, reports in self.result.reports().items():
+            losses = goal.sign * np.array([goal.reported(report.results) for report in reports]) / self.unit
+            finite = np.isfinite(losses)
+            if trial in rows and finite.any():
+                found[rows[trial]] = np.array([report.step for report in reports], float)[finite], losses[finite]
+        return found
 
     @cached_property
     def parameters(self) -> list[Parameter]:

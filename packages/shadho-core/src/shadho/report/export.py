@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from shadho.cluster import Cluster
 from shadho.errors import ConfigurationError, ShadhoError
 from shadho.forest.tree import show_path
-from shadho.records import Trial
+from shadho.records import Report, Trial, TrialState, to_plain
 from shadho.report.parameters import root_name
 from shadho.report.trials import trial_facts
 from shadho.result import SearchResult
 from shadho.spaces.domains import Continuous, Discrete, Domain, IntegerRange
-from shadho.words import text_of
+from shadho.words import flat, text_of
 from shadho_worker import jsonable
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ _FEW = 100
 """Ordered values up to which Optuna is told of each; more are a range to it."""
 
 
-def export(result: SearchResult, destination: str | os.PathLike[str], *, name: str | None = None) -> None:
-    """Write the finished trials of a search for other programs.
+def export(
+    result: SearchResult, destination: str | os.PathLike[str], *, name: str | None = None, reports: bool = False
+) -> None:
+    """Write the trials of a search, or what they reported on the way, for other programs.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ def export(result: SearchResult, destination: str | os.PathLike[str], *, name: s
         ``pip install pyarrow``, Optuna ``pip install optuna``.
     name : str, optional
         Of the Optuna study; by default that of the search.
+    reports : bool, default False
+        Write a row for each report instead of each trial. Optuna studies hold both in any case.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def export(result: SearchResult, destination: str | os.PathLike[str], *, name: s
     if '://' in text or suffix == '.log':
         to_optuna(result, text, name=name)
         return
-    writers: dict[str, Callable[[SearchResult, Path], None]] = {
+    writers: dict[str, Callable[[SearchResult, Path, bool], None]] = {
         '.csv': _write_csv, '.json': _write_json, '.parquet': _write_parquet,
     }  # fmt: skip
     if suffix not in writers:
@@ -71,7 +75,7 @@ def export(result: SearchResult, destination: str | os.PathLike[str], *, name: s
         )
     if name is not None:
         raise ConfigurationError(f'name={name!r} is for Optuna studies, and {text!r} is none')
-    _replace(Path(text), lambda path: writers[suffix](result, path))
+    _replace(Path(text), lambda path: writers[suffix](result, path, reports))
 
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
@@ -85,14 +89,23 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
         raise ShadhoError(f'{path} cannot be written: {error.strerror or error}') from error
 
 
-def _rows(result: SearchResult) -> Iterator[dict[str, Any]]:
-    return (result.row(trial) for trial in result)
+def _rows(result: SearchResult, reports: bool) -> Iterator[dict[str, Any]]:
+    return map(_report_row, _reports(result)) if reports else (result.row(trial) for trial in result)
 
 
-def _write_csv(result: SearchResult, path: Path) -> None:
-    columns = list(dict.fromkeys(column for row in _rows(result) for column in row))
+def _reports(result: SearchResult) -> Iterator[Report]:
+    return (report for curve in result.reports().values() for report in curve)
+
+
+def _report_row(report: Report) -> dict[str, Any]:
+    row = {'trial': report.trial, 'attempt': report.attempt, 'step': report.step, 'time': report.time}
+    return {**row, **flat('results', report.results)}
+
+
+def _write_csv(result: SearchResult, path: Path, reports: bool) -> None:
+    columns = list(dict.fromkeys(column for row in _rows(result, reports) for column in row))
     with open(path, 'w', newline='', encoding='utf-8', errors='replace') as file:
-        _write_rows(file, columns, _rows(result))
+        _write_rows(file, columns, _rows(result, reports))
 
 
 def _write_rows(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]]) -> None:
@@ -101,21 +114,22 @@ def _write_rows(file: TextIO, columns: list[str], rows: Iterator[dict[str, Any]]
     writer.writerows({name: value if value is None else text_of(value) for name, value in row.items()} for row in rows)
 
 
-def _write_json(result: SearchResult, path: Path) -> None:
+def _write_json(result: SearchResult, path: Path, reports: bool) -> None:
+    facts = map(to_plain, _reports(result)) if reports else (trial_facts(result, trial) for trial in result)
     with open(path, 'w', encoding='utf-8') as file:
         separator = '[\n'
-        for trial in result:
-            file.write(separator + json.dumps(trial_facts(result, trial)))
+        for each in facts:
+            file.write(separator + json.dumps(each))
             separator = ',\n'
         file.write('\n]\n' if separator.startswith(',') else '[]\n')
 
 
-def _write_parquet(result: SearchResult, path: Path) -> None:
+def _write_parquet(result: SearchResult, path: Path, reports: bool) -> None:
     _require('pyarrow')
     import pyarrow
     from pyarrow import parquet
 
-    rows = list(_rows(result))
+    rows = list(_rows(result, reports))
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: _arrow_column([row.get(name) for row in rows]) for name in names}
     parquet.write_table(pyarrow.table(columns), path)
@@ -154,7 +168,8 @@ def to_optuna(result: SearchResult, storage: Any, *, name: str | None = None) ->
     """Write the finished trials of a search as a study of Optuna, which its dashboard opens.
 
     What distinguishes the trees becomes parameters of Optuna, beside those of the trees. Failed trials are failed ones
-    there; results, compute classes and trees are attributes of the trials.
+    there, and stopped and paused ones pruned; results, compute classes and trees are attributes of the trials. The losses of
+    reports are intermediate values.
 
     Parameters
     ----------
@@ -205,7 +220,7 @@ def _optuna_storage(storage: Any) -> Any:
 
 
 def _optuna_trials(result: SearchResult) -> Iterator[optuna.trial.FrozenTrial]:
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
     described = [_Described(result, trial) for trial in result]
     choices: dict[str, list[str]] = {}
@@ -215,13 +230,14 @@ def _optuna_trials(result: SearchResult) -> Iterator[optuna.trial.FrozenTrial]:
                 choices[place].append(decision)
     distribution_of = cache(_distribution)
     began = _began(result.storage.metadata())
+    reports = result.reports()
     for number, own in enumerate(described):
         trial = own.trial
         params, distributions = own.optuna_params(choices, distribution_of)
         yield FrozenTrial(
             number=number,
             trial_id=number,
-            state=TrialState.FAIL if trial.loss is None else TrialState.COMPLETE,
+            state=_optuna_state(trial),
             value=trial.loss,
             values=None,
             datetime_start=began + datetime.timedelta(seconds=trial.started or 0.0),
@@ -230,8 +246,19 @@ def _optuna_trials(result: SearchResult) -> Iterator[optuna.trial.FrozenTrial]:
             distributions=distributions,
             user_attrs=own.attributes(),
             system_attrs={},
-            intermediate_values={},
+            intermediate_values={
+                report.step: result.goal.sign * result.goal.reported(report.results)
+                for report in reports.get(trial.id, ())
+            },
         )
+
+
+def _optuna_state(trial: Trial) -> Any:
+    from optuna.trial import TrialState as Theirs
+
+    if trial.state in (TrialState.STOPPED, TrialState.PAUSED):
+        return Theirs.PRUNED
+    return Theirs.FAIL if trial.loss is None else Theirs.COMPLETE
 
 
 def _began(metadata: Mapping[str, Any]) -> datetime.datetime:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shadho.errors import ConfigurationError
-from shadho.report import history, pictures
+from shadho.report import curves, history, pictures
 from shadho.report.course import Course
 from shadho.report.document import to_html
 from shadho.result import SearchResult
@@ -16,6 +16,7 @@ __all__ = ['write_page', 'write_pictures']
 
 _PICTURES: dict[str, Callable[[Any], Any]] = {
     'history': history.plot_history,
+    'curves': curves.plot_curves,
     'trees': pictures.plot_trees,
     'importance': pictures.plot_importance,
     'slice': pictures.plot_slice,

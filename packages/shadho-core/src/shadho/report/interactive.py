@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.report.course import COLOURS, INK, Course, Floats, Group, Mask, unit_of_time
+from shadho.report.curves import grouped, joined, shown_curves
 from shadho.report.importance import Importance, parameter_importance
 from shadho.report.layout import (
     BLUES,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 __all__ = [
-    'contour', 'distribution', 'expected_seconds', 'history', 'importance', 'parallel_coordinates', 'placement', 'prices', 'rank', 'slice',
+    'contour', 'curves', 'distribution', 'expected_seconds', 'history', 'importance', 'parallel_coordinates', 'placement', 'prices', 'rank', 'slice',
     'timeline', 'trees',
 ]  # fmt: skip
 
@@ -87,6 +88,31 @@ def history(result: SearchResult | Course, over: Literal['time', 'trials'] = 'ti
     _add_trials(fig, course, across)
     _add_best(fig, course, across, end)
     _add_rim(fig, course, across)
+    return fig
+
+
+def curves(result: SearchResult | Course) -> Figure:
+    """Draw the losses that trials reported over their steps, in the colours of their trees.
+
+    Of more than 400 trials, those that were run furthest are drawn.
+
+    Parameters
+    ----------
+    result : SearchResult
+    """
+    from plotly import graph_objects as go
+
+    course = Course.of(result)
+    steps = {'title': {'text': 'step'}, 'rangemode': 'tozero'}
+    fig = figure(course.title(), steps, axis_of_loss(course), 460, meta=loss_on(course, 'yaxis'))
+    for label, colour, rows in grouped(course, shown_curves(course)):
+        across, losses = joined(course, rows)
+        names = np.concatenate([np.repeat(course.ids[row], len(course.curves[row][0]) + 1) for row in rows])
+        trace = go.Scatter(
+            x=compact(across), y=compact(losses), customdata=names, mode='lines', name=text(label), opacity=0.7,
+            line={'color': colour, 'width': 1.2}, hovertemplate='trial %{customdata}, step %{x}: %{y}<extra></extra>',
+        )  # fmt: skip
+        fig.add_trace(trace)
     return fig
 
 

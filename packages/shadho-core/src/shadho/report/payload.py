@@ -15,6 +15,7 @@ from shadho.errors import ConfigurationError
 from shadho.report import interactive
 from shadho.report.classes import sum_up_classes
 from shadho.report.course import COLOURS, Course
+from shadho.report.curves import MOST_CURVES
 from shadho.report.failures import group_failures
 from shadho.report.forecasts import Forecasts, forecasts
 from shadho.report.importance import Importance, parameter_importance
@@ -134,6 +135,7 @@ def _facts(course: Course) -> list[tuple[str, str]]:
         (f'best {result.loss_name}', format_loss(None if result.best is None else result.best.loss)),
         ('trials', f'{len(course):,}'),
         ('failed', f'{failed:,}'),
+        *[(str(state), f'{count:,}') for state, count in course.partial.items()],
         *([(f'infinite {result.loss_name}', f'{infinite:,}')] if infinite else []),
         ('search time', format_seconds(result.elapsed)),
         ('trees tried', f'{len(set(course.trees)):,} of {_short_count(result.forest.count)}'),
@@ -174,6 +176,9 @@ def _figures(course: Course, known: Importance | None, note: str, market: Foreca
             lambda over: draw.history(course, over),
             'No trial is finished.',
             'over {}',
+        ),
+        'curves': _choices(
+            [''] if course.curves else [], lambda _: draw.curves(course), 'No trial has reported a loss.'
         ),
         'trees': _choices(any_loss, lambda _: draw.trees(course), none),
         'distribution': _choices(any_loss, lambda _: draw.distribution(course), none),
@@ -217,6 +222,8 @@ _THINNED = {
 def _thinned(course: Course, name: str) -> str:
     """Say which trials, or trees, a figure does not draw; nothing where it draws all."""
     count, trees = len(course), len(set(course.trees))
+    if name == 'curves' and len(course.curves) > MOST_CURVES:
+        return f'Of {len(course.curves):,} curves, the {MOST_CURVES} longest are drawn.'
     if name == 'classes' and trees > MOST_TREES:
         return f'Of {trees:,} trees, the {MOST_TREES} with the most trials are drawn.'
     most, kept = _THINNED.get(name, (count, ''))

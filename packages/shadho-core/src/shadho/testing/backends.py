@@ -646,7 +646,7 @@ class _Run:
         def hear(report: Report) -> Answer:
             assert (report.trial, report.attempt) == (trial.id, trial.attempt)
             reports.append(report)
-            return decide(report)
+            return attrs.evolve(decide(report), step=report.step)
 
         self.backend.hear = hear
         until = time.monotonic() + self.patience
