@@ -30,8 +30,8 @@ from shadho.table import Table
 __all__ = ['Ledger']
 
 _ENOUGH = 10
-"""Losses at a rung from which methods learn instead of those at the rung before. A larger number compares more trials, a smaller
-one later losses, which say more. As many as methods begin with."""
+"""Fewest losses at a rung for methods to learn from it instead of the rung below. A larger number compares more trials; a smaller
+one, losses after more steps, which say more. Equal to the number of trials before the first model."""
 
 _AFTER_STEPS = (TrialState.PAUSED, TrialState.STOPPED)
 _WITH_LOSS = (TrialState.DONE, *_AFTER_STEPS)
@@ -66,10 +66,10 @@ class Ledger:
     pending : mapping of int to Trial
         Trials that run or wait.
     paused : mapping of int to Trial
-        Trials that rest at a step, with the loss of their last report, longest rest first.
+        Paused trials, with the loss of their last report, in the order in which they were paused.
     rungs : mapping of int to Table
-        Losses by the step that they were measured at: one row for each trial that has reached the step, failed before it (nan), or
-        finished before it by itself. Only with `measure_at`.
+        Losses by step: one row for each trial that has reached the step, failed before it (nan), or ended before it of its own
+        accord. Only with `measure_at`.
     reports : mapping of int to Report
         The latest report of each running attempt, by trial id.
     time : float
@@ -104,7 +104,7 @@ class Ledger:
 
     @property
     def measured(self) -> Table:
-        """One row for each trial that can be learned from: those of the first rung, or finished trials without rungs."""
+        """A table with a row for each trial to learn from, which is that of the first rung, or the history without rungs."""
         return next(iter(self.rungs.values()), self.history)
 
     @property
@@ -119,18 +119,18 @@ class Ledger:
 
     @property
     def evidence(self) -> Table:
-        """Comparable losses: those at the last rung with enough of them, or of all finished trials without rungs."""
+        """A table of comparable losses, which is that of the last rung with enough of them, or the history without rungs."""
         return self.rungs[self._level] if self.rungs else self.history
 
     @property
     def unknown(self) -> list[Trial]:
-        """Trials that run or wait, and of which `evidence` has no row."""
+        """Trials that run or wait, and have no row in `evidence`."""
         level = self._level
         return [trial for trial in self.pending.values() if not level or self.reached(trial.id) < level]
 
     @property
     def unmeasured(self) -> list[Trial]:
-        """Running trials that `measured` has no row of."""
+        """Running trials without a row in `measured`."""
         running = self.history.running.values()
         first = next(iter(self.rungs), None)
         return list(running) if first is None else [trial for trial in running if self.reached(trial.id) < first]
