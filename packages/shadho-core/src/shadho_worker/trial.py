@@ -26,11 +26,11 @@ class TrialHandle:
     An objective that has a second parameter gets it::
 
         def objective(params, trial):
-            model = load(trial.folder) if trial.step else build(params)
+            model = load(trial.folder / f'{trial.step}') if trial.step else build(params)
             for step in trial.steps():
                 trial.report(loss=train(model))
             if trial.is_paused:
-                save(model, trial.folder)
+                save(model, trial.folder / f'{step}')
 
     Attributes
     ----------
