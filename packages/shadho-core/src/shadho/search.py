@@ -220,7 +220,8 @@ class Search:
         """The trial to rely on if losses are noisy, as the best trial is then often just the luckiest.
 
         It is the trial of `leaders` with the least expected loss by a Gaussian process of up to 300 trials, fitted on each
-        access. With fewer than 10 trials, or in a space of more than 300 leaves, there is no model, and it is `best`.
+        access. With fewer than 10 trials, in a space of more than 300 leaves, or where trials were paused or stopped, there is no
+        model, and it is `best`.
         """
         found = recommended(self.forest, self.history, self._leaders)
         return None if found is None else found.copied()
