@@ -239,7 +239,7 @@ class Driver:
                 self.backend.answer(trial, answer)
 
     def _hear(self, report: Report) -> Answer:
-        """Record a report, and return what becomes of its trial."""
+        """Record a report, and return the answer to it."""
         trial = self.ledger.running[report.trial]
         on_time = attrs.evolve(report, time=report.time - self.origin)
         decision = self.search.hear(on_time)
@@ -248,7 +248,7 @@ class Driver:
         return Answer(self.search.fidelity.until(trial), leave, report.step)
 
     def _hear_there(self, report: Report) -> Answer:
-        """Do the same while the backend runs the trial in `poll`, after which the log is flushed: at times, meanwhile."""
+        """Do the same for a trial that the backend runs within `poll`, and flush the log at times, as the loop cannot."""
         if not self.ledger.awaits(report):
             return Answer(leave='paused')
         answer = self._hear(report)

@@ -30,8 +30,8 @@ from shadho.table import Table
 __all__ = ['Ledger']
 
 _ENOUGH = 10
-"""Losses at a rung from which methods learn instead of those at the rung before. A larger number compares more trials, a smaller
-one later losses, which say more. As many as methods begin with."""
+"""Fewest losses at a rung for methods to learn from it instead of the rung below. A larger number compares more trials; a smaller
+one, losses after more steps, which say more. Equal to the number of trials before the first model."""
 
 _AFTER_STEPS = (TrialState.PAUSED, TrialState.STOPPED)
 _WITH_LOSS = (TrialState.DONE, *_AFTER_STEPS)
@@ -66,13 +66,13 @@ class Ledger:
     pending : mapping of int to Trial
         Trials that run or wait.
     paused : mapping of int to Trial
-        Trials that rest at a step, with the loss of their last report, longest rest first.
+        Paused trials, with the loss of their last report, in the order in which they were paused.
     rungs : mapping of int to Table
-        Losses by the step that they were measured at: one row for each trial that has reached the step, failed before it (nan), or
-        finished before it by itself. Only with `measure_at`.
+        Losses by step: one row for each trial that has reached the step, failed before it (nan), or ended before it of its own
+        accord. Only with `measure_at`.
     climbs : Table
-        All losses of `rungs` as they came: a row for each rung that a trial has come to, whose `budgets` are the steps. The
-        `history` without rungs.
+        All losses of `rungs` in the order in which they came: a row for each rung that a trial has reached, whose budget is the step
+        of the rung. The `history` without rungs.
     reports : mapping of int to Report
         The latest report of each running attempt, by trial id.
     time : float
@@ -110,7 +110,7 @@ class Ledger:
 
     @property
     def measured(self) -> Table:
-        """One row for each trial that can be learned from: those of the first rung, or finished trials without rungs."""
+        """A table with a row for each trial to learn from, which is that of the first rung, or the history without rungs."""
         return next(iter(self.rungs.values()), self.history)
 
     @property
@@ -125,17 +125,17 @@ class Ledger:
 
     @property
     def evidence(self) -> Table:
-        """Comparable losses: those at the last rung with enough of them, or of all finished trials without rungs."""
+        """A table of comparable losses, which is that of the last rung with enough of them, or the history without rungs."""
         return self.rungs[self._level] if self.rungs else self.history
 
     @property
     def unknown(self) -> list[Trial]:
-        """Trials that run or wait, and of which `climbs` has no row."""
+        """Trials that run or wait, and have no row in `climbs`."""
         return [trial for trial in self.pending.values() if self._is_new(trial)]
 
     @property
     def unmeasured(self) -> list[Trial]:
-        """Those of them that run."""
+        """Running trials without a row in `measured`."""
         return [trial for trial in self.history.running.values() if self._is_new(trial)]
 
     def _is_new(self, trial: Trial) -> bool:

@@ -98,9 +98,9 @@ def check_fidelity(fidelity: Fidelity, takes_trial: bool) -> None:
     """Refuse a fidelity that judges trials which cannot report; ConfigurationError."""
     if fidelity.needs_steps and not takes_trial:
         raise ConfigurationError(
-            f'fidelity={fidelity.name!r} judges trials by what they report, and this objective cannot report. Let it be a '
-            'function with a second parameter, as in def objective(params, trial), that calls trial.report(loss=...) in '
-            'for step in trial.steps()'
+            f'fidelity={fidelity.name!r} judges trials by what they report, and this objective cannot report. Use a '
+            'function with a second parameter, as in def objective(params, trial), that calls trial.report(loss=...) in a '
+            'loop, for step in trial.steps()'
         )
 
 
@@ -108,8 +108,8 @@ def check_backend(backend: Backend, job: Job) -> None:
     """Refuse a backend that cannot give an objective its trial; ConfigurationError."""
     if job.objective.takes_trial and not backend.has_folders:
         raise ConfigurationError(
-            f'backend={backend.name!r} cannot give an objective its trial yet: it has no way to report, and no folder that '
-            "goes where the trial goes. Use backend='local' or 'inline', or a function of the parameters alone"
+            f'backend={backend.name!r} cannot run an objective that takes its trial: there, trials cannot report yet, and have no '
+            "folder that follows them. Use backend='local', 'inline' or 'mpi', or a function of the parameters alone"
         )
 
 

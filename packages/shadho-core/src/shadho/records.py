@@ -534,7 +534,7 @@ class Trial:
 
     @property
     def reach(self) -> float:
-        """How far the trial was run: inf if it is done, otherwise its last step."""
+        """How far the trial was run, as a number of steps, and inf if it is done."""
         return math.inf if self.state is TrialState.DONE else self.step
 
     def result(self) -> Result:

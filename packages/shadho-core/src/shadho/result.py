@@ -293,8 +293,8 @@ class SearchResult:
         """The trial to rely on where losses are noisy, and the best one is the luckiest.
 
         That is the one of `leaders` whose expected loss is least, by a Gaussian process of up to 300 trials, whatever method
-        suggested them. It is the best one where there is no model: of fewer than 10 trials, or in a space of more than
-        300 leaves.
+        suggested them. It is the best one where there is no model: of fewer than 10 trials, in a space of more than 300
+        leaves, or where trials were paused or stopped.
         """
         return None if self._recommended is None else self._recommended.copied()
 

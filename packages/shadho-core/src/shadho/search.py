@@ -207,12 +207,12 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The best of the trials that were run furthest: those that are done, if any is; the earliest of ties."""
+        """The best of the trials that were run furthest, that is, of those that are done if there are any; the earliest of ties."""
         return self._leaders[0].copied() if self._leaders else None
 
     @property
     def leaders(self) -> list[Trial]:
-        """The best trials, at most 30, the best one first: those that were run furthest come before others."""
+        """The best trials, at most 30 and the best one first; those that were run furthest come before others."""
         return [trial.copied() for trial in self._leaders]
 
     @property
@@ -220,7 +220,8 @@ class Search:
         """The trial to rely on if losses are noisy, as the best trial is then often just the luckiest.
 
         It is the trial of `leaders` with the least expected loss by a Gaussian process of up to 300 trials, fitted on each
-        access. With fewer than 10 trials, or in a space of more than 300 leaves, there is no model, and it is `best`.
+        access. With fewer than 10 trials, in a space of more than 300 leaves, or where trials were paused or stopped, there is no
+        model, and it is `best`.
         """
         found = recommended(self.forest, self.history, self._leaders)
         return None if found is None else found.copied()
@@ -478,7 +479,7 @@ class Search:
         self, trial: Trial | int, values: float | Mapping[str, Any] | None = None, /, *, step: int | None = None, now: float = 0.0,
         **more: Any,
     ) -> bool:  # fmt: skip
-        """Record what a pending trial has come to at a step, and say whether it should go on.
+        """Record the results of a pending trial at a step, and return whether it should go on.
 
         Parameters
         ----------
@@ -536,14 +537,14 @@ class Search:
         return decision is Decision.GO_ON
 
     def hear(self, report: Report) -> Decision | None:
-        """Record a report of a running trial, and return what becomes of the trial; None if that was its last step."""
+        """Record a report of a running trial, and return the decision on it; None after its last step."""
         trial = self.apply(report)
         if self.max_steps is not None and report.step >= self.max_steps:
             return None
         return self.fidelity.judge(trial, report)
 
     def leave(self, trial: Trial, decision: Decision, now: float) -> Trial:
-        """Pause or stop a running trial after its last report."""
+        """Pause or stop a running trial after its latest report."""
         state = TrialState.PAUSED if decision is Decision.PAUSE else TrialState.STOPPED
         started = now if trial.started is None else trial.started
         seconds = max(0.0, now - started)
@@ -766,11 +767,11 @@ def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[
 
 
 def _with_steps(fidelity: Any, max_steps: int | None) -> Any:
-    """Return a fidelity class; ConfigurationError if it is of no use without steps."""
+    """Return a fidelity class; ConfigurationError if it requires steps and there are none."""
     if max_steps is None and getattr(fidelity, 'needs_steps', False):
         raise ConfigurationError(
             f'fidelity={fidelity.name!r} ends trials on the way, so it needs max_steps: the steps of a trial that runs to its '
-            'end, such as max_steps=81 epochs'
+            'end, such as max_steps=81 for 81 epochs'
         )
     return fidelity
 

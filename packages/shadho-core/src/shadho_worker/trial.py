@@ -1,4 +1,4 @@
-"""The handle of a trial: what an objective knows of the trial that it runs, and how it reports on the way."""
+"""The handle of a trial, through which an objective knows its trial and reports."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shadho_worker.outcomes import Outcome, outcome
 __all__ = ['Answer', 'TrialHandle', 'Tell']
 
 Answer = Mapping[str, Any]
-"""What the search says to a report: ``until``, the step at which it is to be asked next, or ``leave``: 'paused' or 'stopped'."""
+"""The answer to a report: ``until``, the step at which the trial waits for the next answer, or ``leave``: 'paused' or 'stopped'."""
 
 Tell = Callable[[int, Mapping[str, Any], bool], 'Answer | None']
-"""Sends the step and the results of a report; whether to wait for the answer, which is None where there is none yet."""
+"""Sends a report: its step, its results, and whether to wait for the answer. Returns the answer; None if there is none yet."""
 
 
 class TrialHandle:
@@ -26,11 +26,11 @@ class TrialHandle:
     An objective that has a second parameter gets it::
 
         def objective(params, trial):
-            model = load(trial.folder) if trial.step else build(params)
+            model = load(trial.folder / f'{trial.step}') if trial.step else build(params)
             for step in trial.steps():
                 trial.report(loss=train(model))
             if trial.is_paused:
-                save(model, trial.folder)
+                save(model, trial.folder / f'{step}')
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class TrialHandle:
     resources : dict
         The trial's resource request, such as ``{'cores': 1}``.
     step : int
-        The last step that earlier attempts have done; 0 at first.
+        The last step of the earlier attempts that were paused, after which this one begins; 0 at first.
     max_steps : int or None
         Steps of a trial that runs to its end.
     """
@@ -67,9 +67,9 @@ class TrialHandle:
 
     @property
     def folder(self) -> Path:
-        """A folder of this trial alone, which is made when it is first asked for.
+        """A folder of this trial alone, created when it is first accessed.
 
-        What is in it is there again in every later attempt, wherever that runs.
+        Its content is there again in every later attempt, wherever that runs.
         """
         if self._folder is None:
             import tempfile  # which takes longer to import than all else here
@@ -81,7 +81,7 @@ class TrialHandle:
 
     @property
     def should_stop(self) -> bool:
-        """Whether to leave: all steps are done, or the search has paused or stopped the trial."""
+        """Whether to leave, as all steps are done, or the search has paused or stopped the trial."""
         return self._end != ''
 
     @property
@@ -90,12 +90,12 @@ class TrialHandle:
         return self._end == 'paused'
 
     def steps(self, start: int | None = None) -> Iterator[int]:
-        """Yield the numbers of the steps to do, until the search ends, pauses or stops the trial.
+        """Yield the numbers of the steps to do, until the trial is complete, paused or stopped.
 
         Parameters
         ----------
         start : int, optional
-            Steps that are done already; by default `step`.
+            The last step that is already done, such as that of a checkpoint; by default `step`.
         """
         done = self.step if start is None else start
         while not self.should_stop and (self.max_steps is None or done < self.max_steps):
@@ -105,14 +105,14 @@ class TrialHandle:
         self._current = 0
 
     def report(self, values: Any = None, /, *, step: int | None = None, **more: Any) -> bool:
-        """Report what the trial has come to; never raises.
+        """Report the results of a step; never raises.
 
         Parameters
         ----------
         values : float or mapping, optional
             The loss, or results by name.
         step : int, optional
-            By default the step of `steps`, or the one after the last report. A step that does not increase is dropped with a
+            By default the current step of `steps`, or the one after the last report. A step that does not increase is dropped with a
             warning.
         **more
             Further results by name, as in ``report(loss=0.3, accuracy=0.9)``.
@@ -154,7 +154,7 @@ class TrialHandle:
         self._end = answer.get('leave') or self._end
 
     def outcome(self, returned: Any, loss_key: str) -> Outcome:
-        """Return the outcome of an objective from what it returned, and what it reported before."""
+        """Return the outcome of an objective from its return value and its reports."""
         if self._end in ('paused', 'stopped'):
             found = outcome(self._results, loss_key)
             return {**found, 'state': self._end, 'results': self._results, 'error': None, 'step': self._last}

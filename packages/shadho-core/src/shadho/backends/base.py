@@ -44,7 +44,7 @@ class Job:
     seed : int
         Of the search.
     folders : Path or None
-        Where the folders of trials are, by their numbers; None if no trial needs one.
+        Parent of the folders of trials, each named by the trial's id; None if no trial needs one.
     """
 
     exp_key: str
@@ -58,7 +58,7 @@ class Job:
     folders: Path | None = None
 
     def facts(self, trial: Trial) -> dict[str, Any] | None:
-        """Return what the handle of a trial is made of (see `shadho.TrialHandle`); None if the objective takes none."""
+        """Return the arguments of a trial's handle (see `shadho.TrialHandle`); None if the objective takes none."""
         if not self.objective.takes_trial:
             return None
         return {
@@ -181,8 +181,8 @@ class Backend(ABC):
     def answer(self, trial: Trial, answer: Answer) -> None:
         """Pass the answer to a report on to a running trial; harmless when it has ended.
 
-        A trial that is told to leave gives a Result that is PAUSED, STOPPED, or, if it ends by itself, anything else. A backend
-        that returns no reports need not override this.
+        A trial that is to leave ends with a Result that is PAUSED or STOPPED, or, if it ends of its own accord first, has any other
+        state. A backend that returns no reports need not override this.
         """
 
     @abstractmethod

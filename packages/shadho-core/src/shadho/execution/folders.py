@@ -1,4 +1,4 @@
-"""The folders of trials, in which they leave what their next attempts begin with."""
+"""The folders of trials, which carry checkpoints from one attempt to the next."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ['Folders']
 
 
 class Folders:
-    """A folder for each trial, by its number; those of trials that have ended go, except that of the best.
+    """A folder for each trial, by its id; those of trials that have ended are removed, except that of the best.
 
     Parameters
     ----------
     root : Path
-        Made by the first trial that asks for its folder.
+        Created by the first trial that accesses its folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -24,7 +24,7 @@ class Folders:
         self._kept: int | None = None
 
     def clean(self, ended: int, best: Trial | None) -> None:
-        """Remove what is not needed any more after a trial has ended."""
+        """Remove the folders that are no longer needed after a trial has ended."""
         number = None if best is None else best.id
         former, self._kept = self._kept, ended if number == ended else self._kept
         for trial in {ended, former} - {None, number}:

@@ -1,7 +1,7 @@
 """Asynchronous successive halving with promotion.
 
 L. Li, K. Jamieson, A. Rostamizadeh and others, *A system for massively parallel hyperparameter tuning* (2020), algorithm 2.
-Unlike there, a trial that is among the best when it comes to a rung goes on at once.
+In contrast to the paper, a trial that is among the best when it reaches a rung goes on at once.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class Bracket:
     Parameters
     ----------
     steps : list of int
-        From the step of the first rung to that of a full training, in which nobody is compared.
+        The steps of the rungs, then those of a full training, at which trials are no longer compared.
     eta : int
+        The best 1/eta of the trials at a rung may go on.
     """
 
     def __init__(self, steps: list[int], eta: int) -> None:
@@ -46,20 +47,25 @@ class Bracket:
 
 
 class ASHA(Fidelity):
-    """Pauses each trial at growing steps, and lets the best of those that have come so far go on.
+    """Pauses trials at rungs, and promotes the best of those that have reached each rung so far.
 
     Parameters
     ----------
     eta : int, default 3
-        One in so many trials goes on from each rung, to so many times as many steps.
+        One in `eta` trials is promoted from each rung, to `eta` times as many steps.
     min_steps : int, default 1
-        The least steps of the first rung.
+        Lower bound on the steps of the first rung.
 
     Notes
     -----
+<<<<<<< HEAD
     Nobody waits for others: where no paused trial is among the best 1/eta of its rung, a new trial begins. A trial that failed
     is the worst of its rung, and one that ended early by itself counts in all later ones. Trials are compared with those of
     their own tree, as some models begin worse than others and end better; in a forest of many trees, with all.
+=======
+    No trial waits for others: if no paused trial is among the best 1/eta of its rung, a new trial begins. A failed trial ranks
+    last at the rung that it was to reach next; one that ended early of its own accord counts at all later rungs.
+>>>>>>> bcdbc1261b7b7ff08de6ed034f76b16f91b9ab7b
     """
 
     name = 'asha'
@@ -72,7 +78,7 @@ class ASHA(Fidelity):
         self.steps = ladder(first, self.max_steps, self.eta)
         self._brackets: dict[int, list[Bracket]] = {}  # by tree
         self._until: dict[int, int] = {}  # of unfinished trials
-        self._places: dict[int, tuple[int, Entry]] = {}  # the last rung that an unfinished trial has come to
+        self._places: dict[int, tuple[int, Entry]] = {}  # the last rung that an unfinished trial has reached
         self._interrupted: dict[int, None] = {}  # paused before they were to be judged
 
     @property
@@ -131,7 +137,7 @@ class ASHA(Fidelity):
             self._ended(bracket, trial)
 
     def _climb(self, bracket: Bracket, trial: int, to: int, loss: float) -> None:
-        """Add a trial to the rungs that it has newly come to."""
+        """Add a trial to the rungs above its last one, up to another."""
         after = self._places[trial][0] if trial in self._places else -1
         entry = (math.inf if math.isnan(loss) else loss, trial)
         for rung in range(after + 1, to + 1):
@@ -150,7 +156,7 @@ class ASHA(Fidelity):
             last = len(bracket.rungs) - 1
             if trial.state is TrialState.DONE:
                 self._climb(bracket, trial.id, last, self.ledger.goal.minimised(trial.loss))
-            elif trial.state is TrialState.FAILED:  # the worst of the rung that it was to come to
+            elif trial.state is TrialState.FAILED:  # the worst of the rung that it was to reach next
                 self._climb(bracket, trial.id, min(bracket.rung_at(self._until[trial.id] - 1) + 1, last), math.inf)
             elif self._interrupted.pop(trial.id, 0) == 0 and trial.id in self._places:
                 bracket.rungs[self._places[trial.id][0]].resume(trial.id)

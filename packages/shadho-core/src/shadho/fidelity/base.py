@@ -16,7 +16,7 @@ __all__ = ['Decision', 'Fidelity', 'FidelityContext']
 
 
 class Decision(enum.Enum):
-    """What becomes of a running trial after a report."""
+    """How a running trial proceeds after a report."""
 
     GO_ON = 'go on'
     PAUSE = 'pause'
@@ -60,7 +60,7 @@ class Fidelity(ABC):
     ----------
     name : str
     needs_steps : bool
-        Whether it is of no use without `max_steps`.
+        Whether it requires `max_steps`.
     context, ledger : FidelityContext, Ledger
     max_steps : int or None
 
@@ -80,16 +80,16 @@ class Fidelity(ABC):
 
     @property
     def rungs(self) -> Sequence[int]:
-        """Steps at which the losses of trials are compared, up to `max_steps`; methods learn from those. None by default."""
+        """Steps at which the losses of trials are compared, up to `max_steps`; methods learn from these. Empty by default."""
         return ()
 
     def until(self, trial: Trial | int) -> int | None:
-        """Return the step at which a running or paused trial, or the new trial of a number, is to be judged next."""
+        """Return the step at which a trial is judged next: a running or paused one, or the new trial with this id."""
         return self.max_steps
 
     @abstractmethod
     def judge(self, trial: Trial, report: Report) -> Decision:
-        """Return what becomes of a running trial after its latest report, which `on` has been told."""
+        """Decide on a running trial after its latest report, which `on` has already received."""
 
     def promotable(self) -> Generator[Trial, None, None]:
         """Yield paused trials that deserve to go on, the best first."""

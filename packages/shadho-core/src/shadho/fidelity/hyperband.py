@@ -19,19 +19,19 @@ _GOLDEN = 0.6180339887498949
 
 
 class Hyperband(ASHA):
-    """Halves trials asynchronously in several brackets, which begin at different steps, so that slow starters have a chance.
+    """Runs ASHA in several brackets that begin at different steps, for trials that start slowly.
 
     Parameters
     ----------
     eta : int, default 3
-        One in so many trials goes on from each rung, to so many times as many steps.
+        One in `eta` trials is promoted from each rung, to `eta` times as many steps.
     min_steps : int, default 1
-        The least steps of the first rung of the first bracket.
+        Lower bound on the steps of the first rung of the first bracket.
 
     Notes
     -----
-    The brackets begin at each rung of ``asha``; in the last one, trials run to their end at once. Each gets as many of the
-    trials as there, so that all need about the same steps.
+    A bracket begins at each rung of ``asha``; in the last one, trials run to their end at once. The brackets' shares of the
+    trials are those of the paper, with which all take about the same number of steps.
     """
 
     name = 'hyperband'

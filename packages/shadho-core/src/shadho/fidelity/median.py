@@ -22,7 +22,7 @@ class Median(Fidelity):
     Parameters
     ----------
     min_trials : int, default 5
-        Trials that must have come to a step before any is stopped there.
+        Other trials that must have reported a step before any trial is stopped there.
     min_steps : int, default 1
         The first step at which a trial may be stopped.
     """

@@ -1,4 +1,4 @@
-"""Rungs: the losses of trials at one step, and brackets of rungs."""
+"""Rungs: the losses of trials at one step, and which of them are among the best."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shadho.errors import ConfigurationError
 __all__ = ['Entry', 'Rung', 'check_option', 'ladder']
 
 Entry = tuple[float, int]
-"""A loss, which is minimised, and the id of its trial, by which ties are broken."""
+"""A minimised loss, and the id of its trial, which breaks ties."""
 
 
 class Rung:
@@ -21,7 +21,7 @@ class Rung:
     Parameters
     ----------
     eta : int
-        One in so many trials is among the best.
+        The best 1/eta of the trials may go on.
     """
 
     def __init__(self, eta: int) -> None:
@@ -29,14 +29,14 @@ class Rung:
         self._best: list[Entry] = []  # heap of negated entries: the worst of the best comes first
         self._rest: list[Entry] = []
         self._paused: list[Entry] = []
-        self._gone: set[int] = set()  # paused trials that have gone on, and are still in the heap
+        self._gone: set[int] = set()  # resumed trials that are still in the heap
 
     def __len__(self) -> int:
         """Return the number of trials."""
         return len(self._best) + len(self._rest)
 
     def add(self, entry: Entry) -> None:
-        """Add a trial, at a cost of a logarithm of their number."""
+        """Add a trial, in time logarithmic in their number."""
         if self.admits(entry):
             entry = _negated(heapq.heappushpop(self._best, _negated(entry)))
         heapq.heappush(self._rest, entry)
@@ -44,7 +44,7 @@ class Rung:
             heapq.heappush(self._best, _negated(heapq.heappop(self._rest)))
 
     def admits(self, entry: Entry) -> bool:
-        """Whether an entry is among the best: nobody is until there are `eta` trials, so that the first have rivals."""
+        """Whether an entry is among the best; none is until there are `eta` trials, so that the first ones have rivals."""
         return bool(self._best) and entry <= _negated(self._best[0])
 
     def pause(self, entry: Entry) -> None:
@@ -52,7 +52,7 @@ class Rung:
         heapq.heappush(self._paused, entry)
 
     def resume(self, trial: int) -> None:
-        """Take a paused trial off."""
+        """Remove a paused trial."""
         self._gone.add(trial)
         while self._paused and self._paused[0][1] in self._gone:
             self._gone.remove(heapq.heappop(self._paused)[1])

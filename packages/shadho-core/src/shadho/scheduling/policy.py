@@ -197,7 +197,8 @@ class Policy(ABC):
         ----------
         event : Event
             A `Trial` begins; an `Attempt` runs a waiting or paused trial; a `Report` comes from a running one; a `Result` ends an
-            attempt, after which the trial is finished, paused or, if the attempt was lost or cancelled, waiting; `ClassesChanged` replaces `ledger.classes`. Ignore other kinds.
+            attempt, after which the trial is finished, paused or, if the attempt was lost or cancelled, waiting;
+            `ClassesChanged` replaces `ledger.classes`. Ignore other kinds.
         trial : Trial or None
             The trial after the event; None for an event of the search.
         """
