@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from shadho.errors import LedgerError, ShadhoError, SpaceError, StorageError, brief
-from shadho.records import Event, Trial
+from shadho.records import Event, Trial, TrialState
 from shadho.result import finished_trials
 from shadho.search import Search
 from shadho.spaces import spec
@@ -117,12 +117,6 @@ def resume(
             'this search was recorded with the objective %s, and continues with %s; if they measure different things, '
             'give another exp_key', known.get('objective'), identity['objective'],
         )  # fmt: skip
-    if any(known.get(name, identity[name]) != identity[name] for name in ('fidelity', 'max_steps')):
-        log.warning(
-            'this search was recorded with the fidelity %r and max_steps=%s, and continues with %r and %s: losses of the same step '
-            'are compared, whichever of them measured it', known.get('fidelity'), known.get('max_steps'), identity['fidelity'],
-            identity['max_steps'],
-        )  # fmt: skip
     try:
         restore(search, storage)
     except ShadhoError:
@@ -183,6 +177,8 @@ def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> No
     count = taken = 0
     reason = 'it has no finished trials'
     for trial in finished_trials(storage):
+        if trial.state in (TrialState.STOPPED, TrialState.PAUSED):  # their losses are of earlier steps
+            continue
         count += 1
         try:
             search.add(trial.params, trial.loss)
@@ -207,6 +203,8 @@ def _check_same(storage: Storage, known: Mapping[str, Any], given: Mapping[str, 
     reasons = dict.fromkeys(('direction', 'loss_key'), 'their losses cannot be compared')
     if 'grid' in (known.get('method'), given['method']):
         reasons |= dict.fromkeys(('method', 'grid_points'), 'the recorded trials are not the first points of this grid')
+    if known.get('max_steps', given['max_steps']) is not None or given['max_steps'] is not None:
+        reasons |= dict.fromkeys(('max_steps', 'fidelity', 'rungs'), 'the recorded trials were judged at other steps')
     for name, reason in reasons.items():
         if known.get(name) != given[name]:
             raise StorageError(

@@ -224,11 +224,13 @@ class Shadho:
             'loss_key': search.loss_key,
             'max_steps': search.max_steps,
             'fidelity': search.fidelity.name,
+            'rungs': list(search.fidelity.rungs),
             'space': describe(space),
             'outline': spec.outline(space),
             'fingerprint': spec.fingerprint(space),
         }
         self._backend = backend if isinstance(backend, Backend) else find_backend(self._registry, backend, self._job())
+        check_backend(self._backend, self._job())
         self._storage = find_storage(self._registry, storage, self.exp_key, durability)
         self._earlier = None if warm_start is None else find_earlier(self._registry, warm_start)
 
@@ -376,7 +378,6 @@ class Shadho:
                 begin(search)
                 with self._folders() as folders, self._backend as backend:
                     job = self._job(search.seed, folders)
-                    check_backend(backend, job)
                     backend.open(job)
                     result = Driver(job, self._run_options(), search, storage, backend, interrupts).run()
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shadho_worker.as_json import jsonable
-from shadho_worker.outcomes import Outcome, outcome
+from shadho_worker.outcomes import Outcome, failed, outcome
 
 __all__ = ['Answer', 'TrialHandle', 'Tell']
 
@@ -158,7 +158,12 @@ class TrialHandle:
         if self._end in ('paused', 'stopped'):
             found = outcome(self._results, loss_key)
             return {**found, 'state': self._end, 'results': self._results, 'error': None, 'step': self._last}
-        if returned is None and self._results is not None:
+        if returned is None and self._results is None:
+            message = (
+                'the objective has neither reported nor returned a loss: call trial.report(loss=...), or return one'
+            )
+            return {**failed('result', message), 'step': self._last}
+        if returned is None:
             returned = self._results
         return {**outcome(returned, loss_key), 'step': self._last}
 

@@ -6,12 +6,12 @@ D. Golovin, B. Solnik, S. Moitra and others, *Google Vizier: a service for black
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from shadho.fidelity.base import Decision, Fidelity, FidelityContext
 from shadho.fidelity.rungs import Rung, check_option, ladder
-from shadho.records import Event, Report, Result, Trial
+from shadho.records import Event, Report, Result, Trial, TrialState
 
 __all__ = ['Median']
 
@@ -35,6 +35,8 @@ class Median(Fidelity):
         self.min_trials = check_option(self.name, 'min_trials', min_trials, 2)
         self.min_steps = check_option(self.name, 'min_steps', min_steps, 1, self.max_steps)
         self._rungs: defaultdict[int, Rung] = defaultdict(lambda: Rung(2))
+        self._stopped: Counter[int] = Counter()  # trials by the step at which they were stopped
+        self._counted: Counter[int] = Counter()  # those of them that count at each later step
         self._best: dict[int, tuple[int, float]] = {}  # of unfinished trials: the last step, and the best loss
 
     @property
@@ -58,5 +60,14 @@ class Median(Fidelity):
             self._best[trial.id] = max(step, event.step), min(best, loss)
             if event.step > step:  # else a lost attempt has reported this step before
                 self._rungs[event.step].add((loss, trial.id))
+            self._count_stopped(event.step)
         elif isinstance(event, Result) and trial.is_finished:
             self._best.pop(trial.id, None)
+            self._stopped[trial.step] += trial.state is TrialState.STOPPED
+
+    def _count_stopped(self, step: int) -> None:
+        """Let trials that were stopped before a step be the worst there: else half of the others would be stopped at each step."""
+        count = sum(count for before, count in self._stopped.items() if before < step)
+        for number in range(self._counted[step], count):
+            self._rungs[step].add((math.inf, -1 - number))
+        self._counted[step] = max(count, self._counted[step])

@@ -117,7 +117,7 @@ class PlainDisplay:
 
     def counts(self) -> str:
         """Say how many trials are finished, failed and running; those of earlier runs count as finished."""
-        total = self.recorded + sum(self.finished.values())
+        total = self.recorded + sum(self.finished.values()) + len(self.paused)
         failed = self.info.failed + self.finished[TrialState.FAILED]
         return format_counts(total, failed, len(self.running), len(self.paused), self.info.limit)
 

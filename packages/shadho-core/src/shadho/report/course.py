@@ -127,6 +127,13 @@ class Course:
         least = self.losses[self.is_finite].min()
         return np.asarray(np.log10(np.maximum(bounded, least)))
 
+    @cached_property
+    def is_furthest(self) -> Mask:
+        """Which trials were run as far as any with a loss was: those that are done, if there are any."""
+        reach = np.array([trial.reach for trial in self.trials], float)
+        known = reach[self.is_finite]
+        return np.asarray(reach == known.max() if len(known) else np.ones(len(reach), bool))
+
     @property
     def partial(self) -> dict[TrialState, int]:
         """How many trials were stopped, or are paused; only those states of which there are any."""
@@ -191,9 +198,9 @@ class Course:
         return [*self.compute_classes, *sorted(seen - set(self.compute_classes))]
 
     def best_so_far(self) -> tuple[Mask, Floats]:
-        """Return which trials have a finite loss, and the best loss up to each of them."""
+        """Return which trials `is_furthest` have a finite loss, and the best loss up to each of them."""
         better = np.maximum if self.sign < 0 else np.minimum
-        drawn = self.is_finite
+        drawn = self.is_finite & self.is_furthest
         return drawn, better.accumulate(self.losses[drawn]) if drawn.any() else np.empty(0)
 
     def groups(self) -> Iterator[Group]:
@@ -227,11 +234,16 @@ class Course:
         return [*self.groups(), *(group for group in others if group.rows.any())]
 
     def best_of_trees(self) -> dict[int, float]:
-        """Return the best finite loss of each tree that has one, in the direction that is minimised."""
+        """Return the best finite loss of each tree that has one, in the direction that is minimised.
+
+        It is infinite for trees of which no trial `is_furthest`.
+        """
         best: dict[int, float] = {}
-        drawn = self.is_finite
+        drawn = self.is_finite & self.is_furthest
         for tree, loss in zip(self.trees[drawn], self.sign * self.losses[drawn]):
             best[tree] = min(loss, best.get(tree, np.inf))
+        for tree in self.trees[self.is_finite]:
+            best.setdefault(tree, np.inf)
         return best
 
     @cached_property

@@ -35,7 +35,7 @@ class Status:
     seconds : float
         Of active search, all runs together.
     finished, failed, paused : int
-        Trials that have ended, failed ones included, and those that are paused.
+        Trials that have ended or are paused, and how many of them failed or are paused.
     best : Trial or None
     loss_name : str
         What people call the value that is optimised, such as 'accuracy'.
@@ -210,7 +210,7 @@ def look_at(storage: Storage) -> Status:
         exp_key=str(known['exp_key']),
         writer=writer,
         seconds=seconds,
-        finished=len(index) - paused,
+        finished=len(index),
         failed=index.count(TrialState.FAILED),
         paused=paused,
         best=best[0] if best else None,

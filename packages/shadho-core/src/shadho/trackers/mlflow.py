@@ -193,7 +193,7 @@ class MLflow(Tracker):
         for first in range(0, max(len(params), len(metrics), 1), _LARGEST_BATCH):
             batch = slice(first, first + _LARGEST_BATCH)
             self._client.log_batch(run, metrics[batch], params[batch])
-        self._client.set_terminated(run, 'FINISHED' if trial.state is TrialState.DONE else 'FAILED', ended)
+        self._client.set_terminated(run, 'FAILED' if trial.state is TrialState.FAILED else 'FINISHED', ended)
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         tags = {
