@@ -178,24 +178,3 @@ def test_trees_may_have_numbers_beyond_any_fixed_width() -> None:
     columns = LeafColumns(forest, added, past)
     assert columns.trees().tolist() == [1, 2**63, 2**69]
     assert np.nansum(columns.points(), axis=1).tolist() == [0.5, 0.25, 0.75]
-
-
-def test_of_a_trial_with_several_rows_the_latest_counts_and_those_that_were_run_further_are_better() -> None:
-    forest, table = Forest({'x': spaces.uniform(0, 1)}), Table()
-    for trial, loss, budget in ((0, 0.9, 1), (1, 0.5, 1), (2, math.nan, 1), (0, 0.8, 3), (3, 0.7, 1)):
-        table.add(0, [trial / 10], loss, budget=budget, owner=trial)
-    leaves = LeafColumns(forest, table)
-    rows, losses = leaves.latest(5)
-    assert rows.tolist() == [1, 2, 3, 4]
-    assert np.argsort(losses).tolist() == [2, 0, 3, 1]
-    assert math.isinf(losses[1])
-    rows, losses = leaves.latest(2)  # before trial 0 went on
-    assert (rows.tolist(), np.argsort(losses).tolist()) == ([0, 1], [1, 0])
-
-
-def test_without_budgets_losses_compare_as_they_are() -> None:
-    forest, added, table = Forest({'x': spaces.uniform(0, 1)}), Table(), Table()
-    added.add(0, [0.5], 0.25)
-    table.add(0, [0.1], 1.5)
-    rows, losses = LeafColumns(forest, added, table).latest(2)
-    assert (rows.tolist(), losses.tolist()) == ([0, 1], [0.25, 1.5])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ import pytest
 
 from shadho import ComputeClass, SearchResult, Shadho, load_result, spaces
 from shadho.backends import Simulated
-from shadho.errors import ConfigurationError
+from shadho.backends.inline import Inline
+from shadho.errors import ConfigurationError, StorageError
+from shadho.interrupts import Interrupts
 from shadho.records import Report, TrialState
 
 SPACE = {'x': spaces.uniform(0, 1)}
@@ -29,7 +30,7 @@ def objective(params: Any, trial: Any) -> None:
         file.write_text(json.dumps(done))
 
 
-def make(function: Any = objective, **options: Any) -> Shadho:
+def make(function: Any = objective, exp_key: str = 'rungs', **options: Any) -> Shadho:
     own = {
         'max_tasks': 30,
         'max_steps': 9,
@@ -39,7 +40,7 @@ def make(function: Any = objective, **options: Any) -> Shadho:
         'display': False,
         **options,
     }
-    return Shadho('rungs', function, SPACE, 'random', **own)
+    return Shadho(exp_key, function, SPACE, 'random', **own)
 
 
 def folders() -> set[str]:
@@ -150,7 +151,7 @@ def test_odd_reports_have_clear_outcomes(backend: str) -> None:
     found = {trial.id % 4: trial for trial in result}
     assert (found[0].state, found[0].loss, found[0].step) == (TrialState.PAUSED, None, 1)
     assert found[1].error is not None
-    assert 'the objective returned None' in found[1].error.message
+    assert 'the objective has neither reported nor returned a loss' in found[1].error.message
     assert (found[2].state, found[2].loss, found[2].step) == (TrialState.PAUSED, 1.0, 2)
     assert (found[3].state, found[3].loss, found[3].step) == (TrialState.DONE, 0.25, 9)
 
@@ -171,8 +172,33 @@ def test_a_fidelity_that_judges_needs_trials_that_can_report() -> None:
         make(lambda params: 1.0)
 
 
-def test_another_max_steps_or_fidelity_is_said_when_a_search_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize('options', [{'fidelity': 'median'}, {'max_steps': 27}, {'fidelity_options': {'eta': 2}}])
+def test_a_search_that_was_judged_at_other_steps_is_refused(options: dict[str, Any]) -> None:
     make(max_tasks=3).run()
-    with caplog.at_level(logging.WARNING, 'shadho'):
-        make(max_tasks=4, fidelity='median').run()
-    assert "the fidelity 'asha' and max_steps=9, and continues with 'median' and 9" in caplog.text
+    with pytest.raises(StorageError, match='the recorded trials were judged at other steps'):
+        make(max_tasks=4, **options).run()
+
+
+def test_a_warm_start_takes_no_loss_of_an_early_step_for_a_final_one() -> None:
+    make().run()
+    later = make(
+        exp_key='later',
+        fidelity='full',
+        max_steps=None,
+        max_tasks=1,
+        warm_start='rungs.db',
+        function=lambda params: 1.0,
+    )
+    kept: list[Any] = []
+    later._run(Interrupts(), kept.append)
+    [search] = kept
+    assert len(search.added) == sum(trial.state is TrialState.DONE for trial in load_result('rungs.db'))
+
+
+def test_a_backend_without_folders_says_at_once_that_it_gives_no_handle() -> None:
+    class Bare(Inline):
+        name = 'bare'
+        has_folders = False
+
+    with pytest.raises(ConfigurationError, match="backend='bare' cannot run an objective that takes its trial"):
+        make(backend=Bare())

@@ -149,16 +149,17 @@ def test_hyperband_begins_at_several_rungs() -> None:
     assert begun[1] > begun[3] > begun[9] > begun[27] > 0
 
 
-def test_the_median_rule_stops_trials_that_are_worse_than_half_of_the_others() -> None:
+def test_the_median_rule_stops_trials_that_are_worse_than_half_of_the_completed_ones() -> None:
     search = search_of(fidelity='median', max_steps=4)
     for loss in (0.1, 0.2, 0.3, 0.4, 0.5):
         run(search, loss)
     run(search, 0.6)
     run(search, 0.15)
+    run(search, 0.25)
     search.ask()
-    states = [trial.state for trial in sorted(search.leaders, key=lambda trial: trial.id)]
-    assert states == [TrialState.DONE] * 5 + [TrialState.STOPPED, TrialState.DONE]
-    assert search.leaders[-1].step == 1
+    states = {trial.id: (trial.state, trial.step) for trial in search.leaders}
+    done, stopped = (TrialState.DONE, 4), (TrialState.STOPPED, 1)
+    assert states == {**dict.fromkeys(range(5), done), 5: stopped, 6: done, 7: stopped}
 
 
 @pytest.mark.parametrize('fidelity', ['asha', 'hyperband', 'median'])
@@ -176,3 +177,20 @@ def test_an_unknown_fidelity_or_option_is_refused_by_name() -> None:
         search_of(fidelity_options={'factor': 3})
     with pytest.raises(ConfigurationError, match='max_steps must be'):
         search_of(max_steps=0)
+
+
+@pytest.mark.parametrize('fidelity', ['asha', 'median'])
+def test_trials_are_compared_within_their_tree(fidelity: str) -> None:
+    x = spaces.uniform(0, 1)
+    space = {'exclusive': True, 'quick': {'x': x}, 'slow': {'x': x}}  # slow ones begin worse, and end better
+    search = Search(space, 'random', seed=1, max_steps=9, fidelity=fidelity)
+    for _ in range(150):
+        trial = search.ask()
+        assert trial is not None
+        step = trial.step + 1
+        while search.report(
+            trial, loss=1 / step if 'slow' in trial.params else 0.3 + trial.params['quick']['x'] / 10, step=step
+        ):
+            step += 1
+    assert search.best is not None
+    assert 'slow' in search.best.params

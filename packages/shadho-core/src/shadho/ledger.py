@@ -70,9 +70,6 @@ class Ledger:
     rungs : mapping of int to Table
         Losses by step: one row for each trial that has reached the step, failed before it (nan), or ended before it of its own
         accord. Only with `measure_at`.
-    climbs : Table
-        All losses of `rungs` in the order in which they came: a row for each rung that a trial has reached, whose budget is the step
-        of the rung. The `history` without rungs.
     reports : mapping of int to Report
         The latest report of each running attempt, by trial id.
     time : float
@@ -95,7 +92,6 @@ class Ledger:
         self.pending: dict[int, Trial] = {}
         self.paused: dict[int, Trial] = {}
         self.rungs: Mapping[int, Table] = {}
-        self.climbs = self.history
         self._reached: dict[int, int] = {}  # of unfinished trials: the last step that any attempt reported
         self._waiting: dict[str, dict[int, Trial]] = {}  # by the class of the last attempt
         self._busy: Counter[str] = Counter()
@@ -105,8 +101,6 @@ class Ledger:
     def measure_at(self, steps: Iterable[int]) -> None:
         """Keep a table of the losses at each of some steps (see `rungs`); to be called before the first event."""
         self.rungs = {step: Table() for step in sorted(steps)}
-        if self.rungs:
-            self.climbs = Table()
 
     @property
     def measured(self) -> Table:
@@ -130,16 +124,16 @@ class Ledger:
 
     @property
     def unknown(self) -> list[Trial]:
-        """Trials that run or wait, and have no row in `climbs`."""
-        return [trial for trial in self.pending.values() if self._is_new(trial)]
+        """Trials that run or wait, and have no row in `evidence`."""
+        level = self._level
+        return [trial for trial in self.pending.values() if not level or self.reached(trial.id) < level]
 
     @property
     def unmeasured(self) -> list[Trial]:
         """Running trials without a row in `measured`."""
-        return [trial for trial in self.history.running.values() if self._is_new(trial)]
-
-    def _is_new(self, trial: Trial) -> bool:
-        return not self.rungs or self.reached(trial.id) < next(iter(self.rungs))
+        running = self.history.running.values()
+        first = next(iter(self.rungs), 0)
+        return [trial for trial in running if not first or self.reached(trial.id) < first]
 
     @property
     def resting(self) -> int:
@@ -303,13 +297,9 @@ class Ledger:
 
     def _measure(self, trial: Trial, loss: float, after: int, to: float, seconds: float) -> None:
         """Add a loss to the rungs after one step, up to another."""
-        last = None
         for step, table in self.rungs.items():
             if after < step <= to:
                 table.add(trial.tree, trial.point, loss, trial.compute_class, seconds, step)
-                last = step
-        if last is not None:
-            self.climbs.add(trial.tree, trial.point, loss, trial.compute_class, seconds, last, trial.id)
 
     def _end(self, result: Result) -> Trial:
         running = self.history.running

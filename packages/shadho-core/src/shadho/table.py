@@ -63,7 +63,6 @@ class Table:
         self._classes = array('i')
         self._points = array('d')
         self._offsets = array('q', [0])
-        self._owners = array('q')
 
     def __len__(self) -> int:
         """Return the number of finished trials."""
@@ -95,13 +94,9 @@ class Table:
 
     def add(
         self, tree: int, point: Iterable[float], loss: float, compute_class: str = DEFAULT_CLASS, seconds: float = 0.0,
-        budget: float = math.nan, owner: int | None = None,
+        budget: float = math.nan,
     ) -> None:  # fmt: skip
-        """Add a row.
-
-        A `budget` of nan means that the trial ran to its end. The `owner` is the trial's id in a table in which a trial may have
-        several rows (see `LeafColumns.latest`); there, all rows need one.
-        """
+        """Add a row; a `budget` of nan means that the trial ran to its end."""
         number = self._class_numbers.get(compute_class)
         if number is None:
             number = self._class_numbers[compute_class] = len(self.classes)
@@ -114,8 +109,6 @@ class Table:
         self._losses.append(loss)
         self._seconds.append(seconds)
         self._budgets.append(budget)
-        if owner is not None:
-            self._owners.append(owner)
         self._classes.append(number)
         self._points.extend(point)
         self._offsets.append(len(self._points))
@@ -268,28 +261,6 @@ class LeafColumns:
         losses = np.concatenate([table.losses() for table in self.tables])
         losses[np.isnan(losses)] = np.inf
         return losses
-
-    def latest(self, count: int) -> tuple[Integers, Floats]:
-        """Return the last row of each trial among the first `count` rows, and losses by which these trials compare.
-
-        Trials that were run further are better than others, whatever their loss, as the fidelity let them go on; so where budgets
-        differ, losses are the normal scores of the places in that order. They are infinite for failed trials.
-        """
-        losses = self.losses()[:count]
-        first = len(self) - len(self.tables[-1])
-        owners = np.array(self.tables[-1]._owners)[: max(count - first, 0)]
-        if not len(owners):
-            return np.arange(len(losses)), losses
-        from scipy.special import ndtri
-
-        _, places = np.unique(owners[::-1], return_index=True)
-        rows = np.concatenate([np.arange(min(first, count)), first + np.sort(len(owners) - 1 - places)])
-        budgets = np.concatenate([table.budgets() for table in self.tables])[rows]
-        losses = losses[rows]
-        order = np.lexsort((losses, -np.where(np.isnan(budgets), np.inf, budgets), np.isposinf(losses)))
-        scores = np.empty(len(rows))
-        scores[order] = ndtri((np.arange(len(rows)) + 0.5) / len(rows))
-        return rows, np.where(np.isposinf(losses), np.inf, scores)
 
     def trees(self) -> npt.NDArray[Any]:
         """Return the numbers of the rows' trees: shape (rows,)."""

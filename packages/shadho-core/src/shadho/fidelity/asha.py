@@ -11,15 +11,11 @@ import itertools
 import math
 from collections.abc import Generator, Sequence
 
-from shadho.fidelity.base import Decision, Fidelity, FidelityContext
+from shadho.fidelity.base import MOST_TREES, Decision, Fidelity, FidelityContext
 from shadho.fidelity.rungs import Entry, Rung, check_option, ladder
 from shadho.records import FINISHED, Attempt, Event, Report, Result, Trial, TrialState
 
 __all__ = ['ASHA', 'Bracket']
-
-
-_MOST_TREES = 20
-"""Trees up to which trials are compared within their tree. With more, most trees would have too few trials to compare. Chosen."""
 
 
 class Bracket:
@@ -92,7 +88,7 @@ class ASHA(Fidelity):
 
     def bracket(self, trial: Trial) -> Bracket:
         """Return the bracket of a trial."""
-        tree = trial.tree if self.context.trees <= _MOST_TREES else 0
+        tree = trial.tree if self.context.trees <= MOST_TREES else 0
         if tree not in self._brackets:
             self._brackets[tree] = [Bracket(self.steps[first:], self.eta) for first in self.first_rungs]
         return self._brackets[tree][self.place(trial.id)]

@@ -12,7 +12,11 @@ import attrs
 from shadho.ledger import Ledger
 from shadho.records import Event, Report, Trial
 
-__all__ = ['Decision', 'Fidelity', 'FidelityContext']
+__all__ = ['MOST_TREES', 'Decision', 'Fidelity', 'FidelityContext']
+
+
+MOST_TREES = 20
+"""Trees up to which trials are compared within their tree. With more, most trees would have too few trials to compare. Chosen."""
 
 
 class Decision(enum.Enum):

@@ -21,7 +21,15 @@ MOST_CURVES = 400
 
 
 def shown_curves(course: Course) -> list[int]:
-    """Return the rows of the trials whose curves are drawn, the longest and best last, so that they lie above the others."""
+    """Return the rows of the trials whose curves are drawn, the longest and best last, so that they lie above the others.
+
+    Raises
+    ------
+    ConfigurationError
+        When no trial has reported a finite loss.
+    """
+    if not course.curves:
+        raise ConfigurationError(f'no trial of {course.result.exp_key!r} has reported a finite loss')
     last = {row: (steps[-1], course.sign * losses[-1]) for row, (steps, losses) in course.curves.items()}
     best = sorted(last, key=lambda row: (-last[row][0], last[row][1]))
     return best[:MOST_CURVES][::-1]
@@ -59,8 +67,6 @@ def plot_curves(result: SearchResult, ax: Axes | None = None, *, log: bool | Non
     """
     course = Course.of(result)
     shown = shown_curves(course)
-    if not shown:
-        raise ConfigurationError(f'no trial of {course.result.exp_key!r} has reported a finite loss')
     ax = new_axes(ax)
     for label, colour, rows in grouped(course, shown):
         steps, losses = joined(course, rows)

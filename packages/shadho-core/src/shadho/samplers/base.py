@@ -68,7 +68,7 @@ class SamplerContext:
 
     @property
     def pending(self) -> list[Trial]:
-        """Trials that run or wait to run again, and of which no loss is known yet."""
+        """Trials that run or wait to run again, and whose loss is not known yet (see `Ledger.evidence`)."""
         return self.ledger.unknown
 
     @property

@@ -240,12 +240,14 @@ class GaussianProcess(LearningSampler):
         for tree in trees:
             self.table.columns_of(tree.index)
         count = len(self.table)
-        _, losses = self.table.latest(count)
+        losses = self.table.losses()
         finite = losses[np.isfinite(losses)]
         if not self.knows_enough or finite.min() == finite.max():
             return None
         pending, of_trees = self.pending()
-        key = count, of_trees, pending.shape, pending.tobytes()
+        if self._last is not None and self._last[0][0] is not self.table:
+            self._fits = {}
+        key = self.table, count, of_trees, pending.shape, pending.tobytes()
         if self._last is None or self._last[0] != key:
             self._last = key, self._new_model(pending[-_BELIEVED:], of_trees[-_BELIEVED:])
         return self._last[1]
@@ -253,7 +255,8 @@ class GaussianProcess(LearningSampler):
     def _new_model(self, pending: Floats, trees: Sequence[int]) -> _Model:
         count = len(self.table)
         fitted = count - count % min(max(count // _FITS, 1), _MOST_UNFITTED)
-        data = self._data(count, np.append(self._rows(fitted), np.arange(fitted, count)))
+        rows = np.append(self._rows(fitted), np.arange(fitted, count))
+        data = self._data(rows)
         model = _Model(data, self._scales(fitted))
         if not trees:
             return model
@@ -268,18 +271,17 @@ class GaussianProcess(LearningSampler):
         """
         if count not in self._fits:
             start = 1 << (count.bit_length() - 1)
-            data = self._data(count, self._rows(count))
+            data = self._data(self._rows(count))
             self._fits = {start: self._scales(start)} if start < count else {}
             self._fits[count] = _fit(data, self._fits.get(start))
         return self._fits[count]
 
     def _rows(self, count: int) -> Integers:
-        """Return which of the first so many rows a model is made of."""
-        rows, losses = self.table.latest(count)
-        if len(rows) <= _ROWS:
-            return rows
+        """Return which of the first so many trials a model is made of."""
+        if count <= _ROWS:
+            return np.arange(count)
         third = _ROWS // 3
-        order = rows[np.argsort(losses, kind='stable')]
+        order = np.argsort(self.table.losses()[:count], kind='stable')
         chosen, others = order[:third], np.sort(order[third:])
         points = self.table.points(np.arange(count))
         distances = np.nan_to_num(points[others] - points[order[0]], nan=1.0)
@@ -289,17 +291,13 @@ class GaussianProcess(LearningSampler):
         rest = rest[np.linspace(0, len(rest) - 1, _ROWS - 2 * third).astype(np.intp)]
         return np.sort(np.concatenate([chosen, others[is_near], rest]))
 
-    def _data(self, count: int, rows: Integers) -> _Data:
-        """Return some of the first `count` rows for a model, those left out that are not the last of their trials."""
-        latest, losses = self.table.latest(count)
-        rows = rows[np.isin(rows, latest)]
-        losses = losses[np.searchsorted(latest, rows)]
+    def _data(self, rows: Integers) -> _Data:
         trees = self.table.trees()[rows]
         points = self.table.points(rows)
         decisions = [self._decided(tree) for tree in trees.tolist()]
         embedding = _Embedding(points, decisions, self.table.dimensions)
         features = embedding.features(points, decisions)
-        return _Data(points, trees, _standardised(losses), embedding, features)
+        return _Data(points, trees, _standardised(self.table.losses()[rows]), embedding, features)
 
     def _decided(self, tree: int) -> Mapping[Any, str]:
         if self.forest.count == 1:

@@ -107,9 +107,8 @@ class Hyperopt(LearningSampler):
 
         pending, _ = self.pending()
         columns = np.array([self.table.columns[leaf.path] for leaf in leaves])
-        rows, known = self.table.latest(len(self.table))
-        points = np.concatenate([self.table.points(rows, columns), pending[:, columns]])
-        losses = np.append(known, np.full(len(pending), np.inf))
+        points = np.concatenate([self.table.points(columns=columns), pending[:, columns]])
+        losses = np.append(self.table.losses(), np.full(len(pending), np.inf))
         related = np.flatnonzero(~np.isnan(points).all(axis=1))
         best = related[np.argsort(losses[related], kind='stable')[:_BEST]]
         shown = np.union1d(best, related[-_LATEST:]).tolist()

@@ -73,7 +73,8 @@ class LearningSampler(Sampler):
     Attributes
     ----------
     table : LeafColumns
-        Results that were added, then those of the search's trials, which may have several rows (see `LeafColumns.latest`).
+        Results that were added, then those of the search's trials (see `Ledger.evidence`); another object when other losses
+        are to be learned from.
     """
 
     def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
@@ -84,10 +85,17 @@ class LearningSampler(Sampler):
                 f'method={self.name!r}: first must be an integer of 1 or more, or None; got {first!r}'
             )
         self.first = number
-        self.table = LeafColumns(context.forest, context.added, context.ledger.climbs)
+        self._columns = LeafColumns(context.forest, context.added, context.ledger.evidence)
         self._design = lru_cache(maxsize=_KEPT_DESIGNS)(
             lambda dimensions, tree, block: _Design(dimensions, (self.seed, tree, block))
         )
+
+    @property
+    def table(self) -> LeafColumns:
+        evidence = self.context.ledger.evidence
+        if self._columns.tables[-1] is not evidence:
+            self._columns = LeafColumns(self.forest, self.context.added, evidence)
+        return self._columns
 
     @property
     def knows_enough(self) -> bool:

@@ -133,7 +133,7 @@ class RandomForest(LearningSampler):
         except ImportError as error:
             raise ConfigurationError("method='rf' needs the library scikit-learn: pip install scikit-learn") from error
         self._model: _Model | None = None
-        self._modelled: tuple[int, tuple[int, ...], bytes] = (0, (), b'')
+        self._modelled: tuple[object, ...] = ()
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
         cube, model = _Cube(tree), self._current_model()
@@ -204,19 +204,19 @@ class RandomForest(LearningSampler):
     def _current_model(self) -> _Model | None:
         """Return the model of all that is known and pending, or None before there is enough."""
         points, trees = self.pending()
-        known = len(self.table), tuple(trees), points.tobytes()
+        known = self.table, len(self.table), tuple(trees), points.tobytes()
         if known != self._modelled:
             self._modelled, self._model = known, self._fitted(points, trees)
         return self._model
 
     def _fitted(self, pending: Floats, trees: Sequence[int]) -> _Model | None:
-        rows, losses = self.table.latest(len(self.table))
+        losses = self.table.losses()
         if not self.knows_enough:
             return None
         scores = _scores(losses)
         chosen = self._chosen(scores)
-        points = np.concatenate([self.table.points(rows[chosen]), pending])
-        indices = [*self.table.trees()[rows[chosen]].tolist(), *trees]
+        points = np.concatenate([self.table.points(chosen), pending])
+        indices = [*self.table.trees()[chosen].tolist(), *trees]
         rng = np.random.default_rng((self.seed, len(losses), len(trees)))
         return _Model(self.table.dimensions, points, list(map(self.forest.tree, indices)), scores[chosen], rng)
 

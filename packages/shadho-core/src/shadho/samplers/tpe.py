@@ -93,7 +93,7 @@ class TPE(LearningSampler):
 
     def __init__(self, context: SamplerContext, *, first: int | None = None) -> None:
         super().__init__(context, first=FIRST if first is None else first)
-        self._split_at = (-1, 0)
+        self._split_at: tuple[object, int, int] = (None, 0, 0)
         self._good = self._others = np.empty(0, dtype=np.intp)
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
@@ -147,12 +147,10 @@ class TPE(LearningSampler):
         """Split the trials, those of the last instants left out, so that the cost of a trial does not grow with them."""
         count = len(self.table)
         count -= count % (1 << max(count.bit_length() - _INSTANT, 0))
-        if self._split_at != (count, len(self.context.added)):
-            self._split_at = count, len(self.context.added)
-            rows, losses = self.table.latest(count)
-            trees, count = self.table.trees()[rows], len(rows)
+        if self._split_at != (self.table, count, len(self.context.added)):
+            self._split_at = self.table, count, len(self.context.added)
+            losses, trees = self.table.losses()[:count], self.table.trees()[:count]
             self._split(losses, np.unique(trees, return_inverse=True)[1])
-            self._good, self._others = rows[self._good], rows[self._others]
             best = np.argsort(losses, kind='stable')
             number = _count_good(count)
             self._share = number / count
