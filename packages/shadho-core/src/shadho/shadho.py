@@ -124,7 +124,7 @@ class Shadho:
         (see `shadho.TrialHandle`).
     fidelity : str or Fidelity class, default 'full'
         How far each trial is run: 'full'; 'asha' and 'hyperband' pause trials, and let the best go on; 'median' stops those
-        that are worse than half of the others; or a plugin's name. All but 'full' need `max_steps`.
+        that are worse than half of the completed ones were; or a plugin's name. All but 'full' need `max_steps`.
     fidelity_options : mapping, optional
         Options of the fidelity, such as ``{'eta': 4}``.
 

@@ -54,14 +54,10 @@ class ASHA(Fidelity):
 
     Notes
     -----
-    <<<<<<< HEAD
-    Nobody waits for others: where no paused trial is among the best 1/eta of its rung, a new trial begins. A trial that failed
-    is the worst of its rung, and one that ended early by itself counts in all later ones. Trials are compared with those of
-    their own tree, as some models begin worse than others and end better; in a forest of many trees, with all.
-    =======
     No trial waits for others: if no paused trial is among the best 1/eta of its rung, a new trial begins. A failed trial ranks
-    last at the rung that it was to reach next; one that ended early of its own accord counts at all later rungs.
-    >>>>>>> bcdbc1261b7b7ff08de6ed034f76b16f91b9ab7b
+    last at the rung that it was to reach next; one that ended early of its own accord counts at all later rungs. Trials are
+    compared with those of their own tree, as some models begin worse than others and end better; in a forest of many trees,
+    with all.
     """
 
     name = 'asha'
