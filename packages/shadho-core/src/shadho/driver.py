@@ -17,6 +17,7 @@ from shadho.errors import BackendError, LedgerError
 from shadho.execution.folders import Folders
 from shadho.fidelity import Decision
 from shadho.interrupts import Interrupts
+from shadho.jsontags import readable
 from shadho.plugins import Registry
 from shadho.records import ClassesChanged, ComputeClass, Report, Result, RunEnded, Trial, TrialError, TrialState
 from shadho.result import ClassUse, SearchInfo, SearchResult, where_printed
@@ -241,7 +242,7 @@ class Driver:
     def _hear(self, report: Report) -> Answer:
         """Record a report, and return the answer to it."""
         trial = self.ledger.running[report.trial]
-        on_time = attrs.evolve(report, time=report.time - self.origin)
+        on_time = attrs.evolve(report, results=readable(report.results), time=report.time - self.origin)
         decision = self.search.hear(on_time)
         self.registry.notify('shadho_trial_reported', trial=trial, report=on_time)
         leave = {Decision.PAUSE: 'paused', Decision.STOP: 'stopped'}.get(decision, '') if decision else ''

@@ -321,7 +321,7 @@ class BackendSuite(ABC):
         if not backend.has_folders:
             pytest.skip('the backend gives objectives no handle')
         search = Shadho(
-            'rungs', _counts_steps, {'x': [*range(20)]}, max_tasks=12, seed=1, backend=backend, storage=None, display=False,
+            'suite', _counts_steps, {'x': [*range(20)]}, max_tasks=12, seed=1, backend=backend, storage=None, display=False,
             max_steps=9, fidelity='asha', method='random',
         )  # fmt: skip
         result = search.run()
