@@ -78,9 +78,7 @@ def test_nothing_leaves_an_archive_but_files_and_folders_below_its_place(
     staged: Path, tmp_path: Path, bad: tarfile.TarInfo
 ) -> None:
     archive(staged, entry('good'), bad)
-    assert take(staged, 0) == (
-        f'model could not be brought back: {bad.name!r} is no plain file or folder within it'
-    )
+    assert take(staged, 0) == (f'model could not be brought back: {bad.name!r} is no plain file or folder within it')
     assert {path.name for path in tmp_path.rglob('*')} == {'staged', staged.name, 'target', 'model', 'good'}
 
 

@@ -108,8 +108,8 @@ def check_backend(backend: Backend, job: Job) -> None:
     """Refuse a backend that cannot give an objective its trial; ConfigurationError."""
     if job.objective.takes_trial and not backend.has_folders:
         raise ConfigurationError(
-            f'backend={backend.name!r} cannot run an objective that takes its trial: there, trials cannot report yet, and have no '
-            "folder that follows them. Use backend='local', 'inline' or 'mpi', or a function of the parameters alone"
+            f'backend={backend.name!r} cannot run an objective that takes its trial: there, trials cannot report, and have no '
+            "folder that follows them. Use another backend, such as 'local', or a function of the parameters alone"
         )
 
 
