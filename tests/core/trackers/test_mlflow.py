@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from shadho import hookimpl, spaces
+from shadho import Shadho, hookimpl, spaces
 from shadho.trackers import MLflow
 
 pytestmark = pytest.mark.filterwarnings('ignore')  # of MLflow and what it is made of
@@ -80,6 +80,35 @@ def test_hyperparameters_are_params_and_other_results_metrics_or_tags(search, ur
             assert len(run.data.params) == 3 * len(layers) + 1
             assert run.data.params['net.layers.0.activation'] == layers[0]['activation']
             assert run.data.params['net.layers.0.half'] == str(layers[0]['half'])
+
+
+def reporting(params, trial):
+    for step in trial.steps():
+        trial.report(loss=params['x'] + 1 / step, note='text')
+
+
+def test_what_a_trial_has_reported_are_metrics_at_their_steps(uri, runs):
+    from mlflow.tracking import MlflowClient
+
+    options = {
+        'max_tasks': 6,
+        'max_steps': 3,
+        'fidelity': 'asha',
+        'seed': 1,
+        'backend': 'inline',
+        'storage': None,
+        'display': False,
+    }
+    result = Shadho('tracked', reporting, {'x': [1, 2]}, repeats=3, plugins=[MLflow(uri)], **options).run()
+    trials = {str(trial.id): trial for trial in result}
+    _, children = runs()
+    assert {trial.id for trial in result if trial.is_finished} == {
+        int(run.data.tags['shadho.trial']) for run in children
+    }
+    for run in children:
+        told = {metric.step: metric.value for metric in MlflowClient(uri).get_metric_history(run.info.run_id, 'loss')}
+        x = trials[run.data.tags['shadho.trial']].params['x']
+        assert told == pytest.approx({step: x + 1 / step for step in (1, 2, 3)})
 
 
 def test_the_best_loss_is_a_curve_of_the_search(search, uri, runs):

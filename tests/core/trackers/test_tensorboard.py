@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 
+from shadho import Shadho
 from shadho.errors import ConfigurationError
 from shadho.trackers import TensorBoard
 
@@ -69,6 +70,19 @@ def test_each_trial_is_a_session_with_its_hyperparameters_and_its_loss(search, e
             assert f'net.layers[{last + 1}].width' not in told
         told = [*curve(read, 'loss').values()] if 'loss' in read.Tags()['scalars'] else None
         assert told == (None if trial.loss is None else pytest.approx([trial.loss]))
+
+
+def reporting(params, trial):
+    for step in trial.steps():
+        trial.report(loss=params['x'] + 1 / step, note='text')
+
+
+def test_what_a_trial_has_reported_is_a_curve_over_its_steps(events):
+    options = {'max_tasks': 6, 'max_steps': 3, 'seed': 1, 'backend': 'inline', 'storage': None, 'display': False}
+    result = Shadho('tracked', reporting, {'x': [1, 2]}, repeats=3, plugins=[TensorBoard('runs')], **options).run()
+    for trial in result:
+        told = curve(events(f'runs/tracked/trial-{trial.id:06d}'), 'reports/loss')
+        assert told == pytest.approx({step: trial.params['x'] + 1 / step for step in (1, 2, 3)})
 
 
 def test_the_table_has_columns_for_the_hyperparameters_of_all_trees(search, events):

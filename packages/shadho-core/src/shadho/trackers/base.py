@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from shadho.forest.tree import Path
 from shadho.plugins.hookspecs import hookimpl
-from shadho.records import Trial
+from shadho.records import Report, Trial
 from shadho.result import SearchInfo, SearchResult
 from shadho.spaces.domains import Domain
 from shadho.spaces.structure import Dependent, Repeat, Scope, Sequence, as_node
@@ -27,12 +27,16 @@ class Tracker(ABC):
     ----------
     completes : bool
         Whether it can tell which trials it holds, so that missing ones can be added.
+    follows : bool
+        Whether it wants to know what trials report (see `take_reports`).
     """
 
     completes: ClassVar[bool] = True
+    follows: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._noted: set[int] | None = None
+        self._reports: dict[int, dict[int, Report]] = {}  # of trials that are not noted yet, by step
 
     @abstractmethod
     def begin(self, search: SearchInfo) -> set[int]:
@@ -41,6 +45,11 @@ class Tracker(ABC):
     @abstractmethod
     def note(self, trial: Trial) -> None:
         """Write a finished trial down, now or in another thread."""
+
+    def take_reports(self, trial: Trial) -> list[Report]:
+        """Return what a trial has reported in this run, in the order of steps, and forget it."""
+        steps = self._reports.pop(trial.id, {})
+        return [steps[step] for step in sorted(steps)]
 
     def settle(self) -> None:
         """Wait for other threads; one that could not write a trial has called `forget`."""
@@ -58,6 +67,11 @@ class Tracker(ABC):
     def shadho_search_started(self, search: SearchInfo) -> None:
         self._noted = None
         self._noted = self.begin(search)
+
+    @hookimpl
+    def shadho_trial_reported(self, trial: Trial, report: Report) -> None:
+        if self.follows and self._noted is not None:
+            self._reports.setdefault(trial.id, {})[report.step] = report
 
     @hookimpl
     def shadho_trial_finished(self, trial: Trial) -> None:
@@ -82,6 +96,7 @@ class Tracker(ABC):
         finally:
             self.settle()
             self._noted = None
+            self._reports = {}
             self.end(result)
 
 

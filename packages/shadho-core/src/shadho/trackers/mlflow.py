@@ -63,6 +63,8 @@ class MLflow(Tracker):
         When MLflow is not installed.
     """
 
+    follows = True
+
     def __init__(self, tracking_uri: str | None = None, experiment: str | None = None) -> None:
         super().__init__()
         try:
@@ -189,7 +191,7 @@ class MLflow(Tracker):
 
         values = values_of(trial.params, self._columns)
         params = [Param(self._names[name], _text(value)[:_LONGEST_PARAM]) for name, value in values.items()]
-        metrics = [*self._metrics(trial, ended)]
+        metrics = [*self._curves(trial), *self._metrics(trial, ended)]
         for first in range(0, max(len(params), len(metrics), 1), _LARGEST_BATCH):
             batch = slice(first, first + _LARGEST_BATCH)
             self._client.log_batch(run, metrics[batch], params[batch])
@@ -223,7 +225,20 @@ class MLflow(Tracker):
         numbers = {name: value for name, value in {**others, **own}.items() if value is not None}
         names = distinct(numbers, _name, _LONGEST_NAME)
         for name, value in numbers.items():
-            yield Metric(names[name], value, when, 0)
+            yield Metric(names[name], value, when, trial.step)
+
+    def _curves(self, trial: Trial) -> Iterator[Metric]:
+        """Yield the numbers that a trial has reported, at their steps."""
+        from mlflow.entities import Metric
+
+        reports = self.take_reports(trial)
+        names = distinct(dict.fromkeys(name for report in reports for name in report.results), _name, _LONGEST_NAME)
+        for report in reports:
+            when = round(1000 * (self._origin + report.time))
+            for name, result in report.results.items():
+                value = _float(result)
+                if value is not None:
+                    yield Metric(names[name], value, when, report.step)
 
     def _follow_best(self, trial: Trial, when: int) -> None:
         self._count += 1

@@ -31,7 +31,8 @@ class TensorBoard(Tracker):
     """Writes what TensorBoard shows of a search: ``tensorboard --logdir runs``.
 
     The curves are ``loss``, ``best_loss``, and ``seconds/<compute class>``, over the number of finished trials. The
-    table is TensorBoard's of hyperparameters: each trial is a session, with its loss and its seconds. A search that goes
+    table is TensorBoard's of hyperparameters: each trial is a session, with its loss, its seconds, and the curves ``reports/<name>`` of
+    what it has reported. A search that goes
     on goes on with its curves. Needs tensorboardX (``pip install tensorboardX``); looking needs TensorBoard.
 
     Parameters
@@ -48,6 +49,7 @@ class TensorBoard(Tracker):
     """
 
     completes = False
+    follows = True
 
     def __init__(self, logdir: str | os.PathLike[str] = 'runs', *, hparams: bool = True) -> None:
         super().__init__()
@@ -128,6 +130,10 @@ class TensorBoard(Tracker):
         if trial.loss is not None:
             writer.add_summary(scalar('loss', trial.loss))
         writer.add_summary(scalar('seconds', trial.seconds))
+        for report in self.take_reports(trial):
+            for name, value in report.results.items():
+                if isinstance(value, (int, float)) and math.isfinite(value):
+                    writer.add_summary(scalar(f'reports/{name}', value), report.step)
         writer.add_summary(end)
         writer.close()
 
