@@ -54,8 +54,8 @@ def test_curves_are_drawn_in_the_colours_of_their_trees(course):
     ax = report.plot_curves(course)
     ax.figure.canvas.draw()
     fig = interactive.curves(course)
-    assert len(fig.data) == 2
-    for line, trace in zip(ax.lines[::2], fig.data, strict=True):
+    assert len(fig.data) == 4
+    for line, trace in zip(ax.lines[::2], fig.data[::2], strict=True):
         assert (line.get_label(), line.get_color()) == (trace.name, trace.line.color)
         np.testing.assert_allclose(line.get_ydata(), trace.y, rtol=1e-6)
         assert np.isnan(line.get_xdata()).sum() == sum(course.label(tree) == trace.name for tree in course.trees)
@@ -65,8 +65,8 @@ def test_curves_are_drawn_in_the_colours_of_their_trees(course):
 def test_a_page_has_curves_only_where_trials_have_reported(search, course):
     choices = payload(course)['figures']['curves']['choices']
     assert len(choices) == 1
-    silent = payload(Course.of(search(lambda params: 1.0, SPACE, max_tasks=3)))['figures']['curves']
-    assert (silent['choices'], silent['note']) == ([], 'No trial has reported a loss.')
+    silent = payload(Course.of(search(lambda params: 1.0, SPACE, max_tasks=3)))
+    assert 'curves' not in silent['figures']
 
 
 def test_without_reports_it_is_said_that_there_are_no_curves(search):
@@ -80,6 +80,7 @@ def test_of_very_many_curves_the_longest_and_best_are_drawn(search):
     course = Course.of(search(objective, SPACE, **{**OPTIONS, 'max_tasks': MOST_CURVES + 50}))
     [*traces] = interactive.curves(course).data
     drawn = {int(trial) for trace in traces for trial in trace.customdata}
+    assert drawn == {int(trial) for trace in traces[1::2] for trial in trace.customdata}
     assert len(drawn) == MOST_CURVES
     done = {trial.id for trial in course.trials if trial.state is TrialState.DONE}
     assert done

@@ -113,6 +113,13 @@ def curves(result: SearchResult | Course) -> Figure:
             line={'color': colour, 'width': 1.2}, hovertemplate='trial %{customdata}, step %{x}: %{y}<extra></extra>',
         )  # fmt: skip
         fig.add_trace(trace)
+        ends = [(*(column[-1] for column in course.curves[row]), course.ids[row]) for row in rows]
+        last, loss, ids = map(list, zip(*ends))
+        dots = go.Scatter(
+            x=last, y=loss, customdata=ids, mode='markers', showlegend=False, marker={'color': colour, 'size': 5},
+            hovertemplate='trial %{customdata}, step %{x}: %{y}<extra></extra>',
+        )  # fmt: skip
+        fig.add_trace(dots)
     return fig
 
 

@@ -177,9 +177,7 @@ def _figures(course: Course, known: Importance | None, note: str, market: Foreca
             'No trial is finished.',
             'over {}',
         ),
-        'curves': _choices(
-            [''] if course.curves else [], lambda _: draw.curves(course), 'No trial has reported a loss.'
-        ),
+        **({'curves': _choices([''], lambda _: draw.curves(course), '')} if course.curves else {}),
         'trees': _choices(any_loss, lambda _: draw.trees(course), none),
         'distribution': _choices(any_loss, lambda _: draw.distribution(course), none),
         'importance': _choices([''] if known else [], lambda _: draw.importance(course, known=known), note),

@@ -18,6 +18,7 @@ function render(data) {
   renderClasses(shared(data.classes, data), data.bound);
   renderFailures(data.failures);
   for (const id of Object.keys(data.figures)) {
+    document.getElementById(id).hidden = false; // some have a section only where there is something to draw
     reserve(id, data);
     offer(id, data, drawNow);
     tellThinned(id, data.figures[id].thinned);
