@@ -58,7 +58,7 @@ def test_a_quota_of_cores_is_divided() -> None:
 
 
 def test_a_rank_sees_its_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('shadho.hardware.machine._quota', lambda: 1)
+    monkeypatch.setattr('joblib.cpu_count', lambda: 1)
     assert facts(1).cores == 1
 
 
