@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
 from shadho.errors import StorageError
-from shadho.records import Attempt, Result, RunBegan, RunEnded, Trial, TrialState
+from shadho.goal import Goal
+from shadho.records import Attempt, Report, Result, RunBegan, RunEnded, Trial, TrialState
 from shadho.storage import LogIndex, Storage, replay
-from shadho.storage.index import index_records
+from shadho.storage.index import STATES, index_records
 from shadho.storage.memory import Memory
 from shadho.storage.sqlite import SQLite
 
@@ -51,6 +54,62 @@ def test_rows_of_sqlite_make_the_index_that_its_records_make(tmp_path: Path) -> 
     assert (
         as_dict(storage.index()) == as_dict(index_records(replay(storage))) == as_dict(filled(Memory(), 5000).index())
     )
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_trials_that_paused_went_on_or_were_stopped_make_the_same_index(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with SQLite(tmp_path / 'a.db') as storage:
+        trials: dict[int, Trial] = {}
+        for position in range(400):
+            running = [trial for trial in trials.values() if trial.state is TrialState.RUNNING]
+            paused = [trial for trial in trials.values() if trial.state is TrialState.PAUSED]
+            if running and chance.random() < 0.6:
+                trial = chance.choice(running)
+                state = chance.choice(
+                    [TrialState.PAUSED, TrialState.PAUSED, TrialState.DONE, TrialState.STOPPED, TrialState.FAILED]
+                )
+                step = trial.step + 1 + chance.randrange(3)
+                loss = None if state is TrialState.FAILED else chance.random()
+                if chance.random() < 0.5:
+                    storage.append(Report(trial.id, trial.attempt, step, {'loss': loss}, float(position)))
+                result = Result(
+                    trial.id,
+                    state,
+                    loss,
+                    started=float(position),
+                    finished=position + 0.5,
+                    attempt=trial.attempt,
+                    step=step,
+                )
+                storage.append(result)
+                trials[trial.id] = trial.with_result(result)
+            elif paused and chance.random() < 0.3:
+                attempt = Attempt(chance.choice(paused).id, position, 'b', started=float(position), until=position)
+                storage.append(attempt)
+                trials[attempt.trial] = trials[attempt.trial].begun_again(attempt)
+            elif paused and chance.random() < 0.1:
+                result = attrs.evolve(chance.choice(paused).result(), state=TrialState.STOPPED)
+                storage.append(result)
+                trials[result.trial] = trials[result.trial].with_result(result)
+            else:
+                trial = Trial(len(trials), 0, (chance.random(),), {}, started=float(position), until=1)
+                storage.append(trial)
+                trials[trial.id] = trial
+        index = storage.index()
+        assert as_dict(index) == as_dict(index_records(replay(storage)))
+    resting = {trial.id: trial for trial in trials.values() if trial.state is not TrialState.RUNNING}
+    assert set(index.numbers) == set(resting)
+    for row, number in enumerate(index.numbers):
+        trial = resting[number]
+        assert (STATES[index.states[row]], index.steps[row], index.classes[row]) == (
+            trial.state.value,
+            trial.step,
+            trial.compute_class,
+        )
+    best = [index.numbers[row] for row in index.leaders(10, 'minimize')]
+    known = [trial for trial in resting.values() if trial.loss is not None]
+    assert [trial.loss for trial in sorted(known, key=Goal().rank)[:10]] == [resting[number].loss for number in best]
 
 
 def test_parameters_and_results_are_not_read(tmp_path: Path) -> None:
