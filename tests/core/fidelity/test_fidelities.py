@@ -76,19 +76,32 @@ def test_after_its_last_step_a_trial_is_done_with_its_last_report() -> None:
     assert trial is not None
     assert search.report(trial, {'loss': 0.5}, step=1)
     assert not search.report(trial, {'loss': 0.4, 'accuracy': 0.9}, step=2)
-    search.ask()
     assert search.best is not None
     assert (search.best.state, search.best.loss, search.best.step) == (TrialState.DONE, 0.4, 2)
     assert search.best.results == {'loss': 0.4, 'accuracy': 0.9}
 
 
-def test_a_complete_trial_may_be_told_more_results_until_the_next_is_asked_for() -> None:
+def test_a_complete_trial_may_be_told_more_results() -> None:
     search = search_of(fidelity='full', max_steps=1)
     trial = search.ask()
     assert trial is not None
     assert not search.report(trial, loss=0.5)
     told = search.tell(trial, {'loss': 0.5, 'size': 3})
     assert (told.state, told.results, told.step) == (TrialState.DONE, {'loss': 0.5, 'size': 3}, 1)
+    assert search.best is not None
+    assert search.best.results == told.results
+    with pytest.raises(ShadhoError, match='trial 0 already has a result'):
+        search.tell(trial, 0.5)
+
+
+def test_trials_that_run_side_by_side_are_each_done_after_their_last_step() -> None:
+    search = search_of(fidelity='full', max_steps=1)
+    trials = [search.ask() for _ in range(3)]
+    for number, trial in enumerate(trials):
+        assert trial is not None
+        assert not search.report(trial, loss=float(number))
+    assert [trial.id for trial in search.leaders] == [0, 1, 2]
+    assert not search.pending
 
 
 def test_a_step_that_does_not_increase_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -156,7 +169,6 @@ def test_the_median_rule_stops_trials_that_are_worse_than_half_of_the_completed_
     run(search, 0.6)
     run(search, 0.15)
     run(search, 0.25)
-    search.ask()
     states = {trial.id: (trial.state, trial.step) for trial in search.leaders}
     done, stopped = (TrialState.DONE, 4), (TrialState.STOPPED, 1)
     assert states == {**dict.fromkeys(range(5), done), 5: stopped, 6: done, 7: stopped}

@@ -54,6 +54,12 @@ log = logging.getLogger('shadho')
 _MOST_REJECTED = 100
 """Suggestions in a row that cannot be computed before `ask` raises. Rare failures pass, a broken callback shows. Chosen."""
 
+_MOST_COMPLETE = 100
+"""Trials that have reported their last step, and of which further results are taken. Chosen: more than may end at once."""
+
+_RESULTS = 'results'
+"""The kind of a note with further results of a trial."""
+
 _EXHAUSTED = 'tree exhausted'
 """The kind of a note about a tree in which a sampler has nothing left to suggest, whatever its `length`."""
 
@@ -176,7 +182,7 @@ class Search:
         chosen = check_options('fidelity_options', fidelity_options)
         self.fidelity: Fidelity = _make('fidelity', Fidelity, _with_steps(fidelity_class, max_steps), rule, chosen)
         self.ledger.measure_at(self.fidelity.rungs)
-        self._complete: Trial | None = None  # has reported its last step, and may still be told
+        self._complete: dict[int, Trial] = {}  # the latest that have reported their last step, and may still be told
         sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
         options = check_options('options', options)
         if self.grid_points is not None:  # a sampler without this option refuses it
@@ -292,7 +298,6 @@ class Search:
                 f'ask(): unknown compute class {compute_class!r}; known: {", ".join(self.classes) or "none"}. Declare the '
                 "classes first: plan([ComputeClass('16-core', slots=20), ...], now=0.0)"
             )
-        self._settle()
         for _ in range(_MOST_REJECTED):
             trial = self.fill(Slot(compute_class), now)
             if trial is None:
@@ -459,8 +464,8 @@ class Search:
         if paused is not None:
             ended: Trial = self.apply(attrs.evolve(paused.result(), state=TrialState.STOPPED))
             return ended.copied()
-        if self._complete is not None and self._complete.id == number:
-            self._complete = None
+        if number in self._complete:
+            return self._add_results(self._complete.pop(number), result)
         return self._told(number, result, seconds).copied()
 
     def _told(self, number: int, result: float | Mapping[str, Any], seconds: float) -> Trial:
@@ -499,7 +504,7 @@ class Search:
         -------
         bool
             False if the trial should be left: it is complete, paused (`ask` may return it again, with ``trial.step`` above 0), or
-            stopped. A complete trial may still be told a final result until the next `ask`.
+            stopped. A complete trial may still be told further results, which do not change its loss.
 
         Raises
         ------
@@ -531,7 +536,9 @@ class Search:
         results = shadho_worker.jsonable({**given, **more})
         decision = self.hear(Report(number, running.attempt, step, results, now))
         if decision is None:
-            self._complete = running
+            self._complete[number] = self._told(number, results, max(0.0, now - (running.started or 0.0)))
+            if len(self._complete) > _MOST_COMPLETE:
+                del self._complete[next(iter(self._complete))]
         elif decision is not Decision.GO_ON:
             self.leave(running, decision, now)
         return decision is Decision.GO_ON
@@ -552,12 +559,14 @@ class Search:
             Result(trial.id, state, started=started, finished=now, seconds=seconds, attempt=trial.attempt)
         )
 
-    def _settle(self) -> None:
-        """End the trial that has reported its last step and was not told since."""
-        trial, self._complete = self._complete, None
-        if trial is not None and trial.id in self.ledger.running:
-            report = self.ledger.reports[trial.id]
-            self._told(trial.id, report.results, max(0.0, report.time - (trial.started or 0.0)))
+    def _add_results(self, trial: Trial, result: Any) -> Trial:
+        """Note further results of a trial that has reported its last step; they are in the log as a note."""
+        given = result if isinstance(result, Mapping) else {self.loss_key: result}
+        more = {name: value for name, value in shadho_worker.jsonable(dict(given)).items() if name != self.loss_key}
+        self.apply(Note(_RESULTS, more, trial.id, self.ledger.time))
+        told = attrs.evolve(trial, results={**trial.results, **more})
+        self._leaders = [told if leader.id == told.id else leader for leader in self._leaders]
+        return told.copied()
 
     def add(self, params: Any, loss: float | None) -> None:
         """Learn from a known result, such as one of another search (a warm start).
