@@ -18,13 +18,13 @@ CLASSES = {'16-core': 'sixteen', '8-core': 'eight', '4-core': 'four'}
 
 @pytest.fixture(scope='module')
 def search(repository, distributed, tmp_path_factory):
-    """Run the ranges of the slides on three workers that say to be large, until there are 8 trials."""
+    """Run the ranges of the slides on three workers that say to be large, until there are 12 trials."""
     folder = tmp_path_factory.mktemp('example') / 'svm'
     shutil.copytree(repository / 'examples/svm', folder)
     script = folder / 'evaluate.sh'
     script.write_text('echo "with $OMP_NUM_THREADS threads"\n' + script.read_text())
     workers = {name: ['--cores', str(cores), '--memory', '2000'] for name, cores in CORES.items()}
-    driver = ['driver.py', '--workqueue', '--slides', '--max-tasks', '8', '--timeout', '300', '--seed', '1']
+    driver = ['driver.py', '--workqueue', '--slides', '--max-tasks', '12', '--timeout', '300', '--seed', '1']
     return folder, distributed('svm-tutorial', folder, driver, workers)
 
 
@@ -58,14 +58,14 @@ def test_a_worker_runs_one_trial_of_its_class_at_a_time(trials):
 
 def test_a_negative_c_fails_its_trial_and_the_search_goes_on(search, trials):
     _, told = search
-    assert len(trials) == 8
+    assert len(trials) == 12
     negative = [trial for trial in trials if next(iter(trial.params.values()))['C'] <= 0]
     assert negative
     assert all((trial.state, trial.error.kind) == ('failed', 'exception') for trial in negative)
     assert all(
         "The 'C' parameter of SVC must be a float in the range (0.0, inf]" in str(trial.error) for trial in negative
     )
-    assert 'svm-tutorial: 8 trials in ' in told.stderr
+    assert 'svm-tutorial: 12 trials in ' in told.stderr
 
 
 def test_the_others_are_done_and_the_best_reads_digits(trials):
