@@ -26,7 +26,7 @@ Shadho('typed', loss, {}, max_task=10)  # type: ignore[call-arg]
 Shadho('typed', loss, {}, max_tasks='10')  # type: ignore[arg-type]
 Shadho('typed', loss, {}, storage=3)  # type: ignore[arg-type]
 Shadho('typed', loss, {}, method=Trial)  # type: ignore[arg-type]
-Shadho('typed', lambda: 3.0, {})  # type: ignore[arg-type, misc]
+Shadho('typed', lambda: 3.0, {})  # type: ignore[arg-type]
 
 result = Shadho('typed', loss, {}, max_tasks=1).run()
 result.best.params  # type: ignore[union-attr]  # there may be no best trial

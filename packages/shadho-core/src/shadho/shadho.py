@@ -44,6 +44,7 @@ from shadho.spaces import describe, spec
 from shadho.storage import Storage
 from shadho.storage.base import FileStorage
 from shadho.streams import usable_streams
+from shadho_worker.trial import TrialHandle
 
 __all__ = ['Shadho']
 
@@ -151,7 +152,7 @@ class Shadho:
     def __init__(
         self,
         exp_key: str,
-        objective: Callable[..., Any] | str,
+        objective: Callable[[Any], Any] | Callable[[Any, TrialHandle], Any] | str,
         space: Any,
         method: str | type[Sampler] = 'auto',
         timeout: float | None = None,
