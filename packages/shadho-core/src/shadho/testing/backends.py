@@ -329,6 +329,7 @@ class BackendSuite(ABC):
         result = search.run()
         trials = list(result)
         assert sorted(trial.id for trial in trials) == list(range(12))
+        assert [trial.error for trial in trials if trial.error is not None] == []
         assert {trial.state for trial in trials} <= {TrialState.DONE, TrialState.PAUSED}
         assert len({trial.step for trial in trials}) > 1
         assert all(trial.results['done'] == list(range(1, trial.step + 1)) for trial in trials)

@@ -138,7 +138,7 @@ class WorkQueue(Backend):
 
     name = 'workqueue'
     queues_ahead = True
-    has_folders = True
+    has_folders = False  # until it is known why, on a busy machine, a trial that goes on failed once in three long runs
 
     def __init__(
         self,
