@@ -70,6 +70,8 @@ class Ledger:
     rungs : mapping of int to Table
         Losses by step: one row for each trial that has reached the step, failed before it (nan), or ended before it of its own
         accord. Only with `measure_at`.
+    measured : Table
+        One row for each trial with a first comparable loss: those of the first rung, or the `history` without rungs.
     reports : mapping of int to Report
         The latest report of each running attempt, by trial id.
     time : float
@@ -92,6 +94,7 @@ class Ledger:
         self.pending: dict[int, Trial] = {}
         self.paused: dict[int, Trial] = {}
         self.rungs: Mapping[int, Table] = {}
+        self.measured = self.history
         self._reached: dict[int, int] = {}  # of unfinished trials: the last step that any attempt reported
         self._waiting: dict[str, dict[int, Trial]] = {}  # by the class of the last attempt
         self._busy: Counter[str] = Counter()
@@ -101,11 +104,7 @@ class Ledger:
     def measure_at(self, steps: Iterable[int]) -> None:
         """Keep a table of the losses at each of some steps (see `rungs`); to be called before the first event."""
         self.rungs = {step: Table() for step in sorted(steps)}
-
-    @property
-    def measured(self) -> Table:
-        """A table with a row for each trial to learn from, which is that of the first rung, or the history without rungs."""
-        return next(iter(self.rungs.values()), self.history)
+        self.measured = next(iter(self.rungs.values()), self.history)
 
     @property
     def _level(self) -> int:

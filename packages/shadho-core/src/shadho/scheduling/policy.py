@@ -175,10 +175,11 @@ class Policy(ABC):
         waiting = self.ledger.next_waiting(slot.compute_class)
         if waiting is not None:
             return Run(waiting)
-        with closing(self.context.promotable()) as promotable:
-            for trial in promotable:
-                if self.fits(trial, slot.compute_class):
-                    return Run(trial)
+        if self.ledger.paused:
+            with closing(self.context.promotable()) as promotable:
+                for trial in promotable:
+                    if self.fits(trial, slot.compute_class):
+                        return Run(trial)
         tree = self.pick(slot.compute_class, now) if slot.may_begin else None
         return None if tree is None else New(tree)
 
