@@ -97,7 +97,7 @@ def test_no_archive_is_unpacked_but_by_those_who_look_at_each_member(repository:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in ('extract', 'extractall', 'extractfile', 'unpack_archive')
     }
-    assert unpacking == {'shadho_mpi/serve.py', 'shadho_worker/files.py'}
+    assert unpacking == {'shadho_mpi/serve.py', 'shadho_workqueue/driver/outputs.py'}
 
 
 VARIABLES = {
@@ -154,7 +154,7 @@ class Watch:
             print(json.dumps([seen, files]), flush=True)
 
 if __name__ == '__main__':
-    Shadho('faults', COMMAND, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=4, backend=backend, storage=STORAGE, display=False,
+    Shadho('faults', COMMAND, {'x': spaces.uniform(0, 1)}, max_tasks=4, backend=backend, storage=STORAGE, display=False,
            plugins=[Watch()]).run()
 """
 

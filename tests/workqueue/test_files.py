@@ -78,7 +78,9 @@ def test_nothing_leaves_an_archive_but_files_and_folders_below_its_place(
     staged: Path, tmp_path: Path, bad: tarfile.TarInfo
 ) -> None:
     archive(staged, entry('good'), bad)
-    assert take(staged, 0) == (f'model could not be brought back: {bad.name!r} is no plain file or folder within it')
+    assert take(staged, 0) == (
+        f'model could not be brought back: its worker sent {bad.name!r} in it, which is no file or folder of its own'
+    )
     assert {path.name for path in tmp_path.rglob('*')} == {'staged', staged.name, 'target', 'model', 'good'}
 
 

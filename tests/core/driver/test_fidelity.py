@@ -70,8 +70,10 @@ def test_paused_trials_count_and_are_read_with_their_last_report() -> None:
     assert f'({len(done)} done, 0 failed, {len(paused)} paused)' in result.summary()
 
 
-def test_folders_of_paused_trials_stay_and_of_those_that_ended_the_best() -> None:
-    result = make().run()
+@pytest.mark.parametrize('runs', [[30], [10, 20, 30, 60]])
+def test_folders_of_paused_trials_stay_and_of_those_that_ended_the_best(runs: list[int]) -> None:
+    for limit in runs:
+        result = make(max_tasks=limit).run()
     assert result.best is not None
     paused = {str(trial.id) for trial in result if trial.state is TrialState.PAUSED}
     assert folders() == paused | {str(result.best.id)}

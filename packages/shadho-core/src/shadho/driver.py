@@ -15,7 +15,6 @@ from shadho.backends import Answer, Backend, Job
 from shadho.cluster import ClusterNotes, ServiceWarnings, Usage
 from shadho.errors import BackendError, LedgerError
 from shadho.execution.folders import Folders
-from shadho.fidelity import Decision
 from shadho.interrupts import Interrupts
 from shadho.jsontags import readable
 from shadho.plugins import Registry
@@ -94,7 +93,7 @@ class Driver:
         self.ledger = search.ledger
         self.usage = Usage(self.ledger, elapsed)
         self.ledger.write_to(storage.append)
-        self.folders = None if job.folders is None else Folders(job.folders)
+        self.folders = None if job.folders is None else Folders(job.folders, search.best)
         self.flushed = -math.inf
         backend.hear = self._hear_there
         self.unsent: dict[int, Trial] = {}  # trials of the ledger's `running` that the backend does not have yet
@@ -175,7 +174,7 @@ class Driver:
     def _may_promote(self) -> bool:
         """Whether a paused trial is to go on."""
         with contextlib.closing(self.search.fidelity.promotable()) as promotable:
-            return any(True for _ in promotable)
+            return next(promotable, None) is not None
 
     def _remaining(self) -> float:
         """Number of trials that `max_tasks` still allows to begin; those that wait count as if they had not."""
@@ -245,8 +244,7 @@ class Driver:
         on_time = attrs.evolve(report, results=readable(report.results), time=report.time - self.origin)
         decision = self.search.hear(on_time)
         self.registry.notify('shadho_trial_reported', trial=trial, report=on_time)
-        leave = {Decision.PAUSE: 'paused', Decision.STOP: 'stopped'}.get(decision, '') if decision else ''
-        return Answer(self.search.fidelity.until(trial), leave, report.step)
+        return Answer(self.search.fidelity.until(trial), '' if decision is None else decision.value, report.step)
 
     def _hear_there(self, report: Report) -> Answer:
         """Do the same for a trial that the backend runs within `poll`, and flush the log at times, as the loop cannot."""

@@ -13,6 +13,7 @@ from shadho.errors import LedgerError
 from shadho.goal import Goal
 from shadho.records import (
     LATEST,
+    PARTIAL,
     Attempt,
     ClassesChanged,
     ComputeClass,
@@ -33,8 +34,7 @@ _ENOUGH = 10
 """Fewest losses at a rung for methods to learn from it instead of the rung below. A larger number compares more trials; a smaller
 one, losses after more steps, which say more. Equal to the number of trials before the first model."""
 
-_AFTER_STEPS = (TrialState.PAUSED, TrialState.STOPPED)
-_WITH_LOSS = (TrialState.DONE, *_AFTER_STEPS)
+_WITH_LOSS = PARTIAL | {TrialState.DONE}
 
 _NONE: Mapping[int, Trial] = MappingProxyType({})
 
@@ -147,6 +147,10 @@ class Ledger:
         for trial in self.paused.values():
             overview.append(trial, self.goal.minimised(trial.loss))
         return overview
+
+    def last_step(self, trial: Trial) -> int:
+        """Return the last step that a running attempt has reported, or the one after which it began."""
+        return self.reports[trial.id].step if trial.id in self.reports else trial.step
 
     def reached(self, trial: int) -> int:
         """Return the last step that any attempt at an unfinished trial reported; 0 without any."""
@@ -281,7 +285,7 @@ class Ledger:
             raise LedgerError(
                 f'is a report of attempt {report.attempt} at trial {trial.id}, of which attempt {trial.attempt} runs'
             )
-        last = self.reports[trial.id].step if trial.id in self.reports else trial.step
+        last = self.last_step(trial)
         if report.step <= last:
             raise LedgerError(f'is a report of step {report.step} of trial {trial.id}, after that of step {last}')
         self._log(report)
@@ -378,7 +382,7 @@ def _check(trial: Trial, result: Result) -> None:
         raise LedgerError(f"is a result of trial {trial.id} with the state 'running', which is no result")
     if result.state not in _WITH_LOSS and result.loss is not None:
         raise LedgerError(f'is a result of trial {trial.id}, which is {result.state}, with a loss')
-    if result.state in _AFTER_STEPS and result.step < trial.step:
+    if result.state in PARTIAL and result.step < trial.step:
         raise LedgerError(f'is a result of trial {trial.id} at step {result.step}, after step {trial.step}')
     if not (0 <= result.seconds < LATEST and abs(result.started) < LATEST and abs(result.finished) < LATEST):
         raise LedgerError(f'is a result of trial {trial.id} with an impossible time')

@@ -22,6 +22,7 @@ __all__ = [
     'DEFAULT_CLASS',
     'FINISHED',
     'LATEST',
+    'PARTIAL',
     'Attempt',
     'ClassesChanged',
     'ComputeClass',
@@ -75,7 +76,10 @@ class TrialState(str, enum.Enum):
 FINISHED = frozenset({TrialState.DONE, TrialState.FAILED, TrialState.STOPPED})
 """States in which a trial stays for good."""
 
-_AT_REST = FINISHED | {TrialState.PAUSED}
+PARTIAL = frozenset({TrialState.STOPPED, TrialState.PAUSED})
+"""States whose loss is that of a step before the last one."""
+
+_AT_REST = FINISHED | PARTIAL
 """States in which the steps of the last attempt count."""
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from shadho.errors import LedgerError, ShadhoError, SpaceError, StorageError, brief
-from shadho.records import Event, Trial, TrialState
+from shadho.records import PARTIAL, Event, Trial
 from shadho.result import finished_trials
 from shadho.search import Search
 from shadho.spaces import spec
@@ -177,7 +177,7 @@ def warm_up(search: Search, storage: Storage, identity: Mapping[str, Any]) -> No
     count = taken = 0
     reason = 'it has no finished trials'
     for trial in finished_trials(storage):
-        if trial.state in (TrialState.STOPPED, TrialState.PAUSED):  # their losses are of earlier steps
+        if trial.state in PARTIAL:  # their losses are of earlier steps
             continue
         count += 1
         try:
@@ -203,7 +203,7 @@ def _check_same(storage: Storage, known: Mapping[str, Any], given: Mapping[str, 
     reasons = dict.fromkeys(('direction', 'loss_key'), 'their losses cannot be compared')
     if 'grid' in (known.get('method'), given['method']):
         reasons |= dict.fromkeys(('method', 'grid_points'), 'the recorded trials are not the first points of this grid')
-    if known.get('max_steps', given['max_steps']) is not None or given['max_steps'] is not None:
+    if known.get('max_steps') is not None or given['max_steps'] is not None:
         reasons |= dict.fromkeys(('max_steps', 'fidelity', 'rungs'), 'the recorded trials were judged at other steps')
     for name, reason in reasons.items():
         if known.get(name) != given[name]:

@@ -29,6 +29,7 @@ from shadho.recommend import MOST_LEADERS, recommended
 from shadho.records import (
     DEFAULT_CLASS,
     LATEST,
+    PARTIAL,
     Attempt,
     ClassesChanged,
     ComputeClass,
@@ -471,7 +472,7 @@ class Search:
     def _told(self, number: int, result: float | Mapping[str, Any], seconds: float) -> Trial:
         asked = self.ledger.running.get(number)
         started = 0.0 if asked is None else asked.started or 0.0
-        step = 0 if asked is None else self.ledger.reports[number].step if number in self.ledger.reports else asked.step
+        step = 0 if asked is None else self.ledger.last_step(asked)
         if type(result) is float and not math.isnan(result):  # the common case needs no conversion
             state, results = TrialState.DONE, {self.loss_key: result}
             came = Result(number, state, result, results, None, started, started + seconds, seconds, step=step)
@@ -525,7 +526,7 @@ class Search:
         running = self.ledger.running.get(number)
         if running is None:
             raise self._not_pending(number)
-        last = self.ledger.reports[number].step if number in self.ledger.reports else running.step
+        last = self.ledger.last_step(running)
         step = last + 1 if step is None else check_whole('step', step, 1)
         if step <= last:
             log.warning(
@@ -552,11 +553,17 @@ class Search:
 
     def leave(self, trial: Trial, decision: Decision, now: float) -> Trial:
         """Pause or stop a running trial after its latest report."""
-        state = TrialState.PAUSED if decision is Decision.PAUSE else TrialState.STOPPED
         started = now if trial.started is None else trial.started
         seconds = max(0.0, now - started)
         return self.record(
-            Result(trial.id, state, started=started, finished=now, seconds=seconds, attempt=trial.attempt)
+            Result(
+                trial.id,
+                TrialState(decision.value),
+                started=started,
+                finished=now,
+                seconds=seconds,
+                attempt=trial.attempt,
+            )
         )
 
     def _add_results(self, trial: Trial, result: Any) -> Trial:
@@ -618,10 +625,10 @@ class Search:
     def _with_last_report(self, result: Result) -> Result:
         """Return the end of an attempt at a step with the loss of its last report; record that first if it did not come."""
         trial = self.ledger.running[result.trial]
-        if result.state not in (TrialState.PAUSED, TrialState.STOPPED):
+        if result.state not in PARTIAL:
             return result
         report = self.ledger.reports.get(trial.id)
-        last = trial.step if report is None else report.step
+        last = self.ledger.last_step(trial)
         if result.step > last:
             report = Report(trial.id, trial.attempt, result.step, result.results, result.finished)
             self.apply(report)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.forest import Dimension, Forest, Path
-from shadho.records import DEFAULT_CLASS, Trial, TrialState
+from shadho.records import DEFAULT_CLASS, PARTIAL, Trial, TrialState
 
 __all__ = ['LeafColumns', 'Table']
 
@@ -89,7 +89,7 @@ class Table:
     def append(self, trial: Trial, loss: float) -> None:
         """Note a finished trial; `loss` is in the direction that is minimised, nan when it failed."""
         self.states[trial.state] += 1
-        budget = trial.step if trial.state in (TrialState.STOPPED, TrialState.PAUSED) else math.nan
+        budget = trial.step if trial.state in PARTIAL else math.nan
         self.add(trial.tree, trial.point, loss, trial.compute_class, trial.seconds or 0.0, budget)
 
     def add(

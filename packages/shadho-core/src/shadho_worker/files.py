@@ -12,18 +12,9 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-__all__ = [
-    'COPY_LIMIT',
-    'copy_linked_inputs',
-    'input_name',
-    'output_name',
-    'pack_folder',
-    'place_inputs',
-    'ready_outputs',
-    'unpack_folder',
-]
+__all__ = ['COPY_LIMIT', 'copy_linked_inputs', 'input_name', 'output_name', 'place_inputs', 'ready_outputs']
 
 COPY_LIMIT = 10 * 2**20
 """Bytes up to which a trial has an input file as a copy of its own, which it may change."""
@@ -53,37 +44,6 @@ def copy_linked_inputs(folder: str | os.PathLike[str]) -> None:
             copy = path.with_name(f'.{path.name}.copy')
             shutil.copy2(path, copy)
             copy.replace(path)
-
-
-def pack_folder(folder: str | os.PathLike[str], archive: str | os.PathLike[str]) -> None:
-    """Put the files and folders below a folder into an archive."""
-    root = Path(os.path.realpath(folder))
-    _pack(root, Path(archive), root)
-
-
-def unpack_folder(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
-    """Put the files and folders of an archive below a folder.
-
-    Raises
-    ------
-    ValueError
-        When something in it is no plain file or folder, or lies elsewhere.
-    """
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, 'r:') as file:
-        for entry in file:
-            name = PurePosixPath(entry.name)
-            is_plain = (entry.isreg() and not entry.issparse()) or entry.isdir()  # a sparse file may be of any size
-            if name.is_absolute() or '..' in name.parts or not is_plain:
-                raise ValueError(f'{entry.name!r} is no plain file or folder within it')
-            path, content = place / name, file.extractfile(entry)
-            if content is None:
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-            with content, path.open('wb') as copy:
-                shutil.copyfileobj(content, copy)
-            path.chmod(entry.mode & 0o777)
 
 
 def ready_outputs(folder: str | os.PathLike[str], names: Sequence[str]) -> list[int]:

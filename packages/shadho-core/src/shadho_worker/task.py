@@ -23,7 +23,7 @@ from shadho_worker.outcomes import Outcome, failed, failure
 from shadho_worker.package import place_package
 from shadho_worker.script import PARAMETERS_FILE
 
-__all__ = ['ARCHIVE', 'COMMAND', 'FOLDER', 'OUTCOME', 'REQUEST', 'main', 'run_task']
+__all__ = ['ARCHIVE', 'COMMAND', 'OUTCOME', 'REQUEST', 'main', 'run_task']
 
 ARCHIVE = '.shadho-worker.zip'
 """Name of the archive of this package in the folder of a task."""
@@ -35,9 +35,6 @@ COMMAND = f"python3 -c 'import sys; sys.path[0] = sys.argv[1]; from shadho_worke
 
 REQUEST = '.shadho.json'
 """Name of the file with a task's request."""
-
-FOLDER = '.shadho-folder'
-"""Name of the folder of a trial that goes on in other attempts, in the folder of a task; its archive ends in .tar."""
 
 OUTCOME = '.shadho-outcome.json'
 """Name of the file that a trial's outcome is left in."""

@@ -203,16 +203,8 @@ class Simulated(Backend):
         attempt = self._running.get(trial.id)
         if attempt is None or not answer.leave or attempt.outcome is None:
             return
-        told = max(report.step for report in attempt.reports if report.step <= attempt.told)
-        results = next(report.results for report in attempt.reports if report.step == told)
-        outcome = {
-            **attempt.outcome,
-            'state': answer.leave,
-            'loss': None,
-            'results': results,
-            'error': None,
-            'step': told,
-        }
+        told: Outcome = {'state': answer.leave, 'loss': None, 'results': {}, 'error': None, 'step': attempt.told}
+        outcome = {**attempt.outcome, **told}  # the search adds the last report
         ended = attrs.evolve(attempt, outcome=outcome, seconds=self._time - attempt.started)
         self._running[trial.id] = ended
         self._schedule(self._time, ended)

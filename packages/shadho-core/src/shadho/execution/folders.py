@@ -17,11 +17,13 @@ class Folders:
     ----------
     root : Path
         Created by the first trial that accesses its folder.
+    best : Trial or None
+        The best trial of earlier runs, whose folder is removed once a better one has ended.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, best: Trial | None) -> None:
         self.root = root
-        self._kept: int | None = None
+        self._kept = best.id if best is not None and best.is_finished else None
 
     def clean(self, ended: int, best: Trial | None) -> None:
         """Remove the folders that are no longer needed after a trial has ended."""

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Generator, Sequence
 
-from shadho.fidelity.base import MOST_TREES, Decision, Fidelity, FidelityContext
+from shadho.fidelity.base import Decision, Fidelity, FidelityContext
 from shadho.fidelity.rungs import Entry, Rung, check_option, ladder
 from shadho.records import FINISHED, Attempt, Event, Report, Result, Trial, TrialState
 
@@ -68,7 +68,7 @@ class ASHA(Fidelity):
         self.eta = check_option(self.name, 'eta', eta, 2)
         first = check_option(self.name, 'min_steps', min_steps, 1, self.max_steps)
         self.steps = ladder(first, self.max_steps, self.eta)
-        self._brackets: dict[int, list[Bracket]] = {}  # by tree
+        self._brackets: dict[int, list[Bracket]] = {}  # by group
         self._until: dict[int, int] = {}  # of unfinished trials
         self._places: dict[int, tuple[int, Entry]] = {}  # the last rung that an unfinished trial has reached
         self._interrupted: dict[int, None] = {}  # paused before they were to be judged
@@ -84,10 +84,10 @@ class ASHA(Fidelity):
 
     def bracket(self, trial: Trial) -> Bracket:
         """Return the bracket of a trial."""
-        tree = trial.tree if self.context.trees <= MOST_TREES else 0
-        if tree not in self._brackets:
-            self._brackets[tree] = [Bracket(self.steps[first:], self.eta) for first in self.first_rungs]
-        return self._brackets[tree][self.place(trial.id)]
+        group = self.group(trial)
+        if group not in self._brackets:
+            self._brackets[group] = [Bracket(self.steps[first:], self.eta) for first in self.first_rungs]
+        return self._brackets[group][self.place(trial.id)]
 
     @property
     def rungs(self) -> Sequence[int]:

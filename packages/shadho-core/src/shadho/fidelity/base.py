@@ -12,20 +12,20 @@ import attrs
 from shadho.ledger import Ledger
 from shadho.records import Event, Report, Trial
 
-__all__ = ['MOST_TREES', 'Decision', 'Fidelity', 'FidelityContext']
+__all__ = ['Decision', 'Fidelity', 'FidelityContext']
 
 
-MOST_TREES = 20
+_MOST_TREES = 20
 """Trees up to which trials are compared within their tree. With more, most trees would have too few trials to compare. Chosen."""
 
 
 class Decision(enum.Enum):
-    """How a running trial proceeds after a report."""
+    """How a running trial proceeds after a report; the value is the state in which its attempt ends, if it does."""
 
-    GO_ON = 'go on'
-    PAUSE = 'pause'
+    GO_ON = ''
+    PAUSE = 'paused'
     """End the attempt; the trial may go on later, in any compute class."""
-    STOP = 'stop'
+    STOP = 'stopped'
     """End the trial."""
 
 
@@ -81,6 +81,10 @@ class Fidelity(ABC):
         self.context = context
         self.ledger = context.ledger
         self.max_steps = context.max_steps
+
+    def group(self, trial: Trial) -> int:
+        """Return with which trials a trial is compared: those of its tree, or all in a forest of many trees."""
+        return trial.tree if self.context.trees <= _MOST_TREES else 0
 
     @property
     def rungs(self) -> Sequence[int]:

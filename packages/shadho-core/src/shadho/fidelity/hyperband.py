@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Sequence
+from functools import cached_property
 
 from shadho.fidelity.asha import ASHA
 
@@ -40,8 +41,11 @@ class Hyperband(ASHA):
     def first_rungs(self) -> Sequence[int]:
         return range(len(self.steps))
 
+    @cached_property
+    def _bounds(self) -> list[float]:
+        """Where the share of each bracket ends, between 0 and 1."""
+        shares = [self.eta**left / (left + 1) for left in reversed(range(len(self.steps)))]
+        return [bound / sum(shares) for bound in itertools.accumulate(shares)]
+
     def place(self, number: int) -> int:
-        count = len(self.steps)
-        shares = [self.eta**left / (left + 1) for left in reversed(range(count))]
-        bounds = [bound / sum(shares) for bound in itertools.accumulate(shares)]
-        return min(bisect.bisect_right(bounds, (number + 0.5) * _GOLDEN % 1.0), count - 1)
+        return min(bisect.bisect_right(self._bounds, (number + 0.5) * _GOLDEN % 1.0), len(self.steps) - 1)

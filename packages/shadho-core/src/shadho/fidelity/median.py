@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from shadho.fidelity.base import MOST_TREES, Decision, Fidelity, FidelityContext
+from shadho.fidelity.base import Decision, Fidelity, FidelityContext
 from shadho.fidelity.rungs import Rung, check_option, ladder
 from shadho.records import Event, Report, Result, Trial, TrialState
 
@@ -39,7 +39,7 @@ class Median(Fidelity):
         assert self.max_steps is not None
         self.min_trials = check_option(self.name, 'min_trials', min_trials, 2)
         self.min_steps = check_option(self.name, 'min_steps', min_steps, 1, self.max_steps)
-        self._completed: defaultdict[tuple[int, int], Rung] = defaultdict(lambda: Rung(2))  # by tree and step
+        self._completed: defaultdict[tuple[int, int], Rung] = defaultdict(lambda: Rung(2))  # by group and step
         self._curves: dict[int, dict[int, float]] = {}  # losses of unfinished trials by step
 
     @property
@@ -48,7 +48,7 @@ class Median(Fidelity):
         return ladder(1, self.max_steps, 3)
 
     def judge(self, trial: Trial, report: Report) -> Decision:
-        rung = self._completed.get((self._tree(trial), report.step))
+        rung = self._completed.get((self.group(trial), report.step))
         if report.step < self.min_steps or rung is None or len(rung) < self.min_trials:
             return Decision.GO_ON
         return Decision.GO_ON if rung.admits((min(self._curves[trial.id].values()), -1)) else Decision.STOP
@@ -62,7 +62,4 @@ class Median(Fidelity):
         elif isinstance(event, Result) and trial.is_finished:
             curve = self._curves.pop(trial.id, {})
             for step, loss in curve.items() if trial.state is TrialState.DONE else ():
-                self._completed[self._tree(trial), step].add((loss, trial.id))
-
-    def _tree(self, trial: Trial) -> int:
-        return trial.tree if self.context.trees <= MOST_TREES else 0
+                self._completed[self.group(trial), step].add((loss, trial.id))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from shadho.cluster import Cluster
 from shadho.errors import ConfigurationError, ShadhoError
 from shadho.forest.tree import show_path
-from shadho.records import Report, Trial, TrialState, to_plain
+from shadho.records import PARTIAL, Report, Trial, to_plain
 from shadho.report.parameters import root_name
 from shadho.report.trials import trial_facts
 from shadho.result import SearchResult
@@ -254,11 +254,11 @@ def _optuna_trials(result: SearchResult) -> Iterator[optuna.trial.FrozenTrial]:
 
 
 def _optuna_state(trial: Trial) -> Any:
-    from optuna.trial import TrialState as Theirs
+    from optuna.trial import TrialState
 
-    if trial.state in (TrialState.STOPPED, TrialState.PAUSED):
-        return Theirs.PRUNED
-    return Theirs.FAIL if trial.loss is None else Theirs.COMPLETE
+    if trial.state in PARTIAL:
+        return TrialState.PRUNED
+    return TrialState.FAIL if trial.loss is None else TrialState.COMPLETE
 
 
 def _began(metadata: Mapping[str, Any]) -> datetime.datetime:

@@ -12,7 +12,6 @@ import re
 import shutil
 import socket
 import sys
-import tarfile
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -31,13 +30,13 @@ from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
 from shadho.execution.sessions import Reaper
 from shadho.hardware.classes import form_classes, slots
-from shadho.records import Hardware, Report, Result, TrialError, TrialState, Worker
+from shadho.records import Hardware, Result, TrialError, TrialState, Worker
 from shadho.words import printable
 from shadho_worker.command import OUTPUT_LIMIT, parameters_text
-from shadho_worker.files import input_name, output_name, pack_folder
+from shadho_worker.files import input_name, output_name
 from shadho_worker.outcomes import is_outcome
 from shadho_worker.package import archive
-from shadho_worker.task import ARCHIVE, FOLDER, REQUEST
+from shadho_worker.task import ARCHIVE, REQUEST
 from shadho_workqueue.driver.engine import Engine
 from shadho_workqueue.driver.outputs import take_outputs
 from shadho_workqueue.driver.shipping import by_value, own_modules
@@ -138,7 +137,6 @@ class WorkQueue(Backend):
 
     name = 'workqueue'
     queues_ahead = True
-    has_folders = False  # until it is known why, on a busy machine, a trial that goes on failed once in three long runs
 
     def __init__(
         self,
@@ -201,9 +199,7 @@ class WorkQueue(Backend):
         folder = self._spool.folder
         self._inputs = self._input_files(job, folder)
         self._runner = self._runner_files(folder)
-        # The content of a trial's folder takes the place of that folder here.
-        returns = job.objective.takes_trial and job.folders is not None
-        self._outputs = job.objective.outputs if isinstance(job.objective, Command) else ('.',) * returns
+        self._outputs = job.objective.outputs if isinstance(job.objective, Command) else ()
         self._clear_incoming()
         self._engine = self._start_engine(job, folder, before.port, password)
         self._rendezvous = Rendezvous(
@@ -518,8 +514,7 @@ class WorkQueue(Backend):
             'loss_key': objective.loss_key,
             'objective': self._inputs[0][1] if shell is None else None,
             'inputs': () if shell is None else [path.name for path in shell.inputs],
-            'outputs': self._outputs if shell is not None else (FOLDER,) * len(self._outputs),
-            'facts': self._job.facts(trial),
+            'outputs': self._outputs,
             'params': own.params,
             'timeout': self._job.trial_timeout,
             'max_tasks_per_child': self._job.max_tasks_per_child,
@@ -530,7 +525,6 @@ class WorkQueue(Backend):
             'feature': group.feature,
             **{name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
             'files': [*self._inputs, *(self._runner if group.feature is None else ())],
-            'files_once': self._packed_folder(own),
             'buffers': [(json.dumps(request), REQUEST)],
             'outputs': [
                 (str(self._incoming / str(own.number) / name), name)
@@ -538,22 +532,6 @@ class WorkQueue(Backend):
             ],
         }
         self._engine.send(do='submit', attempt=own.number, group=group.key, asked=task)
-
-    def _packed_folder(self, own: _Task) -> list[tuple[str, str]]:
-        """Return the archive of the folder that an earlier attempt at a trial has left, if it has left one."""
-        folder = None if self._job.folders is None else self._job.folders / str(own.trial.id)
-        if not self._job.objective.takes_trial or folder is None or not folder.is_dir():
-            return []
-        archive = self._archive_of(own)
-        try:
-            pack_folder(folder, archive)
-        except (OSError, tarfile.TarError) as error:
-            raise BackendError(f'the folder {folder} of trial {own.trial.id} cannot be sent: {error}') from error
-        return [(str(archive), f'{FOLDER}.tar')]
-
-    def _archive_of(self, own: _Task) -> Path:
-        assert self._spool is not None
-        return self._spool.folder / f'folder-{own.number}.tar'
 
     def stop(self, trial: Trial) -> None:
         self._ended_early = [result for result in self._ended_early if result.trial != trial.id]
@@ -572,30 +550,21 @@ class WorkQueue(Backend):
         del self._attempts[own.number]
         if self._outputs:
             shutil.rmtree(self._incoming / str(own.number), ignore_errors=True)
-        if self._job.objective.takes_trial:
-            self._archive_of(own).unlink(missing_ok=True)
         if own.group is not None:
             self._inside[own.trial.compute_class] -= 1
             self._busy[own.group] -= 1
         return own
 
-    def poll(self, timeout: float | None) -> Sequence[Report | Result]:
+    def poll(self, timeout: float | None) -> Sequence[Result]:
         assert self._engine is not None
-        results: list[Report | Result] = [*self._ended_early]
-        self._ended_early = []
+        results, self._ended_early = self._ended_early, []
         for message in self._engine.wait(0.0 if results else timeout):
             if message['say'] == 'workers':
                 self._regroup(read_workers(message['workers']))
             elif message['attempt'] in self._attempts:
-                results += self._news(self._attempts[message['attempt']], message)
+                results.append(self._result(self._attempts[message['attempt']], message))
         self._fill_engine()
         return results
-
-    def _news(self, trial: int, message: Mapping[str, Any]) -> list[Report | Result]:
-        """Return what a trial has reported, and its result: the worker sends them together."""
-        attempt, now = self._tasks[trial].trial.attempt, self.now()
-        reports = [Report(trial, attempt, step, results, now) for step, results in _reports(message.get('text', ''))]
-        return [*reports, self._result(trial, message)]
 
     def _result(self, trial: int, message: Mapping[str, Any]) -> Result:
         host = message['host']
@@ -607,9 +576,7 @@ class WorkQueue(Backend):
         if outcome is None:
             return self._without_outcome(trial, message)
         problem = self._take_outputs(trial, outcome.get('archives'))
-        if problem and self._function is not None and not outcome.get('archives'):
-            problem = ''  # the trial has not asked for its folder
-        if problem and outcome['state'] in ('done', 'paused'):
+        if problem and outcome['state'] == 'done':
             outcome |= shadho_worker.failed('result', problem, outcome['output'], outcome['results'])
         own = self._forget(trial)
         now = self.now()
@@ -637,10 +604,8 @@ class WorkQueue(Backend):
     @property
     def _incoming(self) -> Path:
         """Where the engine leaves output files, beside those that have been looked at."""
-        objective, folders = self._job.objective, self._job.folders
-        place = objective.output_folder if isinstance(objective, Command) else folders
-        assert place is not None
-        return place.resolve() / '.incoming'
+        assert isinstance(self._job.objective, Command)
+        return self._job.objective.output_folder.resolve() / '.incoming'
 
     def _take_outputs(self, trial: int, archives: Any) -> str:
         """Put the output files of a trial in their places; return what is wrong with them."""
@@ -684,15 +649,6 @@ def _check_names(path: Path) -> None:
 def _program_version() -> str:
     program = find_program('work_queue_worker')
     return version_of(program) if program is not None else ''
-
-
-def _reports(text: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return steps and results of the reports in an outcome that a task printed; none where it printed something else."""
-    try:
-        found = json.loads(text.strip().rpartition('\n')[2])['reports']
-        return [(step, results) for step, results in found if type(step) is int and isinstance(results, dict)]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return []
 
 
 def _outcome(text: str, trial: int) -> dict[str, Any] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from shadho_worker.files import output_name, unpack_folder
+from shadho_worker.files import output_name
 
 __all__ = ['take_outputs']
 
@@ -45,9 +46,26 @@ def take_outputs(folder: Path, target: Path, names: Sequence[str], archives: Col
             source.chmod(mode & 0o777)  # nobody else may run as this user what a worker has sent
             place.parent.mkdir(parents=True, exist_ok=True)
             if number in archives:
-                unpack_folder(source, place)
+                _unpack(source, place)
             else:
                 source.replace(place)
         except (OSError, ValueError, tarfile.TarError) as error:
             problems.append(f'{name} could not be brought back: {error}')
     return '; '.join(problems)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(archive, 'r:') as file:
+        for entry in file:
+            name = PurePosixPath(entry.name)
+            is_plain = (entry.isreg() and not entry.issparse()) or entry.isdir()  # a sparse file may be of any size
+            if name.is_absolute() or '..' in name.parts or not is_plain:
+                raise ValueError(f'its worker sent {entry.name!r} in it, which is no file or folder of its own')
+            path, content = folder / name, file.extractfile(entry)
+            if content is None:
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            with content, path.open('wb') as copy:
+                shutil.copyfileobj(content, copy)
+            path.chmod(entry.mode & 0o777)

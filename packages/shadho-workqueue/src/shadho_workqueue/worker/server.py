@@ -26,11 +26,11 @@ import click
 
 import shadho_worker
 from shadho.errors import BackendError
-from shadho.execution.sandbox import FILES, Ended, Pickled, Reported, Sandbox, pickle_objective
+from shadho.execution.sandbox import FILES, Ended, Pickled, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
-from shadho_worker.files import ready_outputs, unpack_folder
+from shadho_worker.files import ready_outputs
 from shadho_worker.outcomes import Outcome
-from shadho_worker.task import FOLDER, OUTCOME, REQUEST, run_task
+from shadho_worker.task import OUTCOME, REQUEST, run_task
 from shadho_worker.trial import TrialHandle
 from shadho_workqueue.reach import Driver
 from shadho_workqueue.worker.engine_worker import EngineWorker
@@ -75,8 +75,6 @@ class _Slot:
     folder: Path = Path()
     trial: int = -1
     outputs: Sequence[str] = ()
-    facts: Mapping[str, Any] | None = None
-    reports: list[tuple[int, Mapping[str, Any]]] = attrs.field(factory=list)
 
 
 class TaskServer:
@@ -158,10 +156,8 @@ class TaskServer:
             if slot.link is not None and slot.link.fileno() in ready:
                 self.stop(slot)  # nothing is sent while a trial runs: the connection has ended
             for ended in slot.sandbox.news(ready):
-                if isinstance(ended, Ended):
+                if isinstance(ended, Ended):  # trials do not report here
                     self.answer(slot, {**ended.outcome, 'trial': ended.trial, 'worker': self.name})
-                else:
-                    self.note(slot, ended)
         for link in [link for link in self.asking if link.fileno() in ready]:
             self.hear(link)
         now = time.monotonic()
@@ -216,19 +212,11 @@ class TaskServer:
             self.objectives[name] = file = tempfile.TemporaryFile()
             file.write(pickled)
             file.flush()
-        told = request['facts']
-        slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'], told is not None)
-        if told is not None:
-            told['folder'] = str(folder / FOLDER)
-            if (folder / f'{FOLDER}.tar').exists():
-                unpack_folder(folder / f'{FOLDER}.tar', folder / FOLDER)
-        slot.sandbox.start(request['trial'], params, request['timeout'], told)
-        slot.facts, slot.reports = told, []
+        slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
+        slot.sandbox.start(request['trial'], params, request['timeout'])
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
 
-    def slot_for(
-        self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None, hears: bool
-    ) -> _Slot:
+    def slot_for(self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None) -> _Slot:
         """Return an idle slot for this objective, these resources and trials per process, or make one."""
         cores, gpus = max(1, int(resources.get('cores', 1))), resources.get('gpus')
         purpose = (objective, cores, gpus, max_tasks_per_child)
@@ -246,7 +234,7 @@ class TaskServer:
         place = self.folder / f'slot-{self.number}'
         sandbox = Sandbox(
             self.objectives[objective], place, threads=cores, environment=gpu_environment(devices, resources),
-            max_tasks_per_child=max_tasks_per_child, hears=hears,
+            max_tasks_per_child=max_tasks_per_child,
         )  # fmt: skip
         self.slots.append(_Slot(sandbox, purpose, devices))
         return self.slots[-1]
@@ -255,16 +243,7 @@ class TaskServer:
         uses = Counter(gpu for slot in self.slots for gpu in slot.gpus)
         return sorted(self.gpus, key=lambda gpu: uses[gpu])[:count]
 
-    def note(self, slot: _Slot, report: Reported) -> None:
-        """Keep a report until the trial ends, and let it pause where it is to be judged: nobody can be asked here."""
-        slot.reports.append((report.step, report.results))
-        until = None if slot.facts is None else slot.facts['until']
-        if until is not None and report.step >= until:
-            slot.sandbox.answer(report.trial, report.attempt, {'leave': 'paused', 'step': report.step})
-
     def answer(self, slot: _Slot, outcome: Outcome) -> None:
-        if slot.facts is not None:
-            outcome = {**outcome, 'reports': slot.reports}
         link, slot.link = slot.link, None
         self.served += 1
         if link is not None:
