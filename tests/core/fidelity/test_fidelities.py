@@ -10,7 +10,7 @@ import pytest
 
 from shadho import Search, spaces
 from shadho.errors import ConfigurationError, ShadhoError
-from shadho.records import TrialState
+from shadho.records import Result, TrialError, TrialState
 
 SPACE = {'x': spaces.uniform(0, 1)}
 
@@ -206,3 +206,14 @@ def test_trials_are_compared_within_their_tree(fidelity: str) -> None:
             step += 1
     assert search.best is not None
     assert 'slow' in search.best.params
+
+
+def test_a_paused_leader_that_fails_later_leads_no_longer() -> None:
+    search = search_of()
+    assert [run(search, loss) for loss in (0.3, 0.2, 0.1, 0.9, 0.9, 0.9)] == [0, 1, 2, 3, 4, 5]
+    trial = search.ask()
+    assert trial is not None
+    assert (trial.id, trial.attempt) == (1, 1)
+    assert 1 in [leader.id for leader in search.leaders]
+    search.record(Result(1, TrialState.FAILED, error=TrialError('exception', 'raised'), attempt=1))
+    assert [leader.id for leader in search.leaders] == [2, 0, 3, 4, 5]

@@ -79,6 +79,16 @@ def test_a_file_of_another_version_is_refused_and_left_alone(path):
     assert path.read_bytes() == before
 
 
+def test_a_file_of_the_version_before_is_read_as_it_is_and_gone_on_with(path):
+    fill(SQLite(path), 3)
+    execute(path, 'ALTER TABLE results DROP COLUMN timing; PRAGMA user_version = 4')
+    before, records = path.read_bytes(), list(SQLite(path).read())
+    assert len(records) == 6
+    assert path.read_bytes() == before
+    fill(SQLite(path), 1)
+    assert [event for _, event in SQLite(path).read()][:6] == [event for _, event in records]
+
+
 @pytest.mark.parametrize('content', [b'\0', b'\xff', b'garbage '])
 @pytest.mark.parametrize('where', [0.02, 0.3, 0.6, 0.95])
 def test_bytes_overwritten_in_the_middle_are_an_error(path, content, where):

@@ -7,6 +7,7 @@ import math
 import numbers
 import operator
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,8 +25,12 @@ __all__ = [
     'check_plugins',
     'check_resource',
     'check_seconds',
+    'check_size',
     'check_whole',
 ]
+
+_SIZE = re.compile(r'(\d+(?:\.\d+)?) ?(?:([kmgt])(i?))?b', re.ASCII | re.IGNORECASE)
+"""A size with a unit, such as '10 GB' or '2 GiB'."""
 
 _TYPO = 0.81
 """Least difflib similarity of a name to a resource that counts as a typo. A lower value would refuse valid features: 'core'
@@ -83,6 +88,28 @@ def check_seconds(name: str, value: float | None) -> float | None:
     except OverflowError:
         return None
     return None if math.isinf(seconds) else seconds
+
+
+def check_size(name: str, value: Any) -> int | None:
+    """Return a number of bytes; None if there is no bound.
+
+    Examples
+    --------
+    >>> check_size('folders', '1.5 GB'), check_size('folders', '2KiB'), check_size('folders', 500), check_size('folders', None)
+    (1500000000, 2048, 500, None)
+    """
+    if value is None:
+        return None
+    number = as_integer(value)
+    if number is not None and number >= 0:
+        return number
+    parts = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if parts is None:
+        raise ConfigurationError(
+            f"{name} must be a size, such as '10 GB', '500 MB' or '2 GiB', a number of bytes, or None for no bound; got {value!r}"
+        )
+    amount, prefix, binary = parts.groups()
+    return int(float(amount) * (1024 if binary else 1000) ** ' kmgt'.index((prefix or ' ').lower()))
 
 
 def check_whole(name: str, value: Any, least: int, otherwise: str = '') -> int:

@@ -18,13 +18,23 @@ from shadho.execution.folders import Folders
 from shadho.interrupts import Interrupts
 from shadho.jsontags import readable
 from shadho.plugins import Registry
-from shadho.records import ClassesChanged, ComputeClass, Report, Result, RunEnded, Trial, TrialError, TrialState
+from shadho.records import (
+    ClassesChanged,
+    ComputeClass,
+    FolderRemoved,
+    Report,
+    Result,
+    RunEnded,
+    Trial,
+    TrialError,
+    TrialState,
+)
 from shadho.result import ClassUse, SearchInfo, SearchResult, where_printed
 from shadho.scheduling import ClassPlan, Move, Slot
 from shadho.search import Search
 from shadho.storage import Storage
 from shadho.streams import Echo, say
-from shadho.words import counted, printable
+from shadho.words import counted, format_size, printable
 
 if TYPE_CHECKING:
     from shadho.live.lines import PlainDisplay
@@ -39,6 +49,9 @@ process more often. Chosen."""
 
 _MOST_FAILED = 100
 """Upper bound on suggestions per turn that cannot be computed. If a callback always raises, limits still apply. Chosen."""
+
+_AT_THE_END = ('max_tasks', 'timeout', 'finished', 'plugin')
+"""Reasons for which a search ends as it was meant to; one that was interrupted will be resumed."""
 
 _SHORT = 0.005
 """Seconds of a trial below which the next one is queued at the busy worker. Queueing hides the driver's latency, but commits
@@ -59,6 +72,10 @@ class RunOptions:
     display, echo : bool
     limit_name : str
         How the caller knows `max_tasks`, for messages.
+    folders : int or None
+        Upper bound on the bytes of the folders of paused trials.
+    keep_folders : bool
+        Whether the folders of paused trials stay at the end of the search.
     """
 
     registry: Registry
@@ -68,6 +85,8 @@ class RunOptions:
     display: bool
     echo: bool
     limit_name: str = 'max_tasks'
+    folders: int | None = None
+    keep_folders: bool = True
 
 
 class Driver:
@@ -93,7 +112,10 @@ class Driver:
         self.ledger = search.ledger
         self.usage = Usage(self.ledger, elapsed)
         self.ledger.write_to(storage.append)
-        self.folders = None if job.folders is None else Folders(job.folders, search.best)
+        self.folders = (
+            None if job.folders is None else Folders(job.folders, search.ledger, search.best, options.folders)
+        )
+        self.has_removed = False  # folders of paused trials
         self.flushed = -math.inf
         backend.hear = self._hear_there
         self.unsent: dict[int, Trial] = {}  # trials of the ledger's `running` that the backend does not have yet
@@ -110,6 +132,7 @@ class Driver:
     def run(self) -> SearchResult:
         self.search.begin_run()
         try:
+            self._tidy_folders()
             self._discover()
             self.registry.notify('shadho_search_started', search=self._info())
             recorded = self.ledger.resting
@@ -139,6 +162,8 @@ class Driver:
         while not self._is_over():
             self._discover()
             for trial in self._fill_slots():
+                if trial.attempt and self.folders is not None:
+                    self.folders.resume(trial.id)
                 if trial.error is None:
                     self.unsent[trial.id] = trial
                 else:  # its parameters could not be computed
@@ -276,6 +301,9 @@ class Driver:
             host = f' {printable(result.host)}' if result.host else ''
             log.warning('trial %d lost its worker%s; it runs again', trial.id, host)
         if not trial.is_finished:
+            if trial.state is TrialState.PAUSED and self.folders is not None:
+                self.folders.rest(trial)
+                self._make_room()
             self._note_ended(trial, result)
             return []
         self.paces.append(result.seconds)
@@ -288,13 +316,45 @@ class Driver:
         self.registry.notify('shadho_attempt_ended', trial=trial, result=result)
 
     def _announce(self, trials: Sequence[Trial]) -> None:
-        """Notify observers of finished trials, whose results are durable by now."""
+        """Notify observers of finished trials, and remove folders: what led to it is durable by now."""
+        if self.folders is not None:
+            self.folders.remove()
         for trial in trials:
             if self.folders is not None:
                 self.folders.clean(trial.id, self.search.best)
             self.registry.notify('shadho_trial_finished', trial=trial)
             if any(self.registry.notify('shadho_should_stop', trial=trial)):
                 self.stopped = 'plugin'
+
+    def _tidy_folders(self) -> None:
+        """Make the folders those that the log says."""
+        if self.folders is not None:
+            self.folders.tidy()
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Keep the folders of paused trials within their bound; those to go are removed after the next flush."""
+        assert self.folders is not None
+        if not self.folders.exceed:
+            return
+        for number in self.folders.make_room(self.search.best):
+            self.search.apply(FolderRemoved(number, self.now()))
+            if not self.has_removed:
+                self.has_removed = True
+                log.warning(
+                    'the folders of paused trials take more than %s: those of the worst trials are removed, which begin again at '
+                    'their first step if they go on. To keep more of them, raise folders=', format_size(self.options.folders or 0),
+                )  # fmt: skip
+
+    def _give_up_folders(self) -> None:
+        """Give up the folders of all trials that may go on, at the end of a search, except that of the best."""
+        assert self.folders is not None
+        best = self.search.best
+        for trial in [*self.ledger.paused.values(), *self.ledger.waiting]:
+            is_best = best is not None and trial.id == best.id
+            if not is_best and self.folders.path(trial.id).is_dir():
+                self.folders.give_up(trial.id)
+                self.search.apply(FolderRemoved(trial.id, self.now()))
 
     def _discover(self) -> None:
         classes = list(self.backend.discover())
@@ -322,10 +382,15 @@ class Driver:
         for trial in list(self.ledger.running.values()):
             with self._despite_errors():
                 self._end(trial, 'ended')
+        if self.folders is not None and not self.options.keep_folders and self.stopped in _AT_THE_END:
+            self._give_up_folders()
         with self._despite_errors():
             self.search.apply(RunEnded(self.now(), self.stopped))
         with self._despite_errors():
             self.storage.flush()
+            if self.folders is not None:
+                self.folders.remove()
+                self.folders.close()
             self.storage.update(uses=self.usage.to_plain())
             self.notes.clear()
 

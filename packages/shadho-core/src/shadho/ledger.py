@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import overload
 
+import attrs
+
 from shadho.errors import LedgerError
 from shadho.goal import Goal
 from shadho.records import (
@@ -18,6 +20,7 @@ from shadho.records import (
     ClassesChanged,
     ComputeClass,
     Event,
+    FolderRemoved,
     Note,
     Report,
     Result,
@@ -51,7 +54,8 @@ class Ledger:
                          waiting, paused ------------------------- paused
 
     A `Trial` starts the first attempt, an `Attempt` a later one; a `Report` comes from the running attempt, and a `Result` ends
-    it. The same events in the same order give the same ledger, whether a search runs, is resumed, or is read from its storage.
+    it. After a `FolderRemoved`, the next attempt at its trial begins at step 0. The same events in the same order give the same
+    ledger, whether a search runs, is resumed, or is read from its storage.
 
     Parameters
     ----------
@@ -67,6 +71,8 @@ class Ledger:
         Trials that run or wait.
     paused : mapping of int to Trial
         Paused trials, with the loss of their last report, in the order in which they were paused.
+    without_folder : set of int
+        Ids of paused and waiting trials whose folder was removed.
     rungs : mapping of int to Table
         Losses by step: one row for each trial that has reached the step, failed before it (nan), or ended before it of its own
         accord. Only with `measure_at`.
@@ -74,6 +80,8 @@ class Ledger:
         One row for each trial with a first comparable loss: those of the first rung, or the `history` without rungs.
     reports : mapping of int to Report
         The latest report of each running attempt, by trial id.
+    timings : mapping of str to tuple of int and float
+        How many attempts had each part of `Result.timing`, and their seconds in all.
     time : float
         The latest time of any event, in seconds of active search.
     stopped : str
@@ -93,6 +101,8 @@ class Ledger:
         self.reports: dict[int, Report] = {}
         self.pending: dict[int, Trial] = {}
         self.paused: dict[int, Trial] = {}
+        self.without_folder: set[int] = set()
+        self.timings: dict[str, tuple[int, float]] = {}
         self.rungs: Mapping[int, Table] = {}
         self.measured = self.history
         self._reached: dict[int, int] = {}  # of unfinished trials: the last step that any attempt reported
@@ -214,14 +224,14 @@ class Ledger:
     def apply(self, event: Trial | Attempt | Report | Result) -> Trial: ...
 
     @overload
-    def apply(self, event: ClassesChanged | RunBegan | RunEnded | Note) -> None: ...
+    def apply(self, event: ClassesChanged | FolderRemoved | RunBegan | RunEnded | Note) -> None: ...
 
     def apply(self, event: Event) -> Trial | None:
         """Apply an event to the state of a trial or of the search.
 
         Parameters
         ----------
-        event : Trial, Attempt, Report, Result, ClassesChanged, RunBegan, RunEnded or Note
+        event : Trial, Attempt, Report, Result, ClassesChanged, FolderRemoved, RunBegan, RunEnded or Note
 
         Returns
         -------
@@ -269,6 +279,9 @@ class Ledger:
             if not queue:
                 del self._waiting[known.compute_class]
         trial = known.begun_again(attempt)
+        if trial.id in self.without_folder:
+            self.without_folder.remove(trial.id)
+            trial = attrs.evolve(trial, step=0)
         self._run(trial)
         return trial
 
@@ -315,10 +328,14 @@ class Ledger:
         self._log(result)
         if running.pop(trial.id, None) is None:
             del self.paused[trial.id]
+            self.without_folder.discard(trial.id)
         else:
             self._busy[trial.compute_class] -= 1
             self.reports.pop(trial.id, None)
         self._pass(result.finished)
+        for part, seconds in result.timing.items():
+            count, sum_of = self.timings.get(part, (0, 0.0))
+            self.timings[part] = count + 1, sum_of + seconds
         trial = trial.with_result(result)
         if trial.is_finished:
             self._finish(trial)
@@ -341,7 +358,11 @@ class Ledger:
             self._measure(trial, loss, reached, math.inf, trial.seconds or 0.0)
         self.history.append(trial, loss)
 
-    def _apply_to_search(self, event: ClassesChanged | RunBegan | RunEnded | Note) -> None:
+    def _apply_to_search(self, event: ClassesChanged | FolderRemoved | RunBegan | RunEnded | Note) -> None:
+        if isinstance(event, FolderRemoved) and (
+            event.trial in self.history.running or (event.trial not in self.paused and event.trial not in self.pending)
+        ):
+            raise LedgerError(f'removes the folder of trial {event.trial}, which neither waits nor is paused')
         if isinstance(event, ClassesChanged):
             names = [compute_class.name for compute_class in event.classes]
             if len(set(names)) < len(names):
@@ -350,6 +371,8 @@ class Ledger:
         self._pass(event.time)
         if isinstance(event, ClassesChanged):
             self.classes = dict(zip(names, event.classes))
+        elif isinstance(event, FolderRemoved):
+            self.without_folder.add(event.trial)
         elif isinstance(event, RunBegan):
             self.stopped = ''
         elif isinstance(event, RunEnded):

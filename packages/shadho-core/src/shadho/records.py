@@ -27,6 +27,7 @@ __all__ = [
     'ClassesChanged',
     'ComputeClass',
     'Event',
+    'FolderRemoved',
     'Hardware',
     'Note',
     'Report',
@@ -38,6 +39,7 @@ __all__ = [
     'TrialState',
     'Worker',
     'as_log',
+    'check_timing',
     'copy_containers',
     'to_plain',
 ]
@@ -326,6 +328,22 @@ class ClassesChanged:
 
 
 @attrs.frozen
+class FolderRemoved:
+    """The folder of a paused or waiting trial is removed: if the trial goes on, its next attempt begins at step 0.
+
+    Attributes
+    ----------
+    trial : int
+        The trial's id.
+    time : float
+        Seconds of active search.
+    """
+
+    trial: int
+    time: float = 0.0
+
+
+@attrs.frozen
 class RunBegan:
     """A process starts or resumes the search.
 
@@ -404,6 +422,9 @@ class Result:
         'ended' (with the run). Empty otherwise, or if unknown.
     step : int
         The last step of the trial; 0 without steps.
+    timing : mapping of str to float
+        Seconds of parts of the attempt, as far as they are known: 'setup', before the first step of a trial, or 'load', before the
+        first step of an attempt that goes on; 'save', after the answer that paused it; 'transfer', if the backend copied its folder.
     """
 
     trial: int
@@ -419,6 +440,7 @@ class Result:
     attempt: int | None = None
     reason: str = ''
     step: int = 0
+    timing: Mapping[str, float] = attrs.field(factory=dict)
 
     @classmethod
     def of(
@@ -437,10 +459,26 @@ class Result:
             step = outcome.get('step', 0)
             if type(step) is not int or step < 0:
                 raise ValueError(f'step is {step!r:.80}')
+            timing = check_timing(outcome.get('timing', {}))
         except Exception as unreadable:  # a script may have written anything
             message = f'the result cannot be read: {type(unreadable).__name__}: {unreadable}'
             state, loss, results, error, step = TrialState.FAILED, None, {}, TrialError('result', message), 0
-        return cls(trial, state, loss, results, error, started, finished, taken, host, output, attempt, step=step)
+            timing = {}
+        return cls(
+            trial,
+            state,
+            loss,
+            results,
+            error,
+            started,
+            finished,
+            taken,
+            host,
+            output,
+            attempt,
+            step=step,
+            timing=timing,
+        )
 
     def copied(self) -> Result:
         """Return a copy of this result whose `results` may be changed."""
@@ -462,6 +500,7 @@ class Result:
             self.attempt,
             self.reason,
             self.step,
+            self.timing,
         )
 
 
@@ -596,8 +635,18 @@ class Trial:
         )
 
 
-Event = Trial | Attempt | Report | Result | ClassesChanged | RunBegan | RunEnded | Note
+Event = Trial | Attempt | Report | Result | ClassesChanged | FolderRemoved | RunBegan | RunEnded | Note
 """The records that make up a log."""
+
+
+def check_timing(timing: Any) -> Mapping[str, float]:
+    """Return the seconds of parts of an attempt; raise ValueError if they are none."""
+    if not isinstance(timing, Mapping) or not all(
+        isinstance(name, str) and type(seconds) in (int, float) and 0 <= seconds < LATEST
+        for name, seconds in timing.items()
+    ):
+        raise ValueError(f'timing is {timing!r:.80}')
+    return timing
 
 
 def as_log(trials: Iterable[Trial]) -> Iterator[Trial | Result]:

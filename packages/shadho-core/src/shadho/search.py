@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import inspect
 import logging
 import math
 import numbers
 import secrets
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import attrs
@@ -192,7 +193,7 @@ class Search:
         self.sampler: Sampler = _make('method', Sampler, sampler_class, known, options)
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         context = PolicyContext(
-            self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise, self.fidelity.promotable
+            self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise, self.promotable
         )
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
         self.policy: Policy = _make('policy', Policy, policy_class, context, chosen)
@@ -321,8 +322,23 @@ class Search:
             self.plan([ComputeClass()], 0.0)
         choice = self.policy.choose(slot, now)
         if choice is None and self._has_no_new and self.ledger.paused:
-            return Run(min(self.ledger.paused.values(), key=self.goal.rank))
+            return Run(min(self.ledger.paused.values(), key=self._resume_rank))
         return choice
+
+    def _resume_rank(self, trial: Trial) -> tuple[bool, float, float]:
+        """Return the key to sort paused trials by: those that can go on from where they were paused come first."""
+        return trial.id in self.ledger.without_folder, *self.goal.rank(trial)
+
+    def promotable(self) -> Generator[Trial, None, None]:
+        """Yield paused trials that deserve to go on, the best first; those that would begin again at step 0 come last."""
+        without_folder = []
+        with contextlib.closing(self.fidelity.promotable()) as promotable:
+            for trial in promotable:
+                if trial.id in self.ledger.without_folder:
+                    without_folder.append(trial)
+                else:
+                    yield trial
+        yield from without_folder
 
     def begin(self, choice: Choice | None, slot: Slot, now: float) -> Trial | None:
         """Begin a choice in a free slot. A trial that moves must have ended in its former class."""
@@ -650,7 +666,7 @@ class Search:
         if not trial.is_finished and trial.state is not TrialState.PAUSED:
             return
         leaders, rank = self._leaders, self.goal.rank
-        if trial.step:  # it may have been ranked when it was paused before
+        if trial.attempt:  # it may have been ranked when it was paused before
             leaders[:] = [leader for leader in leaders if leader.id != trial.id]
         if trial.loss is not None and (len(leaders) < MOST_LEADERS or rank(trial) < rank(leaders[-1])):
             bisect.insort(leaders, self._with_objects(trial), key=rank)

@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Literal, overload
 
 from shadho.backends import Backend, Job
 from shadho.background import BackgroundRun
-from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds
+from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds, check_size
 from shadho.driver import Driver, RunOptions
 from shadho.errors import BackendError, ConfigurationError
+from shadho.execution.folders import folders_of
 from shadho.execution.objective import LOADING, Command, Function, Objective, check_file, takes_trial
 from shadho.fidelity import Fidelity
 from shadho.forest import Forest
@@ -128,6 +129,12 @@ class Shadho:
         that are worse than half of the completed ones were; or a plugin's name. All but 'full' need `max_steps`.
     fidelity_options : mapping, optional
         Options of the fidelity, such as ``{'eta': 4}``.
+    folders : str or int, optional
+        Bound on the folders of paused trials, such as ``'10 GB'``, or as a number of bytes: beyond it, the worst ones are removed,
+        except that of the best trial. A trial without its folder begins again at its first step if it goes on. No bound by default.
+    keep_folders : bool, default True
+        Keep the folders of paused trials when the search comes to its end, so that it can be continued with a larger `max_tasks`;
+        with False, only that of the best trial stays.
 
     Raises
     ------
@@ -182,6 +189,8 @@ class Shadho:
         max_steps: int | None = None,
         fidelity: str | type[Fidelity] = 'full',
         fidelity_options: Mapping[str, Any] | None = None,
+        folders: str | int | None = None,
+        keep_folders: bool = True,
     ) -> None:
         working_folder()
         self.exp_key = check_key(exp_key)
@@ -192,6 +201,8 @@ class Shadho:
         self.max_tasks_per_child = check_count('max_tasks_per_child', max_tasks_per_child, 1)
         self.max_retries = check_count('max_retries', max_retries, 0) or 0
         self.resources = check_resources(resources)
+        self.folders = check_size('folders', folders)
+        self.keep_folders = check_flag('keep_folders', keep_folders)
         self.resume = check_flag('resume', resume)
         self.display = check_flag('display', display, None)
         self.echo = check_flag('echo', echo, None)
@@ -394,7 +405,7 @@ class Shadho:
             yield None
         elif isinstance(self._storage, FileStorage):
             path = self._storage.path.absolute()
-            yield path.with_name(f'{path.stem}-folders')
+            yield folders_of(path)
         else:
             with tempfile.TemporaryDirectory(prefix='shadho-') as folder:
                 yield Path(folder)
@@ -403,7 +414,7 @@ class Shadho:
         echo = not isinstance(self.objective, str) if self.echo is None else self.echo
         return RunOptions(
             self._registry, self.max_tasks, self.timeout, self.max_retries, self.display is not False, echo,
-            self._limit_name,
+            self._limit_name, self.folders, self.keep_folders,
         )  # fmt: skip
 
 

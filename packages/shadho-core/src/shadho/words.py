@@ -16,6 +16,7 @@ __all__ = [
     'format_params',
     'format_price',
     'format_seconds',
+    'format_size',
     'html_table',
     'printable',
     'shorten',
@@ -169,3 +170,17 @@ def format_seconds(seconds: float) -> str:
     if minutes < 60:
         return f'{minutes} min {rest:02d} s'
     return f'{minutes // 60} h {minutes % 60:02d} min'
+
+
+def format_size(count: float) -> str:
+    """Write a number of bytes for people.
+
+    Examples
+    --------
+    >>> format_size(0), format_size(999), format_size(1234), format_size(20_500_000_000)
+    ('0 B', '999 B', '1.2 kB', '20.5 GB')
+    """
+    power = 0
+    while count >= 1000 and power < 4:
+        count, power = count / 1000, power + 1
+    return f'{count:.{min(power, 1)}f} {("B", "kB", "MB", "GB", "TB")[power]}'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class TrialHandle:
         self._current = 0  # the step of `steps`
         self._results: dict[str, Any] | None = None
         self._end = ''  # 'paused', 'stopped', or 'done' after the last step
+        self._timing: dict[str, float] = {}  # seconds of parts of the attempt
+        self._since = time.perf_counter()  # the attempt began, or was paused
 
     @property
     def folder(self) -> Path:
@@ -97,6 +100,7 @@ class TrialHandle:
         start : int, optional
             The last step that is already done, such as that of a checkpoint; by default `step`.
         """
+        self._timing.setdefault('load' if self.step else 'setup', time.perf_counter() - self._since)
         done = self.step if start is None else start
         while not self.should_stop and (self.max_steps is None or done < self.max_steps):
             done += 1
@@ -146,6 +150,8 @@ class TrialHandle:
             self._end = 'paused'
         if self._tell is not None:
             self._hear(self._tell(number, results, is_due))
+        if self._end == 'paused':
+            self._since = time.perf_counter()
 
     def _hear(self, answer: Answer | None) -> None:
         if answer is None:
@@ -157,7 +163,11 @@ class TrialHandle:
         """Return the outcome of an objective from its return value and its reports."""
         if self._end in ('paused', 'stopped'):
             found = outcome(self._results, loss_key)
-            return {**found, 'state': self._end, 'results': self._results, 'error': None, 'step': self._last}
+            saved = {'save': time.perf_counter() - self._since} if self.is_paused else {}
+            timing = {**self._timing, **saved}
+            return {
+                **found, 'state': self._end, 'results': self._results, 'error': None, 'step': self._last, 'timing': timing,
+            }  # fmt: skip
         if returned is None and self._results is None:
             message = (
                 'the objective has neither reported nor returned a loss: call trial.report(loss=...), or return one'
@@ -165,7 +175,7 @@ class TrialHandle:
             return {**failed('result', message), 'step': self._last}
         if returned is None:
             returned = self._results
-        return {**outcome(returned, loss_key), 'step': self._last}
+        return {**outcome(returned, loss_key), 'step': self._last, 'timing': self._timing}
 
 
 def _warn(message: str) -> None:

@@ -193,6 +193,7 @@ class Simulated(Backend):
             return {'leave': 'paused'} if waits else None
 
         outcome = {'step': trial.step, **self._job.objective.evaluate(trial.params, trial.id, TrialHandle(facts, tell))}
+        outcome['timing'] = {}  # real seconds
         last = max([outcome['step'], *(report.step for report in reports)])
         return {**outcome, 'step': last}, reports
 

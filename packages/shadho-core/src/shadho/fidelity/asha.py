@@ -71,6 +71,7 @@ class ASHA(Fidelity):
         self._brackets: dict[int, list[Bracket]] = {}  # by group
         self._until: dict[int, int] = {}  # of unfinished trials
         self._places: dict[int, tuple[int, Entry]] = {}  # the last rung that an unfinished trial has reached
+        self._resting: dict[int, Rung] = {}  # at which a trial is paused
         self._interrupted: dict[int, None] = {}  # paused before they were to be judged
 
     @property
@@ -117,8 +118,7 @@ class ASHA(Fidelity):
         bracket = self.bracket(trial)
         if isinstance(event, (Trial, Attempt)):
             self._until[trial.id] = event.until or self.steps[-1]  # another fidelity may have begun it
-            if self._interrupted.pop(trial.id, 0) == 0 and trial.step and trial.id in self._places:
-                bracket.rungs[self._places[trial.id][0]].resume(trial.id)
+            self._resume(trial.id)
         elif isinstance(event, Report):
             if bracket.rungs and self._until[trial.id] <= event.step < bracket.steps[-1]:
                 self._climb(bracket, trial.id, bracket.rung_at(event.step), self.ledger.goal.reported(event.results))
@@ -127,6 +127,12 @@ class ASHA(Fidelity):
                     self._until[trial.id] = bracket.steps[rung + 1]
         elif isinstance(event, Result):
             self._ended(bracket, trial)
+
+    def _resume(self, trial: int) -> None:
+        """Let a trial that was paused, if it was, rest no longer."""
+        self._interrupted.pop(trial, None)
+        if trial in self._resting:
+            self._resting.pop(trial).resume(trial)
 
     def _climb(self, bracket: Bracket, trial: int, to: int, loss: float) -> None:
         """Add a trial to the rungs above its last one, up to another."""
@@ -144,13 +150,13 @@ class ASHA(Fidelity):
                 self._climb(bracket, trial.id, bracket.rung_at(trial.step), self.ledger.goal.minimised(trial.loss))
                 rung, entry = self._places[trial.id]
                 bracket.rungs[rung].pause(entry)
+                self._resting[trial.id] = bracket.rungs[rung]
         elif trial.state in FINISHED:
             last = len(bracket.rungs) - 1
             if trial.state is TrialState.DONE:
                 self._climb(bracket, trial.id, last, self.ledger.goal.minimised(trial.loss))
             elif trial.state is TrialState.FAILED:  # the worst of the rung that it was to reach next
                 self._climb(bracket, trial.id, min(bracket.rung_at(self._until[trial.id] - 1) + 1, last), math.inf)
-            elif self._interrupted.pop(trial.id, 0) == 0 and trial.id in self._places:
-                bracket.rungs[self._places[trial.id][0]].resume(trial.id)
+            self._resume(trial.id)
             del self._until[trial.id]
             self._places.pop(trial.id, None)

@@ -25,6 +25,7 @@ from shadho.records import (
     ClassesChanged,
     ComputeClass,
     Event,
+    FolderRemoved,
     Note,
     Report,
     Result,
@@ -33,9 +34,10 @@ from shadho.records import (
     Trial,
     TrialError,
     TrialState,
+    check_timing,
     to_plain,
 )
-from shadho.storage.index import BEGAN, ENDED, LogIndex, index_records
+from shadho.storage.index import BEGAN, ENDED, REMOVED, LogIndex, index_records
 from shadho.storage.lock import WriterLock
 
 __all__ = [
@@ -239,6 +241,7 @@ def _result_row(result: Result) -> dict[str, Any]:
         'attempt': result.attempt,
         'reason': result.reason,
         'step': result.step,
+        'timing': json.dumps(dict(result.timing)),
     }
 
 
@@ -260,6 +263,7 @@ def _read_result(row: dict[str, Any]) -> Result:
         attempt=None if row['attempt'] is None else _number(row, 'attempt'),
         reason=_text(row, 'reason'),
         step=_number(row, 'step'),
+        timing=check_timing(json.loads(row.get('timing', '{}'))),  # which earlier files lack
     )
 
 
@@ -307,7 +311,7 @@ def _read_report(row: dict[str, Any]) -> Report:
     )
 
 
-def _note_row(event: ClassesChanged | RunBegan | RunEnded | Note) -> dict[str, Any]:
+def _note_row(event: ClassesChanged | FolderRemoved | RunBegan | RunEnded | Note) -> dict[str, Any]:
     """Return an event of the search as a row: its kind, time and values."""
     trial: int | None = None
     values: dict[str, Any]
@@ -317,16 +321,20 @@ def _note_row(event: ClassesChanged | RunBegan | RunEnded | Note) -> dict[str, A
         kind, values = BEGAN, {}
     elif isinstance(event, RunEnded):
         kind, values = ENDED, {'reason': event.reason}
+    elif isinstance(event, FolderRemoved):
+        kind, values, trial = REMOVED, {}, event.trial
     else:
         kind, values, trial = event.kind, dict(event.values), event.trial
     return {'kind': kind, 'trial': trial, 'time': event.time, 'values': to_json(values)}
 
 
 @reading
-def _read_note(row: dict[str, Any]) -> ClassesChanged | RunBegan | RunEnded | Note:
+def _read_note(row: dict[str, Any]) -> ClassesChanged | FolderRemoved | RunBegan | RunEnded | Note:
     kind, time, values = _text(row, 'kind'), _seconds(row, 'time') or 0.0, _mapping(row, 'values')
     if kind == _CLASSES:
         return ClassesChanged([ComputeClass(**revive(facts)) for facts in values['classes']], time)
+    if kind == REMOVED:
+        return FolderRemoved(_number(row, 'trial'), time)
     if kind == BEGAN:
         return RunBegan(time)
     if kind == ENDED:

@@ -15,13 +15,13 @@ from shadho.goal import Goal
 from shadho.records import LATEST, Attempt, Event, Result, RunBegan, RunEnded, Trial, TrialState
 from shadho.table import Table
 
-__all__ = ['BEGAN', 'ENDED', 'STATES', 'LogIndex', 'index_records', 'index_rows']
+__all__ = ['BEGAN', 'ENDED', 'REMOVED', 'STATES', 'LogIndex', 'index_records', 'index_rows']
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-BEGAN, ENDED = 'run began', 'run ended'
-"""Kinds of the notes that store a `RunBegan` and a `RunEnded`."""
+BEGAN, ENDED, REMOVED = 'run began', 'run ended', 'folder removed'
+"""Kinds of the notes that store a `RunBegan`, a `RunEnded` and a `FolderRemoved`."""
 
 _CHUNK = 4096
 """Points that are parsed at once. Larger chunks need more memory and are not faster. Chosen."""
@@ -280,7 +280,7 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
     rows : iterable of tuple
         In order of position, with 12 columns: position, number of the trial, number of the attempt, tree, point, compute class,
         `started`, state, loss, `finished`, `seconds` and step. An attempt has no tree and point. A report has `time` and 'report'
-        in the places of `started` and state; a note has `time`, kind and values. Other columns are None.
+        in the places of `started` and state; a note has `time`, kind and values, and its trial in the place of step. Other columns are None.
 
     Raises
     ------
@@ -294,6 +294,8 @@ def index_rows(rows: Iterable[tuple[Any, ...]]) -> LogIndex:
             raise ValueError
         last = position
         if number is None:
+            if state == REMOVED:
+                rest.remove_folder(step)
             rest.index.note(started or 0.0, _reason(loss) if state == ENDED else '' if state == BEGAN else None)
         elif state is None:
             rest.begin(position, number, attempt, tree, point, compute_class, started)
@@ -334,6 +336,12 @@ class _Rows:
             raise ValueError
         self._reported[number] = step
         self.index.note(time or 0.0)
+
+    def remove_folder(self, number: int) -> None:
+        """Let the next attempt at a trial begin at step 0."""
+        if number not in self.index.waiting and not self.index.is_paused(number):
+            raise ValueError
+        self._steps[number] = 0
 
     def _last(self, number: int) -> int:
         return self._reported.get(number) or self._steps.get(number, 0)

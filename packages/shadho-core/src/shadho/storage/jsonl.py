@@ -21,7 +21,7 @@ __all__ = ['JSONLines']
 _BEGINNING = b'{"record": '
 """Start of each line. It tells a truncated line of this format from another file's text."""
 
-_TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error', 'values')
+_TEXTS = ('point', 'params', 'resources', 'meta', 'results', 'error', 'timing', 'values')
 """Columns that hold JSON texts; in a line they are nested JSON."""
 
 

@@ -23,8 +23,11 @@ __all__ = ['SQLite']
 
 _Answer = TypeVar('_Answer')
 
-_VERSION = 4
+_VERSION = 5
 """Version of the file format, which changes with the schema."""
+
+_WITHOUT_TIMING = 4
+"""The version before, whose results have no `timing`: it is read as it is, and brought up to date when it is written."""
 
 _SCHEMA = f"""
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -41,11 +44,17 @@ CREATE TABLE reports (
 CREATE TABLE results (
     position INTEGER PRIMARY KEY, trial INTEGER NOT NULL, state TEXT NOT NULL, loss REAL, results TEXT NOT NULL,
     error TEXT, started REAL, finished REAL, seconds REAL, host TEXT NOT NULL, output TEXT NOT NULL,
-    attempt INTEGER, reason TEXT NOT NULL, step INTEGER NOT NULL);
+    attempt INTEGER, reason TEXT NOT NULL, step INTEGER NOT NULL, timing TEXT NOT NULL DEFAULT '{{}}');
 CREATE TABLE notes (
     position INTEGER PRIMARY KEY, kind TEXT NOT NULL, trial INTEGER, time REAL NOT NULL, "values" TEXT NOT NULL);
 PRAGMA application_id = {int.from_bytes(b'SHDO', 'big')};
 PRAGMA user_version = {_VERSION};
+"""
+_ADD_TIMING = f"""
+BEGIN;
+ALTER TABLE results ADD COLUMN timing TEXT NOT NULL DEFAULT '{{}}';
+PRAGMA user_version = {_VERSION};
+COMMIT;
 """
 _TABLES = {f'{kind}s': read for kind, read in ROWS.items()}
 """Reader of the rows of each table."""
@@ -55,12 +64,12 @@ SELECT position, trial, attempt, tree, point, compute_class, started, NULL, NULL
 UNION ALL SELECT position, trial, attempt, NULL, NULL, compute_class, started, NULL, NULL, NULL, NULL, NULL FROM attempts
 UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, time, 'report', NULL, NULL, NULL, step FROM reports
 UNION ALL SELECT position, trial, attempt, NULL, NULL, NULL, started, state, loss, finished, seconds, step FROM results
-UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", NULL, NULL, NULL FROM notes ORDER BY position
+UNION ALL SELECT position, NULL, NULL, NULL, NULL, NULL, time, kind, "values", NULL, NULL, trial FROM notes ORDER BY position
 """
 """The query of `index_rows`: all tables as one, without the columns that need parsing."""
 _INSERTS = {
     kind: f'INSERT INTO {kind}s VALUES (?{", ?" * columns})'
-    for kind, columns in (('trial', 10), ('attempt', 6), ('report', 5), ('result', 13), ('note', 4))
+    for kind, columns in (('trial', 10), ('attempt', 6), ('report', 5), ('result', 14), ('note', 4))
 }
 
 _MOST_NUMBERS = 500
@@ -128,6 +137,8 @@ class SQLite(FileStorage):
             connection.execute(f'PRAGMA synchronous = {"FULL" if self.durability == "full" else "NORMAL"}')
             if _is_new(connection):
                 connection.executescript('BEGIN;' + _SCHEMA + 'COMMIT;')
+            elif _version(connection) == _WITHOUT_TIMING:
+                connection.executescript(_ADD_TIMING)
             rows = [connection.execute(f'SELECT max(position) FROM {table}').fetchone()[0] for table in _TABLES]
         except BaseException:
             connection.close()
@@ -144,8 +155,8 @@ class SQLite(FileStorage):
                 f'{self.path} is an SQLite file of another program (its tables: {", ".join(sorted(tables))}); '
                 'give this search another exp_key or storage'
             )
-        version = connection.execute('PRAGMA user_version').fetchone()[0]
-        if tables and version != _VERSION:
+        version = _version(connection)
+        if tables and version not in (_WITHOUT_TIMING, _VERSION):
             raise StorageError(
                 f'{self.path} was written by another version of SHADHO (format {version}; this one reads {_VERSION}). '
                 'Read it with that version, or give this search another exp_key or storage'
@@ -330,6 +341,11 @@ def _index(connection: sqlite3.Connection) -> LogIndex | None:
             return index_rows(cursor.execute(_LOG))
         except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
             return None
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute('PRAGMA user_version').fetchone()[0]
+    return version
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:

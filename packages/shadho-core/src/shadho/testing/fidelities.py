@@ -11,7 +11,17 @@ import pytest
 
 from shadho import spaces
 from shadho.fidelity import Decision, Fidelity, FidelityContext
-from shadho.records import ClassesChanged, ComputeClass, Event, Report, Result, Trial, TrialError, TrialState
+from shadho.records import (
+    ClassesChanged,
+    ComputeClass,
+    Event,
+    FolderRemoved,
+    Report,
+    Result,
+    Trial,
+    TrialError,
+    TrialState,
+)
 from shadho.search import Search
 
 __all__ = ['FidelitySuite']
@@ -65,7 +75,7 @@ class FidelitySuite(ABC):
                     assert len(decisions) == 1
 
     def test_only_paused_trials_are_promoted_each_once(self, chance: random.Random) -> None:
-        run = _Run(self, chance)
+        run = _Run(self, chance, removing=0.1)
         for _ in range(60):
             run.go(10)
             promoted = [trial.id for trial in run.search.fidelity.promotable()]
@@ -73,7 +83,7 @@ class FidelitySuite(ABC):
             assert set(promoted) <= set(run.search.ledger.paused)
 
     def test_the_log_brings_the_decisions_back(self, chance: random.Random) -> None:
-        run = _Run(self, chance, failing=0.1)
+        run = _Run(self, chance, failing=0.1, removing=0.1)
         run.go(_STEPS)
         other = _Run(self, chance).search
         other.replay(run.log)
@@ -84,6 +94,12 @@ class FidelitySuite(ABC):
         run.go(_STEPS)
         assert run.idle == 0
         assert run.search.history.states[TrialState.FAILED] > 0
+
+    def test_trials_that_begin_again_at_their_first_step_come_to_their_end(self, chance: random.Random) -> None:
+        run = _Run(self, chance, removing=1.0)
+        run.go(_STEPS)
+        assert run.idle == 0
+        assert run.search.history.states[TrialState.DONE] > 0
 
     def test_trials_without_numbers_are_not_preferred(self, chance: random.Random) -> None:
         run = _Run(self, chance, broken=0.5)
@@ -101,13 +117,14 @@ def _state(search: Search) -> Any:
 
 
 class _Run:
-    """A search on some slots whose trials report in any order; some fail, are lost, or report nan."""
+    """A search on some slots whose trials report in any order; some fail, are lost, report nan, or lose their folder."""
 
     def __init__(
-        self, suite: FidelitySuite, chance: random.Random, *, failing: float = 0.0, broken: float = 0.0
-    ) -> None:
+        self, suite: FidelitySuite, chance: random.Random, *, failing: float = 0.0, broken: float = 0.0,
+        removing: float = 0.0,
+    ) -> None:  # fmt: skip
         make: Any = suite.make
-        self.chance, self.failing, self.broken = chance, failing, broken
+        self.chance, self.failing, self.broken, self.removing = chance, failing, broken, removing
         self.search = Search(
             {'x': spaces.uniform(0, 1)}, 'random', seed=3, max_steps=_MAX_STEPS, fidelity=make, policy='fcfs'
         )
@@ -121,6 +138,8 @@ class _Run:
         """Let running trials do so many steps, one by one."""
         for _ in range(steps):
             self.now += 1.0
+            if self.search.ledger.paused and self.chance.random() < self.removing:
+                self.search.apply(FolderRemoved(self.chance.choice(list(self.search.ledger.paused)), self.now))
             while len(self.search.pending) < _SLOTS:
                 if self.search.ask(now=self.now) is None:
                     self.idle += 1

@@ -16,6 +16,7 @@ from shadho.records import (
     ClassesChanged,
     ComputeClass,
     Event,
+    FolderRemoved,
     Note,
     Report,
     Result,
@@ -121,6 +122,7 @@ class _Model:
         self.states: list[TrialState] = []
         self.trials: list[Trial] = []
         self.lost: list[int] = []
+        self.without_folder: set[int] = set()
         self.steps: dict[int, int] = {}
         self.measured: dict[int, dict[int, float]] = {step: {} for step in _RUNGS}
         self.classes: dict[str, ComputeClass] = {}
@@ -135,6 +137,9 @@ class _Model:
             self.time = max(self.time, record.started or 0.0)
         elif isinstance(record, Attempt):
             own, self.states[record.trial] = self.trials[record.trial], TrialState.RUNNING
+            if record.trial in self.without_folder:
+                self.without_folder.remove(record.trial)
+                own = attrs.evolve(own, step=0)
             self.trials[record.trial] = attrs.evolve(
                 own, compute_class=record.compute_class, attempt=record.number, started=record.started, resources=record.resources, until=record.until
             )  # fmt: skip
@@ -150,12 +155,16 @@ class _Model:
                 self.trials[record.trial] = attrs.evolve(self.trials[record.trial], step=record.step)
             if record.state in (TrialState.DONE, TrialState.FAILED):
                 self.measure(record.trial, math.nan if record.loss is None else record.loss, math.inf)
+            if record.state is TrialState.STOPPED:
+                self.without_folder.discard(record.trial)
             self.lost[record.trial] += record.state is TrialState.LOST
             self.time = max(self.time, record.finished)
         else:
             self.time = max(self.time, record.time)
             if isinstance(record, ClassesChanged):
                 self.classes = {compute_class.name: compute_class for compute_class in record.classes}
+            elif isinstance(record, FolderRemoved):
+                self.without_folder.add(record.trial)
             elif not isinstance(record, Note):
                 self.stopped = record.reason if isinstance(record, RunEnded) else ''
 
@@ -174,6 +183,7 @@ class _Model:
         assert {number: trial.step for number, trial in ledger.paused.items()} == {
             trial.id: trial.step for trial in paused
         }
+        assert ledger.without_folder == self.without_folder
         assert set(ledger.pending) == {trial.id for trial in (*running, *waiting)}
         for step, losses in self.measured.items():
             if ledger.rungs:
@@ -216,6 +226,8 @@ def _records(chance: random.Random, model: _Model) -> Iterator[Event]:
             )
         elif paused and kind < 0.28:
             yield _result(chance.choice(paused), TrialState.STOPPED)
+        elif waiting and kind < 0.32:
+            yield FolderRemoved(chance.choice(waiting).id, model.time)
         elif running and kind < 0.6:
             yield _result(chance.choice(running), chance.choice([state for state in TrialState if state is not TrialState.RUNNING]))  # fmt: skip
         elif waiting and kind < 0.75:
@@ -250,10 +262,16 @@ def _forged(chance: random.Random, model: _Model) -> Event:
         Attempt(asked + chance.randrange(3), 1, '4-core'),
         Attempt(-1, 1, '4-core'),
         Report(asked, 0, 1),
+        FolderRemoved(asked),
         ClassesChanged([ComputeClass('4-core', 1), ComputeClass('4-core', 2)], model.time),
     ]
     for trial in model.within(*_FINAL):
-        forged += [trial, _result(trial, chance.choice(list(TrialState))), Attempt(trial.id, trial.attempt + 1)]
+        forged += [
+            FolderRemoved(trial.id),
+            trial,
+            _result(trial, chance.choice(list(TrialState))),
+            Attempt(trial.id, trial.attempt + 1),
+        ]
     for trial in model.within(_PAUSED):
         forged += [
             _result(trial, TrialState.DONE),
@@ -266,6 +284,7 @@ def _forged(chance: random.Random, model: _Model) -> Event:
     for trial in model.within(TrialState.RUNNING):
         forged += [
             trial,
+            FolderRemoved(trial.id),
             Attempt(trial.id, trial.attempt + 1),
             Report(trial.id, trial.attempt + 1, 1000),
             Report(trial.id, trial.attempt, model.steps.get(trial.id, trial.step)),

@@ -22,6 +22,7 @@ from shadho.records import (
     ClassesChanged,
     ComputeClass,
     Event,
+    FolderRemoved,
     Hardware,
     Note,
     Report,
@@ -135,13 +136,13 @@ class StorageSuite(ABC):
             RunBegan(0.25), ClassesChanged(classes, 0.1 + 0.2), _trial(0), _result(0, state=TrialState.LOST, loss=None),
             Attempt(0, 2, '8-core ☃', {'cores': 8}, 12.25), Report(0, 2, 1, {'loss': 0.1 + 0.2, 'curve': (1, math.inf)}, 13.5), Report(0, 2, 5), _result(0, state=TrialState.CANCELLED, loss=None, attempt=2, reason='moved'),
             Attempt(0, 3), _result(0, attempt=3), ClassesChanged([]), Note('tag', {'text': 'ü', 'of': [1, None]}, 0, 3.5), Note('new'),
-            RunEnded(99.5, 'max_tasks'),
+            _trial(1), _result(1, state=TrialState.PAUSED, step=3, timing={'setup': 0.1 + 0.2, 'save': 2}), FolderRemoved(1, 8.25), RunEnded(99.5, 'max_tasks'),
         ]  # fmt: skip
         with self.make(place) as storage:
             for event in events:
                 storage.append(event)
             assert _read(storage) == events
-            assert storage.at(range(1, 15)) == dict(enumerate(events, 1))
+            assert storage.at(range(1, 18)) == dict(enumerate(events, 1))
 
     def test_nothing_is_read_of_a_new_storage(self, place: Path) -> None:
         with self.make(place) as storage:
@@ -191,6 +192,16 @@ class StorageSuite(ABC):
                 stopped.append(index.stopped)
         assert (stopped, index.latest) == (['', 'timeout', 'timeout', ''], 7.0)
 
+    def test_the_index_knows_that_a_trial_without_its_folder_begins_again(self, place: Path) -> None:
+        with self.make(place) as storage:
+            for event in (
+                _trial(0), Report(0, 0, 3, {'loss': 0.5}), _result(0, state=TrialState.PAUSED, step=3), FolderRemoved(0, 4.5),
+                Attempt(0, 1), Report(0, 1, 1, {'loss': 0.7}), _result(0, state=TrialState.PAUSED, step=1),
+            ):  # fmt: skip
+                storage.append(event)
+            index = storage.index()
+        assert (list(index.numbers), list(index.steps), list(index.results), index.latest) == ([0], [1], [7], 4.5)
+
     def test_the_index_of_nothing_is_empty(self, place: Path) -> None:
         with self.make(place) as storage:
             index = storage.index()
@@ -212,6 +223,7 @@ class StorageSuite(ABC):
             ([_trial(0, attempt=2), _result(0, state=TrialState.LOST, loss=None), Attempt(0, 2)], 'after attempt 2'),
             ([_trial(0), _result(0, state=TrialState.FAILED)], 'failed, with a loss'),
             ([_trial(0, point=(1.5,)), _result(0)], 'could not be run'),
+            ([_trial(0), FolderRemoved(0)], 'neither waits nor is paused'),
         ],
     )
     def test_a_log_that_contradicts_itself_has_no_index(self, place: Path, records: list[Event], message: str) -> None:
