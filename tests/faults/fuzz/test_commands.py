@@ -28,6 +28,7 @@ COMMANDS: dict[str, list[str]] = {
     'status': ['--json'],
     'best': ['--json'],
     'trials': ['--json', '--state', '--tree', '--compute-class', '--better-than', '--sort', '--reverse', '--limit', 'done', 'loss', '3'],
+    'folders': ['--json', '--copy', '--trial', '3'],
     'export': ['--json', '--name'],
     'report': ['--json', '--output', '--png'],
     'plan': ['--json', '--fairness', '0.5', 'inline=3'],

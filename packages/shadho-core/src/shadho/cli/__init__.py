@@ -14,6 +14,7 @@ from shadho.cli.completion import completion
 from shadho.cli.dashboard import dashboard
 from shadho.cli.doctor import doctor
 from shadho.cli.export import export
+from shadho.cli.folders import folders
 from shadho.cli.look import best, plan, status, trials
 from shadho.cli.report import report
 from shadho.cli.run import resume, run
@@ -31,7 +32,21 @@ def cli() -> None:
     """SHADHO: hyperparameter search that decides what to run from where a slot is free."""
 
 
-for _command in (run, resume, status, best, trials, export, report, dashboard, plan, space, doctor, completion):
+for _command in (
+    run,
+    resume,
+    status,
+    best,
+    trials,
+    folders,
+    export,
+    report,
+    dashboard,
+    plan,
+    space,
+    doctor,
+    completion,
+):
     cli.add_command(_command)
 
 

@@ -48,6 +48,12 @@ _REST = {'ignore_unknown_options': True, 'help_option_names': ['-h', '--help']}
     '--fidelity', default='full', show_default=True, shell_complete=suggests('fidelity'),
     help='How far each trial is run: full, asha, hyperband, median.',
 )  # fmt: skip
+@click.option('--folders', metavar='SIZE', help="Bound on the folders of paused trials, such as '10 GB'.")
+@click.option(
+    '--keep-folders/--no-keep-folders',
+    default=True,
+    help='Keep the folders of paused trials at the end, to go on later.',
+)
 @click.option('--seed', type=int, help='Fixes every random choice.')
 @click.option('--direction', default='minimize', show_default=True, help='minimize or maximize.')
 @click.option(
