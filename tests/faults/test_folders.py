@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ def objective(params, trial):
     done = json.loads((trial.folder / f'{trial.step}.json').read_text()) if trial.step else []
     assert done == list(range(1, trial.step + 1))
     for step in trial.steps():
-        time.sleep(0.002)
+        time.sleep(PAUSE)
         done.append(step)
         trial.report(loss=params['x'] + 1 / step)
     if trial.is_paused:
@@ -67,9 +68,11 @@ class Kept:
                 path.unlink()
         self.records: Sequence[Event] = ()
 
-    @property
-    def script(self) -> str:
-        values = {'SEED': self.seed, 'TRIALS': TRIALS, 'STEPS': STEPS, 'ENDING': self.path.suffix, 'BOUND': self.bound}
+    def script(self, pause: float) -> str:
+        """Return the search as a script, which is to find a `backend`."""
+        values = {
+            'SEED': self.seed, 'TRIALS': TRIALS, 'STEPS': STEPS, 'ENDING': self.path.suffix, 'BOUND': self.bound, 'PAUSE': pause,
+        }  # fmt: skip
         return '\n'.join([*(f'{name} = {value!r}' for name, value in values.items()), SEARCH])
 
     @property
@@ -139,6 +142,13 @@ class Kept:
             choices.append([own and (own.id, own.step, own.attempt, own.until, own.point) for own in asked])
         assert choices[0] == choices[1]
 
+    def say(self, kills: str) -> None:
+        count = self.count
+        print(
+            f'{kills} (folders={self.bound}, {self.path.suffix}): {count["results"]} results in {count["runs"]} runs, '
+            f'{count["folders removed"]} folders removed, {count["begun again"]} trials begun again, 0 checkpoints lost'
+        )
+
     def check_end(self) -> None:
         """After the end of a search: its trials are those of one that was never killed, and only folders in need are left."""
         search = self.check(self.flushed())
@@ -170,7 +180,7 @@ def test_drivers_and_trials_that_are_killed_lose_no_checkpoint(
     kept, chance = Kept(recorded, bound, ending), random.Random(f'{bound} {ending}')
     kills = 0
     while kills < rounds(2, 170):
-        launch, begun = drivers.start('local', kept.script), time.monotonic()
+        launch, begun = drivers.start('local', kept.script(0.002)), time.monotonic()
         before = len(kept.begun)
         more, child = before + chance.randrange(1, 40), before + chance.randrange(1, 60)
         while launch.is_running and len(kept.begun) < more:
@@ -187,17 +197,75 @@ def test_drivers_and_trials_that_are_killed_lose_no_checkpoint(
         else:
             assert launch.status == 0, launch.err
             kept.check_end()
-    launch = drivers.start('local', kept.script)
+    launch = drivers.start('local', kept.script(0.002))
     assert launch.wait(120) == 0, launch.err
     kept.check_end()
-    print(
-        f'{kills} kills of drivers and {kept.count["crashes"]} of trials (folders={bound}, {ending}), {kept.count["results"]} '
-        f'results in {kept.count["runs"]} runs, {kept.count["folders removed"]} folders removed, {kept.count["begun again"]} '
-        'trials begun again, 0 checkpoints lost'
-    )
+    kept.say(f'{kills} kills of drivers and {kept.count["crashes"]} of trials')
 
 
 def kill_trial(launch: Any, process: int) -> None:
     """Kill a process that runs trials, if it is still there."""
     if process in [own.pid for own in launch.processes()]:
         os.kill(process, signal.SIGKILL)
+
+
+# --- exact moments -----------------------------------------------------------------------------
+
+PLACES = (
+    '/shadho/driver.py',
+    '/shadho/ledger.py',
+    '/shadho/resume.py',
+    '/execution/folders.py',
+    '/shutil.py',
+    '<string>',
+)
+"""Files of what writes to the storage and removes folders; the last is the script, with its objective."""
+
+
+def run_until(script: str, last: int) -> int:
+    """Run a search in a fork that is killed at its so-manieth call or return in `PLACES` or the storage; return the exit status."""
+    process = os.fork()
+    if not process:
+        count = 0
+
+        def profile(frame: Any, event: str, argument: Any) -> None:
+            nonlocal count
+            name = frame.f_code.co_filename
+            if name.endswith(PLACES) or '/shadho/storage/' in name:
+                count += 1
+                if count == last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        status = 1
+        try:
+            sys.setprofile(profile)
+            exec(compile(script, '<string>', 'exec'), {'backend': 'inline'})
+            sys.setprofile(None)
+            Path('moments.txt').write_text(str(count))
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+@pytest.mark.parametrize(('bound', 'ending'), [('3 kB', '.db'), (None, '.db'), ('3 kB', '.jsonl')])
+def test_a_driver_that_is_killed_at_any_step_loses_no_checkpoint(
+    recorded: Any, rounds: Any, bound: str | None, ending: str
+) -> None:
+    kept, chance = Kept(recorded, bound, ending), random.Random(f'{bound} {ending}')
+    assert run_until(kept.script(0), 0) == 0
+    kept.check_end()
+    count = int(Path('moments.txt').read_text())
+    assert count > 5000
+    kills = 0
+    while kills < rounds(8, 500):
+        status = run_until(kept.script(0), chance.randrange(1, chance.choice([count, count // 5])))
+        if status == 0:
+            kept.check_end()
+        else:
+            assert status == -signal.SIGKILL
+            kills += 1
+            kept.check(kept.flushed())
+    assert run_until(kept.script(0), 0) == 0
+    kept.check_end()
+    kept.say(f'{kills} kills between two of {count} steps')
