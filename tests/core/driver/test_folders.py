@@ -218,6 +218,15 @@ def test_the_log_says_how_long_it_took_to_save_and_to_load() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize('timing', [{'save': -1.0}, {'save': float('nan')}, {'nap': 1.0}, {'save': '1'}, [1.0], None])
+def test_seconds_that_a_trial_has_made_up_are_an_invalid_result(timing: Any) -> None:
+    outcome = {'state': 'done', 'loss': 1.0, 'results': {}, 'error': None, 'timing': timing}
+    result = Result.of(0, outcome)
+    assert result.error is not None
+    assert (result.state, result.error.kind, result.timing) == (TrialState.FAILED, 'result', {})
+    assert 'timing is ' in result.error.message
+
+
 def test_a_search_may_be_read_while_trials_begin_again() -> None:
     result = make(folders=0, max_tasks=100).run()
     read = load_result('bound.db')

@@ -81,6 +81,9 @@ FINISHED = frozenset({TrialState.DONE, TrialState.FAILED, TrialState.STOPPED})
 PARTIAL = frozenset({TrialState.STOPPED, TrialState.PAUSED})
 """States whose loss is that of a step before the last one."""
 
+_PARTS = ('setup', 'load', 'save', 'transfer')
+"""Parts of an attempt that are timed, see `Result`."""
+
 _AT_REST = FINISHED | PARTIAL
 """States in which the steps of the last attempt count."""
 
@@ -642,8 +645,7 @@ Event = Trial | Attempt | Report | Result | ClassesChanged | FolderRemoved | Run
 def check_timing(timing: Any) -> Mapping[str, float]:
     """Return the seconds of parts of an attempt; raise ValueError if they are none."""
     if not isinstance(timing, Mapping) or not all(
-        isinstance(name, str) and type(seconds) in (int, float) and 0 <= seconds < LATEST
-        for name, seconds in timing.items()
+        name in _PARTS and type(seconds) in (int, float) and 0 <= seconds < LATEST for name, seconds in timing.items()
     ):
         raise ValueError(f'timing is {timing!r:.80}')
     return timing
