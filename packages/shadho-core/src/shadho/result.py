@@ -527,7 +527,10 @@ def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> lis
     """Return the finished trials of some rows of a storage's index."""
     trials = [(index.numbers[row], index.trials[row], index.results[row]) for row in rows]
     found = storage.at([place for number, begun, ended in trials for place in (*index.places(number, begun), ended)])
-    return [index.begun(number, begun, found).with_result(found[ended]) for number, begun, ended in trials]  # type: ignore[arg-type]
+    read = [index.begun(number, begun, found).with_result(found[ended]) for number, begun, ended in trials]  # type: ignore[arg-type]
+    return [
+        attrs.evolve(trial, seconds=index.seconds[row]) if trial.attempt else trial for row, trial in zip(rows, read)
+    ]
 
 
 def format_states(states: Counter[TrialState]) -> str:

@@ -76,7 +76,7 @@ class LogIndex:
     losses : array of float
         With the objective's sign; nan where the trial failed.
     started, finished, seconds : array of float
-        As in `shadho.records.Result`.
+        As in `shadho.records.Trial`: `seconds` of all attempts at a trial, the others of the last one.
     points, offsets : array of float, array of int
         Point k is ``points[offsets[k]:offsets[k + 1]]``.
     running, waiting : dict of int to int
@@ -260,7 +260,7 @@ def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
             loss = math.nan if event.loss is None else event.loss
             row = _Row(
                 position, trial.tree, trial.compute_class, _CODES[trial.state.value], loss, event.started,
-                event.finished, event.seconds, trial.step,
+                event.finished, trial.seconds or 0.0, trial.step,
             )  # fmt: skip
             if trial.state is TrialState.PAUSED:
                 index.rest(trial.id, row)
@@ -311,6 +311,7 @@ class _Rows:
         self.index = LogIndex()
         self._known: dict[int, tuple[str, str, str, int]] = {}
         self._steps: dict[int, int] = {}  # after which the attempts of paused trials begin
+        self._seconds: dict[int, float] = {}  # that these trials took until then
         self._reported: dict[int, int] = {}  # by running attempts
         self._points: list[str] = []
 
@@ -360,14 +361,14 @@ class _Rows:
         if type(step) is not int or step < (self._steps.get(number, 0) if code >= _STOPPED else 0):
             raise ValueError
         known = math.nan if loss is None else loss
-        row = _Row(
-            position, int(tree), compute_class, code, known, started or 0.0, finished or 0.0, seconds or 0.0, step
-        )
+        taken = self._seconds.get(number, 0.0) + (0.0 if drops else seconds or 0.0)
+        row = _Row(position, int(tree), compute_class, code, known, started or 0.0, finished or 0.0, taken, step)
         if code == _PAUSED:
-            self._steps[number] = step
+            self._steps[number], self._seconds[number] = step, taken
             index.rest(number, row)
             return
-        self._steps.pop(number, None)
+        if number in self._steps:
+            del self._steps[number], self._seconds[number]
         del self._known[number]
         index.finish(number, row)
         self._points.append(point)
