@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -65,7 +65,7 @@ class Course:
     unit : float
         Of the losses: 1, unless most are so large or so small that no picture can show them.
     attempts : list of EndedAttempt
-        Those that brought no result.
+        Those that did not end their trials: lost, cancelled, or paused before the trial went on.
     """
 
     result: SearchResult
@@ -103,6 +103,27 @@ class Course:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def rungs(self) -> tuple[int, ...]:
+        """The steps at which losses were compared; none where the fidelity has no rungs."""
+        return tuple(self.result.storage.metadata().get('rungs') or ())
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """How long the last attempt at each trial took; nan where that is not known."""
+        earlier: defaultdict[int, float] = defaultdict(float)
+        for own in self.attempts:
+            if own.state is TrialState.PAUSED:
+                earlier[own.trial] += own.seconds
+        taken = (np.nan if trial.seconds is None else trial.seconds - earlier[trial.id] for trial in self.trials)
+        return np.array([*taken], float)
+
+    def seconds_in(self, compute_class: str) -> list[float]:
+        """Return the seconds of the attempts that ended in a class in order: those that ended their trials, and those that were paused."""
+        last = self.seconds[(self.classes == compute_class) & ~np.isnan(self.seconds)].tolist()
+        paused = (own for own in self.attempts if own.state is TrialState.PAUSED)
+        return [*last, *(own.seconds for own in paused if own.compute_class == compute_class)]
 
     @property
     def sign(self) -> int:

@@ -24,6 +24,7 @@ from shadho.report.parallel import MOST_AXES
 from shadho.report.parameters import Parameter
 from shadho.report.placement import MOST_TREES
 from shadho.report.results import read_results
+from shadho.report.rungs import sum_up_rungs
 from shadho.report.selection import by_importance, ordered_pairs
 from shadho.report.trees import sum_up_trees
 from shadho.result import SearchResult, describe_bound
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ['payload', 'plain', 'without_title']
 
-_SLICES, _PAIRS, _COLUMNS, _RESULTS, _TREES, _FAILURES = 30, 40, 40, 20, 20, 50
-"""How many parameters have a slice, pairs a contour, parameters and results a column, trees and failures a row."""
+_SLICES, _PAIRS, _COLUMNS, _RESULTS, _TREES, _FAILURES, _CLASSES = 30, 40, 40, 20, 20, 50, 12
+"""How many parameters have a slice, pairs a contour, parameters and results a column, trees and failures a row, classes a column of
+rungs."""
 
 _TRACEBACKS = 200
 """Trials that keep their tracebacks; of ten thousand alike, one is read."""
@@ -77,6 +79,7 @@ def payload(result: SearchResult | Course) -> dict[str, Any]:
         'figures': arrays.plain(_figures(course, known, note, market)),
         'trees': arrays.plain(_trees(course)),
         'classes': arrays.plain([attrs.asdict(own) for own in sum_up_classes(course, market)]),
+        'rungs': _rungs(course),
         'bound': ' '.join(describe_bound(course.result.classes)),
         'scatter': _scatter(course, known),
         'failures': _failures(course),
@@ -197,7 +200,12 @@ def _figures(course: Course, known: Importance | None, note: str, market: Foreca
             lambda _: draw.expected_seconds(course, market),
             'No trial started after another was finished.',
         ),
-        'timeline': _choices(any_trial, lambda _: draw.timeline(course), 'No trial is finished.'),
+        'timeline': _choices(
+            any_trial and (['rung', 'tree'] if course.rungs else ['']),
+            lambda by: draw.timeline(course, by or 'tree'),
+            'No trial is finished.',
+            'by {}',
+        ),
     }
     return {name: {**found, 'thinned': _thinned(course, name)} for name, found in figures.items()}
 
@@ -259,6 +267,13 @@ def _trees(course: Course) -> dict[str, Any]:
     rows = [{field: getattr(own, field) for field in fields} for own in sum_up_trees(course, _TREES)]
     shown = [{**row, 'best': row['best'] * course.unit, 'median': row['median'] * course.unit} for row in rows]
     return {'shown': shown, 'more': len(set(course.trees)) - len(shown)}
+
+
+def _rungs(course: Course) -> dict[str, Any]:
+    found = sum_up_rungs(course)
+    names = course.class_names[:_CLASSES]
+    shown = [[own.step, own.reached, *(own.attempts[name] for name in names)] for own in found]
+    return {'classes': [shorten(name, 24) for name in names], 'shown': shown}
 
 
 def _failures(course: Course) -> dict[str, Any]:
