@@ -133,7 +133,7 @@ def trees(result: SearchResult | Course, limit: int = 20) -> Figure:
     limit : int, default 20
         Trees at most.
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     found = [own for own in sum_up_trees(course, limit) if len(own.losses)]
     ticks = {'tickvals': list(range(len(found))), 'ticktext': [text(shorten(own.label, 28)) for own in found]}
     loss = {**axis_of_loss(course), 'showgrid': True}
@@ -153,7 +153,7 @@ def distribution(result: SearchResult | Course) -> Figure:
     ----------
     result : SearchResult
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     fig = figure(course.title(), axis_of_loss(course), _axis_of_share('trials'), meta=loss_on(course, 'xaxis'))
     groups = list(course.groups())
     for group in groups if len(groups) > 1 else []:
@@ -201,7 +201,7 @@ def importance(result: SearchResult | Course, limit: int = 15, known: Importance
     """
     from plotly import graph_objects as go
 
-    course = Course.of(result)
+    course = Course.of(result).comparable
     own = known or parameter_importance(course)
     names, shares, spread = own.names[:limit], own.shares[:limit], own.spread[:limit]
     across = {
@@ -239,7 +239,7 @@ def slice(result: SearchResult | Course, parameter: str | None = None) -> Figure
     ConfigurationError
         When no trial has such a parameter.
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     own = choose_parameter(course, parameter)
     fig = figure(course.title(), axis_of_parameter(own), axis_of_loss(course), meta=loss_on(course, 'yaxis'))
     across = own.drawn
@@ -302,7 +302,7 @@ def rank(result: SearchResult | Course, x: str | None = None, y: str | None = No
     drawn = drawn[np.argsort(-ranks[drawn], kind='stable')]  # the best are drawn last
     worst = max(int(rows.sum()) - 1, 1)
     bar = {
-        'title': {'text': f'rank of {text(course.result.loss_name)}', 'side': 'right'}, 'thickness': 12, 'outlinewidth': 0,
+        'title': {'text': f'rank of {text(course.measured)}', 'side': 'right'}, 'thickness': 12, 'outlinewidth': 0,
         'tickvals': [0, worst], 'ticktext': ['best', 'worst'],
     }  # fmt: skip
     scale = list(zip(np.linspace(0, 1, len(BLUES)).tolist(), BLUES))
@@ -315,7 +315,7 @@ def _over_two(
     result: SearchResult | Course, x: str | None, y: str | None
 ) -> tuple[Course, Parameter, Parameter, Figure]:
     """Return two parameters that vary together, and an empty figure with an axis for each."""
-    course = Course.of(result)
+    course = Course.of(result).comparable
     across, up = choose_pair(course, x, y)
     fig = figure(course.title(), axis_of_parameter(across), axis_of_parameter(up), showlegend=False)
     return course, across, up, fig
@@ -350,7 +350,7 @@ def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | N
     """
     from plotly import graph_objects as go
 
-    course = Course.of(result)
+    course = Course.of(result).comparable
     axes = lay_axes(course, names)
     fig = figure(
         course.title(),

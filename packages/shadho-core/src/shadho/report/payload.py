@@ -163,12 +163,13 @@ def _best(course: Course) -> dict[str, Any] | None:
 
 
 def _figures(course: Course, known: Importance | None, note: str, market: Forecasts) -> dict[str, Any]:
-    slices = by_importance(course, known)[:_SLICES]
-    pairs = list(itertools.islice(ordered_pairs(course, known), _PAIRS))
+    compared = course.comparable
+    slices = by_importance(compared, known)[:_SLICES]
+    pairs = list(itertools.islice(ordered_pairs(compared, known), _PAIRS))
     axes = {own.name for own in slices[:MOST_AXES]}
     names = [own.name for own in course.parameters if own.name in axes]
     any_trial = [''] if len(course) else []
-    any_loss = [''] if course.is_finite.any() else []
+    any_loss = [''] if compared.is_finite.any() else []
     any_price = [''] if len(market.prices) and len(market.classes) > 1 else []
     any_expected = [''] if np.isfinite(market.expected).any() else []
     none = f'No trial has a finite {course.result.loss_name}.'
@@ -207,7 +208,9 @@ def _figures(course: Course, known: Importance | None, note: str, market: Foreca
             'by {}',
         ),
     }
-    return {name: {**found, 'thinned': _thinned(course, name)} for name, found in figures.items()}
+    for name in _COMPARED & figures.keys():
+        figures[name]['thinned'] = ' '.join(filter(None, [compared.caption, _thinned(compared, name)]))
+    return {name: {'thinned': _thinned(course, name), **found} for name, found in figures.items()}
 
 
 def _scatter(course: Course, known: Importance | None) -> dict[str, str]:
@@ -217,6 +220,9 @@ def _scatter(course: Course, known: Importance | None) -> dict[str, str]:
     columns = [_name_of(course, own.name) for own in pair if any(own is each for each in few)]
     return dict(zip(('x', 'y'), [*columns, course.result.loss_name, 'seconds']))
 
+
+_COMPARED = {'trees', 'distribution', 'importance', 'slice', 'contour', 'parallel'}
+"""Figures of losses that are compared, and so have to be of the same step."""
 
 _THINNED = {
     'history': (interactive.MOST_POINTS, 'best'), 'slice': (interactive.MOST_POINTS, 'best'), 'contour': (interactive.MOST_LINES, 'best'),
@@ -263,9 +269,17 @@ def without_title(figure: Figure) -> dict[str, Any]:
 
 
 def _trees(course: Course) -> dict[str, Any]:
-    fields = ('label', 'colour', 'trials', 'failed', 'best', 'median', 'seconds')
-    rows = [{field: getattr(own, field) for field in fields} for own in sum_up_trees(course, _TREES)]
-    shown = [{**row, 'best': row['best'] * course.unit, 'median': row['median'] * course.unit} for row in rows]
+    fields = ('label', 'colour', 'trials', 'failed', 'seconds')
+    compared = course.comparable
+    medians = {own.number: own.median * compared.unit for own in sum_up_trees(compared)}
+    shown = [
+        {
+            **{field: getattr(own, field) for field in fields},
+            'best': own.best * course.unit,
+            'median': medians.get(own.number, math.nan),
+        }
+        for own in sum_up_trees(course, _TREES)
+    ]
     return {'shown': shown, 'more': len(set(course.trees)) - len(shown)}
 
 
@@ -299,6 +313,7 @@ def _trials(course: Course) -> dict[str, Any]:
         _column('trial', 'number', course.ids.tolist()),
         _column('state', 'text', [str(trial.state) for trial in trials]),
         _column(course.result.loss_name, 'number', [_number(trial.loss) for trial in trials]),
+        *([_column('step', 'number', [trial.step for trial in trials])] if any(trial.step for trial in trials) else []),
         _column('tree', 'text', [labels[tree] for tree in course.trees]),
         _column('class', 'text', [shorten(trial.compute_class, 60) for trial in trials]),
         _column('seconds', 'number', [_rounded(trial.seconds) for trial in trials]),
@@ -322,7 +337,7 @@ def _trials(course: Course) -> dict[str, Any]:
 
 def _name_of(course: Course, name: str) -> str:
     """Return the title of a parameter's column, which no other column has."""
-    taken = {'trial', 'state', course.result.loss_name, 'tree', 'class', 'seconds', 'started', 'error'}
+    taken = {'trial', 'state', course.result.loss_name, 'step', 'tree', 'class', 'seconds', 'started', 'error'}
     return f'params.{name}' if name in taken else name
 
 

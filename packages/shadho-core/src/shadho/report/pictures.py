@@ -45,7 +45,7 @@ def plot_trees(result: SearchResult, ax: Axes | None = None, *, limit: int = 20)
     -------
     matplotlib.axes.Axes
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     found = [own for own in sum_up_trees(course, limit) if len(own.losses)]
     ax = new_axes(ax, 1.5 + 0.4 * len(found))
     scale_loss(ax, course, which='x')
@@ -89,7 +89,7 @@ def plot_importance(
     ConfigurationError
         When fewer than ten trials have a finite loss.
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     own = known or parameter_importance(course)
     names, shares, spread = own.names[:limit], own.shares[:limit], own.spread[:limit]
     ax = new_axes(ax, 1.5 + 0.35 * len(names))
@@ -124,7 +124,7 @@ def plot_slice(result: SearchResult, parameter: str | None = None, ax: Axes | No
         When no trial has such a parameter.
     """
     ax = new_axes(ax)
-    course = Course.of(result)
+    course = Course.of(result).comparable
     own = choose_parameter(course, parameter)
     draw_trials(ax, course, own.drawn)
     draw_rim(ax, course, own.drawn)
@@ -156,7 +156,7 @@ def plot_contour(result: SearchResult, x: str | None = None, y: str | None = Non
         When the two do not vary together in at least five trials with a finite loss.
     """
     ax = new_axes(ax)
-    course = Course.of(result)
+    course = Course.of(result).comparable
     across, up = choose_pair(course, x, y)
     surface = smooth(course, across, up)
     style(ax, course.title(), across.title, up.title, 'both')
@@ -206,7 +206,7 @@ def plot_parallel_coordinates(result: SearchResult, names: Sequence[str] | None 
     from matplotlib.collections import LineCollection
 
     ax = new_axes(ax)
-    course = Course.of(result)
+    course = Course.of(result).comparable
     axes = lay_axes(course, names)
     style(ax, course.title(), '', '', 'x')
     ax.set(yticks=[], ylim=(-0.04, 1.04), xlim=(-0.1, max(len(axes), 1) - 0.5))

@@ -25,7 +25,9 @@ _LAST = '#e69f00'
 
 def colours_of_rungs(count: int) -> list[str]:
     """Return the colour of each rung; of more than seven, neighbours share some."""
-    places = np.linspace(0, len(_BELOW) - 1, count + 1)[1:-1] if count < 4 else np.linspace(0, len(_BELOW) - 1, count - 1)
+    places = (
+        np.linspace(0, len(_BELOW) - 1, count + 1)[1:-1] if count < 4 else np.linspace(0, len(_BELOW) - 1, count - 1)
+    )
     return [*(_BELOW[round(place)] for place in places), _LAST]
 
 

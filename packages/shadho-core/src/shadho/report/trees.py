@@ -28,7 +28,7 @@ class TreeResult:
     best, median : float
         Of the finite losses; nan without any.
     seconds : float
-        From start to finish, on average.
+        Of a trial, on average.
     """
 
     number: int
@@ -69,5 +69,5 @@ def _sum_up(course: Course, tree: int, colour: str) -> TreeResult:
         losses,
         float(course.sign * (course.sign * losses).min()) if len(losses) else np.nan,
         float(np.median(losses)) if len(losses) else np.nan,
-        float((course.finished[rows] - course.started[rows]).mean()),
+        float(np.mean([trial.seconds or 0.0 for trial, own in zip(course.trials, rows) if own])),
     )
