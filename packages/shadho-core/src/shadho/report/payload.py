@@ -26,7 +26,7 @@ from shadho.report.placement import MOST_TREES
 from shadho.report.results import read_results
 from shadho.report.rungs import sum_up_rungs
 from shadho.report.selection import by_importance, ordered_pairs
-from shadho.report.trees import sum_up_trees
+from shadho.report.trees import median_of, sum_up_trees
 from shadho.result import SearchResult, describe_bound
 from shadho.words import format_loss, format_params, format_seconds, shorten
 
@@ -271,12 +271,11 @@ def without_title(figure: Figure) -> dict[str, Any]:
 def _trees(course: Course) -> dict[str, Any]:
     fields = ('label', 'colour', 'trials', 'failed', 'seconds')
     compared = course.comparable
-    medians = {own.number: own.median * compared.unit for own in sum_up_trees(compared)}
     shown = [
         {
             **{field: getattr(own, field) for field in fields},
             'best': own.best * course.unit,
-            'median': medians.get(own.number, math.nan),
+            'median': median_of(compared, own.number) * compared.unit,
         }
         for own in sum_up_trees(course, _TREES)
     ]
