@@ -61,6 +61,11 @@ def pages(tmp_path_factory):
             raise ValueError(EVIL)
         return {'loss': own['x'], EVIL: EVIL}
 
+    def reporting(params, trial):
+        [(_, own)] = params.items()
+        for step in trial.steps():
+            trial.report(loss=abs(math.log10(own['C']) - 1) + 1 / step)
+
     hostile = run(evil_loss, evil, backend='inline', trials=60)
     hostile.exp_key = EVIL
     return SimpleNamespace(
@@ -68,6 +73,7 @@ def pages(tmp_path_factory):
         hostile=write('hostile', hostile),
         empty=write('empty', run(the_loss, KERNELS, backend='inline', trials=None, timeout=1e-9)),
         failed=write('failed', run(lambda params: None, KERNELS, backend='inline', trials=20)),
+        rungs=write('rungs', run(reporting, KERNELS, max_steps=9, fidelity='asha')),
         long=write('long', run(the_loss, KERNELS, trials=10_000)),
     )
 
@@ -155,6 +161,21 @@ def test_classes_have_a_table_that_marks_the_bottleneck(show, pages):
     rows = page.locator('#classes table tr').all_inner_texts()
     assert [row.split('\t')[0].split('\n')[0].removesuffix('bottleneck') for row in rows[1:]] == ['4-core', '16-core']
     assert page.locator('#classes .mark').count() == 1
+
+
+def test_the_timeline_has_the_colours_of_rungs_or_of_trees_and_a_table_of_rungs(show, pages):
+    page = show(pages.rungs.path)
+    see(page, 'timeline', 'slice')
+    names = page.locator('#timeline .legendtext')
+    assert names.all_text_contents() == ['to step 1', 'to step 3', 'to step 9']
+    page.get_by_role('button', name='by tree').click()
+    page.wait_for_selector('#timeline .figure[data-drawn=tree]')
+    assert names.all_text_contents() == ['linear', 'rbf']
+    rows = page.locator('#timeline tr').all_inner_texts()
+    assert sorted(rows[0].split()) == ['16-core', '4-core', 'reached', 'rung']
+    assert rows[1].split()[:3] == ['step', '1', '120']
+    assert 'after step' in page.locator('#slice .thinned').inner_text()
+    assert not show(pages.usual.path).locator('#timeline .rungs').is_visible()
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])

@@ -75,6 +75,20 @@ def test_lost_attempts_count_across_runs() -> None:
     assert [waiting.id for waiting in search.ledger.waiting] == [0]
 
 
+def test_the_seconds_of_a_trial_are_those_of_its_attempts_that_ended_in_order() -> None:
+    ledger = Ledger()
+    ledger.apply(Trial(0, 0, (0.5,), {}))
+    states = [TrialState.PAUSED, TrialState.LOST, TrialState.CANCELLED, TrialState.PAUSED]
+    for attempt, state in enumerate(states, 1):
+        ledger.apply(Result(0, state, seconds=2.0**attempt, step=1))
+        ledger.apply(Attempt(0, attempt))
+    assert ledger.running[0].seconds == 2 + 16
+    paused = ledger.apply(Result(0, TrialState.PAUSED, seconds=100.0, step=2))
+    assert paused.seconds == 118
+    assert ledger.overview().seconds().tolist() == [118]
+    assert ledger.apply(Result(0, TrialState.STOPPED, seconds=50.0, step=2)).seconds == 118  # it did not run
+
+
 def test_a_policy_that_raises_leaves_a_log_that_can_be_read(tmp_path: Path) -> None:
     def opt(**options: object) -> Shadho:
         return Shadho(

@@ -18,7 +18,7 @@ import pytest
 from nbclient import NotebookClient
 from rich.console import Console
 
-from shadho import ComputeClass, Forest, Hardware, Shadho, Trial, TrialState, plugins, spaces
+from shadho import ComputeClass, Forest, Hardware, Shadho, Trial, TrialState, hookimpl, plugins, spaces
 from shadho.live import make_display
 from shadho.live.lines import PlainDisplay
 from shadho.live.terminal import LiveDisplay, _make_live
@@ -368,9 +368,75 @@ def test_plain_lines_tell_how_the_search_goes(capsys):
     search.time = 10.0
     search.finish(0.5)
     assert capsys.readouterr().err.splitlines() == [
-        'svm: 1 tree, method random, policy fcfs, local backend (box x 2, 1 core each), going on after 1,000 trials',
-        '1,001/2,000 trials, 0 failed, 0 running, 6 trials/min, 2 h 46 min left; best loss 0.5 (trial 0: x=0.5)',
+        'svm: 1 tree, method random, policy fcfs, local backend (box x 2, 1 core each),',
+        '    going on after 1,000 trials',
+        '1,001/2,000 trials, 0 failed, 0 running, 6 trials/min, 2 h 46 min left',
+        '    best loss 0.5 (trial 0: x=0.5)',
     ]
+
+
+def test_a_plain_line_holds_the_best_trial_too_where_there_is_room(capsys):
+    search = Search(PlainDisplay(interval=0.0))
+    search.time = 10.0
+    search.finish(0.5)
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line == '1 trial, 0 failed, 0 running, 6 trials/min; best loss 0.5 (trial 0: x=0.5)'
+
+
+def test_no_plain_line_is_wider_than_a_terminal_as_it_opens(capsys):
+    counts = {2**power: 10**6 for power in range(20)}
+    classes = [ComputeClass(f'class {number}', 100, resources={'gpus': 2}) for number in range(9)]
+    search = Search(
+        PlainDisplay(interval=0.0), max_tasks=10**7, recorded=10**6, failed=10**5, timeout=1e6, paused=tuple(range(10**5)),
+        rungs=lambda: counts, classes=classes,
+    )  # fmt: skip
+    search.time = 1000.0
+    search.finish(0.5, {f'parameter_{number}': number for number in range(40)})
+    search.fail('ValueError: ' + 'no luck ' * 100)
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith('    best loss 0.5 (trial 0: ') for line in lines)
+    assert any(line.startswith('    rungs  1: 1,000,000 · 2: 1,000,000 · ') for line in lines)
+
+
+def test_plain_lines_and_the_panel_tell_how_many_trials_have_reached_each_rung(capsys, live):
+    counts = {1: 81, 3: 27, 9: 0}
+    search = Search(PlainDisplay(interval=0.0), rungs=lambda: counts)
+    search.finish(0.5)
+    assert capsys.readouterr().err.splitlines()[-1] == '    rungs  1: 81 · 3: 27 · 9: 0'
+    for height in (20, 40):
+        display, search = live(rungs=lambda: counts, height=height)
+        assert 'rungs  1: 81 · 3: 27 · 9: 0' in content(display)
+
+
+def test_a_search_counts_the_trials_at_its_rungs():
+    seen = []
+
+    class Watches:
+        @hookimpl
+        def shadho_search_started(self, search):
+            self.search = search
+
+        @hookimpl
+        def shadho_search_finished(self, result):
+            seen.append(dict(self.search.rungs()))
+
+    def objective(params, trial):
+        for step in trial.steps():
+            trial.report(loss=params['x'] + 1 / step)
+
+    options = {
+        'backend': 'inline',
+        'storage': None,
+        'display': False,
+        'plugins': [Watches()],
+        'max_tasks': 9,
+        'seed': 0,
+    }
+    result = Shadho('rungs', objective, {'x': spaces.uniform(0, 1)}, fidelity='asha', max_steps=9, **options).run()
+    assert seen == [{step: sum(trial.step >= step for trial in result) for step in (1, 3, 9)}]
+    Shadho('none', lambda params: params['x'], {'x': spaces.uniform(0, 1)}, **options).run()
+    assert seen[1] == {}
 
 
 def test_plain_lines_come_no_more_often_than_the_interval(capsys):

@@ -359,7 +359,7 @@ def test_a_panel_leaves_lines_of_trials_out_and_says_how_many_and_where_they_are
         run(lambda params: print('a\nb\nc'), max_tasks=1, storage=storage, display=True)
         told = capsys.readouterr()
         assert told.out == '[... 1 more]\nb\nc\n'
-        assert told.err.endswith(f'1 line that trials printed was not shown; {where}\n')
+        assert told.err.endswith(f'1 line that trials printed was not shown\n{where}\n')
 
 
 def test_filters_of_warnings_hold_in_trials_before_those_of_libraries_that_are_loaded_there() -> None:

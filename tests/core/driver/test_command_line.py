@@ -75,6 +75,26 @@ def test_a_callable_object_and_a_method_are_searched_under_their_names(shadho, p
     assert '(2 done, 0 failed)' in answer.stdout
 
 
+STEPS = """
+def objective(params, trial):
+    for step in trial.steps():
+        trial.report(loss=params['x'] + 1 / step)
+"""
+
+
+def test_options_of_the_fidelity_are_given_by_name(shadho, tmp_path):
+    (tmp_path / 'steps.py').write_text(STEPS)
+    rungs = ('--max-steps', '8', '--fidelity', 'asha', '--max-tasks', '8')
+    answer = shadho('steps.py:objective', *IN_SERIES, *rungs, '--fidelity-options', 'eta=2, min_steps=2')
+    assert answer.returncode == 0, answer.stderr
+    command = [str(Path(sys.executable).parent / 'shadho'), 'status', 'objective.db']
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert 'rungs  2: 8 · 4: 5 · 8: 2\n' in told
+    for wrong, message in [('eta', 'name=value'), ('eta=2,eta=3', 'each option once'), ('eta=x', "got 'x'")]:
+        answer = shadho('steps.py:objective', *IN_SERIES, *rungs, '--name', 'other', '--fidelity-options', wrong)
+        assert (answer.returncode != 0, message in answer.stderr) == (True, True)
+
+
 def test_it_goes_on_with_a_search_of_the_same_name(shadho):
     assert shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '5').returncode == 0
     answer = shadho('mine.py:bowl', *IN_SERIES, '--max-tasks', '8', '--json')

@@ -10,7 +10,7 @@ import pytest
 import shadho
 from shadho import SearchResult, Shadho, spaces
 from shadho.errors import StorageError
-from shadho.records import RunBegan
+from shadho.records import Result, RunBegan
 
 SPACE = {'x': spaces.uniform(-1, 1), 'of': [np.sin, np.cos]}
 
@@ -30,6 +30,26 @@ def test_a_loaded_result_says_what_the_run_returned(tmp_path: Path, name: str) -
     assert (loaded.stopped, loaded.seed, loaded.direction, loaded.exp_key) == ('max_tasks', 0, 'minimize', 'loaded')
     [own], [theirs] = loaded.classes, ran.classes
     assert (own.compute_class, own.utilisation) == (theirs.compute_class, theirs.utilisation)
+
+
+@pytest.mark.parametrize('name', ['a.db', 'a.json'])
+def test_the_seconds_of_a_trial_that_went_on_are_those_of_all_its_attempts(tmp_path: Path, name: str) -> None:
+    def objective(params: dict[str, float], trial: shadho.TrialHandle) -> None:
+        for step in trial.steps():
+            trial.report(loss=params['x'] ** 2 + 1 / step)
+
+    options = {'max_steps': 9, 'fidelity': 'asha', 'max_tasks': 20, 'seed': 0, 'backend': 'inline', 'display': False}
+    ran = Shadho('loaded', objective, SPACE, storage=tmp_path / name, **options).run()
+    taken: dict[int, float] = {}
+    for _, event in ran.storage.read():
+        if isinstance(event, Result):
+            taken[event.trial] = taken.get(event.trial, 0.0) + event.seconds
+    loaded = shadho.load_result(tmp_path / name)
+    assert any(trial.attempt for trial in loaded)
+    assert {trial.id: trial.seconds for trial in loaded} == taken
+    assert {trial.id: trial.seconds for trial in loaded.trials(range(20))} == taken
+    assert sorted(loaded.history.seconds()) == sorted(ran.history.seconds()) == sorted(taken.values())
+    assert loaded.best.seconds == ran.best.seconds == taken[ran.best.id]
 
 
 def test_what_json_has_no_form_for_is_loaded_as_a_text(tmp_path: Path) -> None:

@@ -193,6 +193,43 @@ def test_a_finished_search_tells_what_came_of_it() -> None:
     assert (data['writer'], data['best']['trial'], data['trials']) == (None, result.best.id, [])
 
 
+@pytest.mark.parametrize('make', [SQLite, JSONLines])
+def test_a_search_with_rungs_tells_how_many_trials_have_reached_each(make: Callable[[str], Storage]) -> None:
+    def objective(params: Any, trial: Any) -> float | None:
+        if trial.id == 0:
+            return 1.0  # it ends early, of its own accord
+        for step in trial.steps():
+            trial.report(loss=params['x'] + 1 / step)
+            if trial.id == 5 and step == 2:
+                raise ValueError('no')
+        return None
+
+    options = {'max_steps': 9, 'fidelity': 'asha', 'seed': 3, 'backend': 'inline', 'display': False}
+    storage = make('rungs.db' if make is SQLite else 'rungs.json')
+    result = Shadho('rungs', objective, {'x': spaces.uniform(0, 1)}, storage=storage, max_tasks=20, **options).run()
+    last = {trial: reports[-1].step for trial, reports in result.reports().items()}
+    counts = {step: sum(own >= step for own in last.values()) + 1 for step in (1, 3, 9)}
+    found = look_at(make(storage.path))
+    assert found.rungs == counts
+    assert counts[1] == 20 > counts[3] > counts[9]
+    assert f'rungs  1: 20 · 3: {counts[3]} · 9: {counts[9]}' in found.to_table().splitlines()
+    assert found.to_dict()['rungs'] == [{'step': step, 'trials': count} for step, count in counts.items()]
+
+
+def test_a_class_is_as_busy_as_its_attempts_made_it_also_where_trials_went_on_elsewhere() -> None:
+    with known(SQLite('moved.db')) as storage:
+        storage.update(
+            classes=[{'name': 'a', 'slots': 1}, {'name': 'b', 'slots': 1}],
+            clock={'began': 0.0, 'time': time.time() + 1e6, 'seconds': 100.0},
+        )
+        storage.append(Trial(0, 0, (0.5,), {}, 'a', started=0.0))
+        storage.append(TrialResult(0, TrialState.PAUSED, 0.5, started=0.0, finished=30.0, seconds=25.0, step=1))
+        storage.append(Attempt(0, 1, 'b', started=40.0))
+        storage.append(TrialResult(0, TrialState.DONE, 0.5, started=40.0, finished=90.0, seconds=50.0, step=9))
+        found = look_at(storage)
+    assert [own['busy'] for own in found.to_dict()['classes']] == [0.25, 0.5]
+
+
 def test_the_best_loss_is_the_highest_where_that_is_sought() -> None:
     result = recorded(SQLite('most.db'), max_tasks=9, direction='maximize')
     assert look_at(SQLite('most.db')).best == result.best

@@ -79,6 +79,7 @@ def test_trials_that_paused_went_on_or_were_stopped_make_the_same_index(tmp_path
                     loss,
                     started=float(position),
                     finished=position + 0.5,
+                    seconds=0.5,
                     attempt=trial.attempt,
                     step=step,
                 )
@@ -102,10 +103,11 @@ def test_trials_that_paused_went_on_or_were_stopped_make_the_same_index(tmp_path
     assert set(index.numbers) == set(resting)
     for row, number in enumerate(index.numbers):
         trial = resting[number]
-        assert (STATES[index.states[row]], index.steps[row], index.classes[row]) == (
+        assert (STATES[index.states[row]], index.steps[row], index.classes[row], index.seconds[row]) == (
             trial.state.value,
             trial.step,
             trial.compute_class,
+            trial.seconds,
         )
     best = [index.numbers[row] for row in index.leaders(10, 'minimize')]
     known = [trial for trial in resting.values() if trial.loss is not None]

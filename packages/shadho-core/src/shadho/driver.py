@@ -153,7 +153,7 @@ class Driver:
             self.registry.notify('shadho_search_finished', result=result)
             if self.echo and self.echo.left_out:
                 lines = counted(self.echo.left_out, 'line that trials printed was', 'lines that trials printed were')
-                say(f'{lines} not shown; {where_printed(self.storage)}')
+                say(f'{lines} not shown\n{where_printed(self.storage)}')
         return result
 
     def _loop(self) -> None:
@@ -428,7 +428,7 @@ class Driver:
             search.seed, tuple(self.classes), self.options.max_tasks, self.options.timeout, len(search.history),
             search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
             search.trials_per_tree, search.loss_key, self._uses, search.max_steps, search.fidelity.name,
-            tuple(self.ledger.paused),
+            tuple(self.ledger.paused), self.ledger.reached_rungs,
         )  # fmt: skip
 
 

@@ -126,6 +126,10 @@ class Ledger:
             level = step
         return level
 
+    def reached_rungs(self) -> dict[int, int]:
+        """Return the number of trials that have a finite loss at each rung; those that ended early of their own accord count."""
+        return {step: table.succeeded for step, table in self.rungs.items()}
+
     @property
     def evidence(self) -> Table:
         """A table of comparable losses, which is that of the last rung with enough of them, or the history without rungs."""

@@ -85,7 +85,7 @@ _PARTS = ('setup', 'load', 'save', 'transfer')
 """Parts of an attempt that are timed, see `Result`."""
 
 _AT_REST = FINISHED | PARTIAL
-"""States in which the steps of the last attempt count."""
+"""States in which the steps and the seconds of the last attempt count."""
 
 
 def _tuple(items: Iterable[Any]) -> tuple[Any, ...]:
@@ -534,7 +534,8 @@ class Trial:
     started, finished : float or None
         Seconds of active search, counted over all runs.
     seconds : float or None
-        Duration of the objective.
+        Duration of the objective: the sum over the attempts that were paused or ended the trial, in whatever classes they ran.
+        Lost and cancelled attempts do not count. None before the first of these has ended.
     host, output : str
     attempt : int
         The number of the attempt, from 0. A trial gets another attempt if its worker vanishes, if the run ends before the
@@ -610,11 +611,16 @@ class Trial:
         """Return this trial with another running attempt."""
         return Trial(
             self.id, self.tree, self.point, self.params, attempt.compute_class, attempt.resources, self.meta,
-            started=attempt.started, attempt=attempt.number, step=self.step, until=attempt.until,
+            started=attempt.started, seconds=self.seconds, attempt=attempt.number, step=self.step, until=attempt.until,
         )  # fmt: skip
 
     def with_result(self, result: Result) -> Trial:
         """Return this trial with a result."""
+        seconds = self.seconds
+        if (
+            self.state is TrialState.RUNNING and result.state in _AT_REST
+        ):  # a paused trial that is stopped took no longer
+            seconds = result.seconds if seconds is None else seconds + result.seconds
         return Trial(
             self.id,
             self.tree,
@@ -629,7 +635,7 @@ class Trial:
             result.error,
             result.started,
             result.finished,
-            result.seconds,
+            seconds,
             result.host,
             result.output,
             self.attempt,

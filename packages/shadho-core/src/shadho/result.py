@@ -6,7 +6,7 @@ import heapq
 import html
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,7 @@ __all__ = [
     'format_outcome',
     'format_recommended',
     'format_request',
+    'format_rungs',
     'format_shares',
     'format_states',
     'format_worth',
@@ -97,6 +98,8 @@ class SearchInfo:
     fidelity : str
     paused : tuple of int
         Ids of the trials that are paused.
+    rungs : callable
+        How many trials have reached each rung by now, by its step; empty where the fidelity has none.
     """
 
     exp_key: str
@@ -120,6 +123,7 @@ class SearchInfo:
     max_steps: int | None = None
     fidelity: str = 'full'
     paused: tuple[int, ...] = ()
+    rungs: Callable[[], Mapping[int, int]] = dict
 
     @property
     def goal(self) -> Goal:
@@ -527,7 +531,10 @@ def read_finished(storage: Storage, index: LogIndex, rows: Sequence[int]) -> lis
     """Return the finished trials of some rows of a storage's index."""
     trials = [(index.numbers[row], index.trials[row], index.results[row]) for row in rows]
     found = storage.at([place for number, begun, ended in trials for place in (*index.places(number, begun), ended)])
-    return [index.begun(number, begun, found).with_result(found[ended]) for number, begun, ended in trials]  # type: ignore[arg-type]
+    read = [index.begun(number, begun, found).with_result(found[ended]) for number, begun, ended in trials]  # type: ignore[arg-type]
+    return [
+        attrs.evolve(trial, seconds=index.seconds[row]) if trial.attempt else trial for row, trial in zip(rows, read)
+    ]
 
 
 def format_states(states: Counter[TrialState]) -> str:
@@ -591,6 +598,17 @@ def format_counts(finished: int, failed: int, running: int, paused: int = 0, lim
     trials = counted(finished, 'trial') if limit is None else f'{finished:,}/{counted(limit, "trial")}'
     rest = f', {paused:,} paused' if paused else ''
     return f'{trials}, {failed:,} failed, {running:,} running{rest}'
+
+
+def format_rungs(counts: Mapping[int, int]) -> str:
+    """Say how many trials have reached each rung.
+
+    Examples
+    --------
+    >>> format_rungs({1: 1081, 3: 360, 9: 120})
+    'rungs  1: 1,081 · 3: 360 · 9: 120'
+    """
+    return 'rungs  ' + ' · '.join(f'{step:,}: {count:,}' for step, count in counts.items())
 
 
 def format_outcome(trial: Trial) -> str:

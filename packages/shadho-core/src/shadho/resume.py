@@ -37,6 +37,7 @@ _OTHERS: Mapping[str, Callable[[Any], bool]] = {
     'space': _is_text,
     'fingerprint': _is_text,
     'loss_key': _is_text,
+    'rungs': lambda value: isinstance(value, list) and all(type(step) is int and step > 0 for step in value),
     'uses': lambda value: isinstance(value, dict) and all(map(_is_use, value.values())),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import shlex
 import signal
@@ -28,6 +29,22 @@ _REST = {'ignore_unknown_options': True, 'help_option_names': ['-h', '--help']}
 """Of commands whose last arguments are another program's."""
 
 
+def _by_name(_: click.Context, option: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    """Read options such as ``eta=4,min_steps=3``: numbers and other JSON as such, anything else as text."""
+    if text is None:
+        return None
+    found: dict[str, Any] = {}
+    for part in text.split(','):
+        name, equals, value = (piece.strip() for piece in part.partition('='))
+        if not (equals and name.isidentifier() and value) or name in found:
+            raise click.BadParameter(f'give each option once, as name=value,name=value; got {text!r}', param=option)
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
 @click.command('run', context_settings=_REST)
 @click.argument('objective')
 @click.argument('arguments', nargs=-1, type=click.UNPROCESSED, metavar='[ARGUMENT]...')
@@ -48,6 +65,9 @@ _REST = {'ignore_unknown_options': True, 'help_option_names': ['-h', '--help']}
     '--fidelity', default='full', show_default=True, shell_complete=suggests('fidelity'),
     help='How far each trial is run: full, asha, hyperband, median.',
 )  # fmt: skip
+@click.option(
+    '--fidelity-options', metavar='NAME=VALUE,...', callback=_by_name, help='Its options, such as eta=4,min_steps=3.'
+)
 @click.option('--folders', metavar='SIZE', help="Bound on the folders of paused trials, such as '10 GB'.")
 @click.option(
     '--keep-folders/--no-keep-folders',

@@ -9,16 +9,18 @@ from collections.abc import Sequence
 
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import ComputeClass, Result, Trial, TrialState
-from shadho.result import SearchInfo, SearchResult, format_best, format_counts, format_request
+from shadho.result import SearchInfo, SearchResult, format_best, format_counts, format_request, format_rungs
 from shadho.scheduling import ClassPlan
 from shadho.streams import say
-from shadho.words import counted, format_seconds, printable
+from shadho.words import WIDTH, counted, format_seconds, printable, shorten, wrapped
 
 __all__ = ['PlainDisplay', 'describe_failure', 'describe_rate']
 
 
 class PlainDisplay:
-    """A line when the search begins, one every few seconds; at its end the summary, and where it is kept.
+    """Lines when the search begins and every few seconds; at its end the summary, and where it is kept.
+
+    None is wider than 80 columns, unless a word is.
 
     Parameters
     ----------
@@ -148,10 +150,15 @@ class PlainDisplay:
         """Say which trial is best, with its parameters in at most `limit` characters."""
         return format_best(self.best, self.info.loss_name, limit)
 
+    def rungs_line(self) -> str:
+        """Say how many trials have reached each rung; nothing without rungs."""
+        counts = self.info.rungs()
+        return format_rungs(counts) if counts else ''
+
     # --- plain lines -------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        say(self.headline())
+        _say(self.headline())
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -159,16 +166,26 @@ class PlainDisplay:
             self.line_at = now
             left = self.remaining()
             rest = f', {format_seconds(left)} left' if left is not None else ''
-            say(f'{self.counts()}, {describe_rate(self.rate())}{rest}; {self.best_line()}')
+            counts, best = f'{self.counts()}, {describe_rate(self.rate())}{rest}', self.best_line()
+            one = f'{counts}; {best}'
+            first, *more = [one] if len(one) <= WIDTH else [counts, best]
+            _say(first)
+            for line in filter(None, [*more, self.rungs_line()]):
+                say(shorten(f'    {line}', WIDTH))
 
     def tell_failure(self, trial: Trial) -> None:
         told = self.finished[TrialState.FAILED]
         if told <= self.FAILURES:
             more = '; the summary counts any others' if told == self.FAILURES else ''
-            say(describe_failure(trial) + more)
+            _say(describe_failure(trial) + more)
 
     def end(self) -> None:
         pass
+
+
+def _say(line: str) -> None:
+    """Say a line, broken where it is wider than a terminal as it opens."""
+    say('\n'.join(wrapped(line)))
 
 
 def describe_failure(trial: Trial) -> str:

@@ -57,7 +57,7 @@ class PanelDisplay(PlainDisplay):
         from rich.text import Text
 
         width = min(self.console.width - len('^C^C'), self.WIDTH)  # which is echoed behind the panel's end
-        lines = [*self._course(width), self._best(width)]
+        lines = [*self._course(width), *self._rungs(), self._best(width)]
         if self.console.height >= self.HEIGHT:
             lines[-1:-1] = [self._classes(width)]
             lines += self._failures()
@@ -91,6 +91,12 @@ class PanelDisplay(PlainDisplay):
         if self.info.timeout is not None:
             shares.append((self.info.now() - self.begun) / self.info.timeout)
         return min(1.0, max(shares)) if shares else None
+
+    def _rungs(self) -> Iterator[RenderableType]:
+        from rich.text import Text
+
+        if line := self.rungs_line():
+            yield Text(line, overflow='ellipsis', no_wrap=True)
 
     def _classes(self, width: int) -> RenderableType:
         from rich.table import Table

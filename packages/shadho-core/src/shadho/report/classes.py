@@ -30,7 +30,7 @@ class ClassResult:
     lost : int
         Attempts whose worker vanished.
     seconds : float
-        Of a trial on average; nan without any.
+        Of an attempt on average; nan without any.
     utilisation : float
         Share of the slots' time in which trials ran, from 0 to 1.
     price : float
@@ -71,7 +71,7 @@ def sum_up_classes(course: Course, known: Forecasts | None = None) -> list[Class
         own = course.classes == name
         place, compute_class = rows.get(name), course.compute_classes.get(name)
         price = float(prices.get(name, np.nan))
-        seconds = [trial.seconds for trial, here in zip(course.trials, own) if here and trial.seconds is not None]
+        seconds = course.seconds_in(name)
         failed = int((own & course.failed).sum())
         found.append(
             ClassResult(

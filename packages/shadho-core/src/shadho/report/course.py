@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -30,6 +30,10 @@ INK, FAINT, GRID = '#333333', '#777777', '#e6e6e6'
 
 _MOST_TOLD_APART = 20
 """The best trees, which labels tell apart where there is no room for all that differs."""
+
+_ENOUGH = 20
+"""Fewest trials at a rung for figures to compare their losses, instead of those at the rung below. Fewer show too little of the range of
+each parameter; more would mostly be losses of the first rung. Chosen."""
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -65,7 +69,11 @@ class Course:
     unit : float
         Of the losses: 1, unless most are so large or so small that no picture can show them.
     attempts : list of EndedAttempt
-        Those that brought no result.
+        Those that did not end their trials: lost, cancelled, or paused before the trial went on.
+    level : int
+        The step after which all losses were measured; 0 where each is the last one of its trial.
+    whole : Course or None
+        What these trials were taken from, if they are not all (see `comparable`).
     """
 
     result: SearchResult
@@ -79,6 +87,8 @@ class Course:
     failed: Mask
     unit: float = 1.0
     attempts: list[EndedAttempt] = attrs.Factory(list)
+    level: int = 0
+    whole: Course | None = None
 
     @classmethod
     def of(cls, result: SearchResult | Course) -> Course:
@@ -103,6 +113,75 @@ class Course:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def rungs(self) -> tuple[int, ...]:
+        """The steps at which losses were compared; none where the fidelity has no rungs."""
+        return tuple(self.result.storage.metadata().get('rungs') or ())
+
+    @cached_property
+    def comparable(self) -> Course:
+        """These trials with losses that can be compared: those at the last rung that twenty have reached.
+
+        Trials that have not reached it are left out. Without rungs, or at the first rung with fewer, it is this course.
+        """
+        level, losses = 0, {}
+        for step in self.rungs if self.whole is None else ():
+            found = self._losses_at(step)
+            if level and len(found) < _ENOUGH:
+                break
+            level, losses = step, found
+        if not losses:
+            return self
+        kept = [row for row in range(len(self)) if row in losses or self.failed[row]]
+        trials = [
+            attrs.evolve(self.trials[row], loss=losses[row], state=TrialState.PAUSED, step=level)
+            if row in losses
+            else self.trials[row]
+            for row in kept
+        ]
+        values, unit = _in_range(np.array([losses.get(row, np.nan) for row in kept], float))
+        columns = {name: getattr(self, name)[kept] for name in ('ids', 'trees', 'classes', 'started', 'finished')}
+        failed = np.array([row not in losses for row in kept], bool)
+        return attrs.evolve(
+            self, trials=trials, losses=values, failed=failed, unit=unit, level=level, whole=self, **columns
+        )
+
+    def _losses_at(self, step: int) -> dict[int, float]:
+        """Return the losses at a step by row; those of trials that ended before it of their own accord are their last ones."""
+        found = {}
+        for row, trial in enumerate(self.trials):
+            steps, losses = self.curves.get(row, (np.empty(0), np.empty(0)))
+            place = int(np.searchsorted(steps, step))
+            if place < len(steps):
+                found[row] = float(losses[place]) * self.unit
+            elif trial.state is TrialState.DONE and trial.loss is not None:
+                found[row] = trial.loss
+        return found
+
+    @property
+    def caption(self) -> str:
+        """Which losses of which trials are compared; nothing where it is the last loss of every trial."""
+        if self.whole is None:
+            return ''
+        count, name = len(self) - int(self.failed.sum()), self.result.loss_name
+        return f'The {name} of each trial after step {self.level:,}, which {count:,} of {len(self.whole):,} trials have reached.'
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """How long the last attempt at each trial took; nan where that is not known."""
+        earlier: defaultdict[int, float] = defaultdict(float)
+        for own in self.attempts:
+            if own.state is TrialState.PAUSED:
+                earlier[own.trial] += own.seconds
+        taken = (np.nan if trial.seconds is None else trial.seconds - earlier[trial.id] for trial in self.trials)
+        return np.array([*taken], float)
+
+    def seconds_in(self, compute_class: str) -> list[float]:
+        """Return the seconds of the attempts that ended in a class in order: those that ended their trials, and those that were paused."""
+        last = self.seconds[(self.classes == compute_class) & ~np.isnan(self.seconds)].tolist()
+        paused = (own for own in self.attempts if own.state is TrialState.PAUSED)
+        return [*last, *(own.seconds for own in paused if own.compute_class == compute_class)]
 
     @property
     def sign(self) -> int:
@@ -160,7 +239,12 @@ class Course:
     def loss_name(self) -> str:
         """What to write beside the axis of the loss, which is called as `SearchResult.loss_name` says."""
         unit = '' if self.unit == 1 else f' / {self.unit:g}'
-        return f'{self.result.loss_name}{unit}' + (' (maximised)' if self.sign < 0 else '')
+        return f'{self.measured}{unit}' + (' (maximised)' if self.sign < 0 else '')
+
+    @property
+    def measured(self) -> str:
+        """What the losses are: the name of the loss, and after which step they were measured."""
+        return self.result.loss_name + (f' after step {self.level:,}' if self.level else '')
 
     @property
     def places(self) -> Floats:
@@ -212,7 +296,14 @@ class Course:
 
     @cached_property
     def _groups(self) -> list[Group]:
-        return list(self._grouped())
+        if self.whole is None:
+            return list(self._grouped())
+        whole, drawn = self.whole, self.is_finite  # in the same colours
+        found = [
+            attrs.evolve(own, rows=drawn & np.isin(self.trees, np.unique(whole.trees[own.rows])))
+            for own in whole.groups()
+        ]
+        return [own for own in found if own.rows.any()]
 
     def _grouped(self) -> Iterator[Group]:
         drawn = self.is_finite
@@ -273,6 +364,8 @@ class Course:
 
     def label(self, tree: int, limit: int = 36) -> str:
         """Return what distinguishes a tree from the others that were tried, in at most so many characters."""
+        if self.whole is not None:
+            return self.whole.label(tree, limit)
         own = self.result.forest.tree(tree)
         label = _told(own.decisions, self._differing) or own.label
         if len(label) > limit:

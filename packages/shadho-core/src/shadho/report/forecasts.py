@@ -55,8 +55,9 @@ def forecasts(course: Course) -> Forecasts:
     prices: list[Floats] = []
     looks = _looks(len(course)) if classes else []
     latest = np.maximum.accumulate(course.finished)
+    seconds = np.nan_to_num(course.seconds).tolist()
     for learned, count, following in zip([0, *looks], looks, [*looks[1:], None]):
-        for trial in course.trials[learned:count]:
+        for trial, taken in zip(course.trials[learned:count], seconds[learned:count]):
             # One after the other, numbered so: in which order trials were begun does not matter to a forecast.
             asked = Trial(
                 ledger.history.asked,
@@ -67,7 +68,7 @@ def forecasts(course: Course) -> Forecasts:
                 started=trial.started,
             )
             ledger.apply(asked)
-            came = Result(asked.id, trial.state, trial.loss, {}, trial.error, seconds=trial.seconds or 0.0)
+            came = Result(asked.id, trial.state, trial.loss, {}, trial.error, seconds=taken)
             market.learn(came, ledger.apply(came))
         now = float(latest[count - 1])
         moments.append(now)

@@ -116,7 +116,7 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
     ConfigurationError
         When fewer than ten trials have a finite loss, or scikit-learn is missing.
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     rows = course.has_number
     if rows.sum() < _FEWEST:
         raise ConfigurationError(
@@ -150,7 +150,7 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
     ]
     return Importance(
         [names[place] for place in order], scale * shares[order], scale * parts.std(axis=0)[order], explained, course.is_log,
-        course.result.loss_name,
+        course.measured,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from shadho.records import TrialState
 from shadho.report.course import COLOURS, INK, Course, Floats, Group, Mask, unit_of_time
 from shadho.report.curves import grouped, joined, shown_curves
 from shadho.report.importance import Importance, parameter_importance
@@ -32,7 +33,7 @@ from shadho.report.placement import expected_seconds, placement, prices
 from shadho.report.selection import choose_pair, choose_parameter
 from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
-from shadho.report.timeline import ATTEMPTS, Timeline, lay_out
+from shadho.report.timeline import Timeline, kinds, lay_out
 from shadho.report.trees import TreeResult, sum_up_trees
 from shadho.result import SearchResult
 from shadho.words import format_loss, shorten
@@ -132,7 +133,7 @@ def trees(result: SearchResult | Course, limit: int = 20) -> Figure:
     limit : int, default 20
         Trees at most.
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     found = [own for own in sum_up_trees(course, limit) if len(own.losses)]
     ticks = {'tickvals': list(range(len(found))), 'ticktext': [text(shorten(own.label, 28)) for own in found]}
     loss = {**axis_of_loss(course), 'showgrid': True}
@@ -152,7 +153,7 @@ def distribution(result: SearchResult | Course) -> Figure:
     ----------
     result : SearchResult
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     fig = figure(course.title(), axis_of_loss(course), _axis_of_share('trials'), meta=loss_on(course, 'xaxis'))
     groups = list(course.groups())
     for group in groups if len(groups) > 1 else []:
@@ -200,7 +201,7 @@ def importance(result: SearchResult | Course, limit: int = 15, known: Importance
     """
     from plotly import graph_objects as go
 
-    course = Course.of(result)
+    course = Course.of(result).comparable
     own = known or parameter_importance(course)
     names, shares, spread = own.names[:limit], own.shares[:limit], own.spread[:limit]
     across = {
@@ -238,7 +239,7 @@ def slice(result: SearchResult | Course, parameter: str | None = None) -> Figure
     ConfigurationError
         When no trial has such a parameter.
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     own = choose_parameter(course, parameter)
     fig = figure(course.title(), axis_of_parameter(own), axis_of_loss(course), meta=loss_on(course, 'yaxis'))
     across = own.drawn
@@ -301,7 +302,7 @@ def rank(result: SearchResult | Course, x: str | None = None, y: str | None = No
     drawn = drawn[np.argsort(-ranks[drawn], kind='stable')]  # the best are drawn last
     worst = max(int(rows.sum()) - 1, 1)
     bar = {
-        'title': {'text': f'rank of {text(course.result.loss_name)}', 'side': 'right'}, 'thickness': 12, 'outlinewidth': 0,
+        'title': {'text': f'rank of {text(course.measured)}', 'side': 'right'}, 'thickness': 12, 'outlinewidth': 0,
         'tickvals': [0, worst], 'ticktext': ['best', 'worst'],
     }  # fmt: skip
     scale = list(zip(np.linspace(0, 1, len(BLUES)).tolist(), BLUES))
@@ -314,7 +315,7 @@ def _over_two(
     result: SearchResult | Course, x: str | None, y: str | None
 ) -> tuple[Course, Parameter, Parameter, Figure]:
     """Return two parameters that vary together, and an empty figure with an axis for each."""
-    course = Course.of(result)
+    course = Course.of(result).comparable
     across, up = choose_pair(course, x, y)
     fig = figure(course.title(), axis_of_parameter(across), axis_of_parameter(up), showlegend=False)
     return course, across, up, fig
@@ -349,7 +350,7 @@ def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | N
     """
     from plotly import graph_objects as go
 
-    course = Course.of(result)
+    course = Course.of(result).comparable
     axes = lay_axes(course, names)
     fig = figure(
         course.title(),
@@ -379,7 +380,7 @@ def parallel_coordinates(result: SearchResult | Course, names: Sequence[str] | N
     return fig
 
 
-def timeline(result: SearchResult | Course) -> Figure:
+def timeline(result: SearchResult | Course, by: Literal['rung', 'tree'] | None = None) -> Figure:
     """Draw what ran when on the slots of each compute class, and how busy these were.
 
     Of more than 4,000 trials, the longest and some others are drawn, and the best one.
@@ -387,6 +388,8 @@ def timeline(result: SearchResult | Course) -> Figure:
     Parameters
     ----------
     result : SearchResult
+    by : {'rung', 'tree'}, optional
+        What the colours tell: to which rung an attempt ran, by default where the search has rungs; or the tree of its trial.
     """
     course = Course.of(result)
     plan = lay_out(course)
@@ -396,13 +399,13 @@ def timeline(result: SearchResult | Course) -> Figure:
         int(np.clip(150 + 22 * plan.count, 220, 640)),
     )  # fmt: skip
     shown = _thin_bars(course)
-    for group in course.all_groups():
-        _add_bars(fig, text(group.label), group.colour, plan.bars(course, group.rows & shown, seconds))
-    for state, colour in ATTEMPTS.items():
-        bars = plan.attempt_bars(course, state, seconds)
-        if len(bars):
-            _add_bars(fig, str(state), colour, bars[evenly(np.arange(len(bars)), MOST_POINTS)])
+    for kind in kinds(course, by):
+        attempts = plan.attempt_bars(course, kind.attempts, seconds)
+        attempts = attempts[evenly(np.arange(len(attempts)), MOST_POINTS)]
+        bars = np.concatenate([plan.bars(course, kind.trials & shown, seconds), attempts])
+        _add_bars(fig, text(kind.label), kind.colour, bars)
     _add_bar_hover(fig, np.flatnonzero(shown), plan, course, seconds)
+    _add_attempt_hover(fig, plan, course, seconds)
     for own in plan.classes[1:]:
         fig.add_hline(own.first - 0.5, line={'color': INK, 'width': 1})
     return fig
@@ -515,6 +518,23 @@ def _add_bar_hover(fig: Figure, rows: Integers, plan: Timeline, course: Course, 
         points(len(course))(
             x=compact((started + finished) / 2 / seconds), y=plan.rows[rows], mode='markers', showlegend=False,
             marker={'size': 12, 'opacity': 0, 'color': INK}, customdata=course.ids[rows], text=told,
+            hovertemplate='trial %{customdata}<br>%{text}<extra></extra>',
+        )
+    )  # fmt: skip
+
+
+def _add_attempt_hover(fig: Figure, plan: Timeline, course: Course, seconds: float) -> None:
+    """Do the same for attempts after which trials went on."""
+    paused = np.flatnonzero([own.state is TrialState.PAUSED for own in course.attempts])
+    own = [course.attempts[place] for place in evenly(paused, MOST_POINTS)]
+    if not own:
+        return
+    labels = {tree: text(course.label(tree)) for tree in {each.tree for each in own}}
+    fig.add_trace(
+        points(len(own))(
+            x=compact([(each.started + each.finished) / 2 / seconds for each in own]), y=plan.attempts[evenly(paused, MOST_POINTS)],
+            mode='markers', showlegend=False, marker={'size': 12, 'opacity': 0, 'color': INK}, customdata=[each.trial for each in own],
+            text=[f'{labels[each.tree]}<br>{each.finished - each.started:.3g} s<br>paused at step {each.step}' for each in own],
             hovertemplate='trial %{customdata}<br>%{text}<extra></extra>',
         )
     )  # fmt: skip

@@ -38,6 +38,7 @@ DARK = {
     PAPER: '#1a1d21', INK: '#e3e5e8', FAINT: '#9aa0a8', GRID: '#31363d', '#bbbbbb': '#6b7178',
     '#0072b2': '#4ba3e0', '#225522': '#3f9275', '#332288': '#9488e6', '#228833': '#7cc653',
     '#08519c': '#c9e6ff', '#3182bd': '#7db9ec', '#6baed6': '#4384bf', '#bdd7e7': '#27527d', '#e8f0f8': '#1d3148',
+    '#c6dbef': '#24496f', '#9ecae1': '#33659a', '#08306b': '#dceeff',
 }  # fmt: skip
 """What each colour becomes on a dark page, where it is another."""
 

@@ -88,7 +88,7 @@ def _loss_axis(course: Course) -> Axis:
     places = course.places[course.is_finite]
     low, high = float(places.min()), float(places.max())
     return Axis(
-        course.result.loss_name,
+        course.measured,
         places,
         (low, high if high > low else low + 1.0),
         round_ticks(low, high, course.is_log, unit=course.unit),

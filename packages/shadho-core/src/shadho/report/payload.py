@@ -24,8 +24,9 @@ from shadho.report.parallel import MOST_AXES
 from shadho.report.parameters import Parameter
 from shadho.report.placement import MOST_TREES
 from shadho.report.results import read_results
+from shadho.report.rungs import sum_up_rungs
 from shadho.report.selection import by_importance, ordered_pairs
-from shadho.report.trees import sum_up_trees
+from shadho.report.trees import median_of, sum_up_trees
 from shadho.result import SearchResult, describe_bound
 from shadho.words import format_loss, format_params, format_seconds, shorten
 
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ['payload', 'plain', 'without_title']
 
-_SLICES, _PAIRS, _COLUMNS, _RESULTS, _TREES, _FAILURES = 30, 40, 40, 20, 20, 50
-"""How many parameters have a slice, pairs a contour, parameters and results a column, trees and failures a row."""
+_SLICES, _PAIRS, _COLUMNS, _RESULTS, _TREES, _FAILURES, _CLASSES = 30, 40, 40, 20, 20, 50, 12
+"""How many parameters have a slice, pairs a contour, parameters and results a column, trees and failures a row, classes a column of
+rungs."""
 
 _TRACEBACKS = 200
 """Trials that keep their tracebacks; of ten thousand alike, one is read."""
@@ -77,6 +79,7 @@ def payload(result: SearchResult | Course) -> dict[str, Any]:
         'figures': arrays.plain(_figures(course, known, note, market)),
         'trees': arrays.plain(_trees(course)),
         'classes': arrays.plain([attrs.asdict(own) for own in sum_up_classes(course, market)]),
+        'rungs': _rungs(course),
         'bound': ' '.join(describe_bound(course.result.classes)),
         'scatter': _scatter(course, known),
         'failures': _failures(course),
@@ -160,12 +163,13 @@ def _best(course: Course) -> dict[str, Any] | None:
 
 
 def _figures(course: Course, known: Importance | None, note: str, market: Forecasts) -> dict[str, Any]:
-    slices = by_importance(course, known)[:_SLICES]
-    pairs = list(itertools.islice(ordered_pairs(course, known), _PAIRS))
+    compared = course.comparable
+    slices = by_importance(compared, known)[:_SLICES]
+    pairs = list(itertools.islice(ordered_pairs(compared, known), _PAIRS))
     axes = {own.name for own in slices[:MOST_AXES]}
     names = [own.name for own in course.parameters if own.name in axes]
     any_trial = [''] if len(course) else []
-    any_loss = [''] if course.is_finite.any() else []
+    any_loss = [''] if compared.is_finite.any() else []
     any_price = [''] if len(market.prices) and len(market.classes) > 1 else []
     any_expected = [''] if np.isfinite(market.expected).any() else []
     none = f'No trial has a finite {course.result.loss_name}.'
@@ -197,9 +201,16 @@ def _figures(course: Course, known: Importance | None, note: str, market: Foreca
             lambda _: draw.expected_seconds(course, market),
             'No trial started after another was finished.',
         ),
-        'timeline': _choices(any_trial, lambda _: draw.timeline(course), 'No trial is finished.'),
+        'timeline': _choices(
+            any_trial and (['rung', 'tree'] if course.rungs else ['']),
+            lambda by: draw.timeline(course, by or 'tree'),
+            'No trial is finished.',
+            'by {}',
+        ),
     }
-    return {name: {**found, 'thinned': _thinned(course, name)} for name, found in figures.items()}
+    for name in _COMPARED & figures.keys():
+        figures[name]['thinned'] = ' '.join(filter(None, [compared.caption, _thinned(compared, name)]))
+    return {name: {'thinned': _thinned(course, name), **found} for name, found in figures.items()}
 
 
 def _scatter(course: Course, known: Importance | None) -> dict[str, str]:
@@ -209,6 +220,9 @@ def _scatter(course: Course, known: Importance | None) -> dict[str, str]:
     columns = [_name_of(course, own.name) for own in pair if any(own is each for each in few)]
     return dict(zip(('x', 'y'), [*columns, course.result.loss_name, 'seconds']))
 
+
+_COMPARED = {'trees', 'distribution', 'importance', 'slice', 'contour', 'parallel'}
+"""Figures of losses that are compared, and so have to be of the same step."""
 
 _THINNED = {
     'history': (interactive.MOST_POINTS, 'best'), 'slice': (interactive.MOST_POINTS, 'best'), 'contour': (interactive.MOST_LINES, 'best'),
@@ -255,10 +269,24 @@ def without_title(figure: Figure) -> dict[str, Any]:
 
 
 def _trees(course: Course) -> dict[str, Any]:
-    fields = ('label', 'colour', 'trials', 'failed', 'best', 'median', 'seconds')
-    rows = [{field: getattr(own, field) for field in fields} for own in sum_up_trees(course, _TREES)]
-    shown = [{**row, 'best': row['best'] * course.unit, 'median': row['median'] * course.unit} for row in rows]
+    fields = ('label', 'colour', 'trials', 'failed', 'seconds')
+    compared = course.comparable
+    shown = [
+        {
+            **{field: getattr(own, field) for field in fields},
+            'best': own.best * course.unit,
+            'median': median_of(compared, own.number) * compared.unit,
+        }
+        for own in sum_up_trees(course, _TREES)
+    ]
     return {'shown': shown, 'more': len(set(course.trees)) - len(shown)}
+
+
+def _rungs(course: Course) -> dict[str, Any]:
+    found = sum_up_rungs(course)
+    names = course.class_names[:_CLASSES]
+    shown = [[own.step, own.reached, *(own.attempts[name] for name in names)] for own in found]
+    return {'classes': [shorten(name, 24) for name in names], 'shown': shown}
 
 
 def _failures(course: Course) -> dict[str, Any]:
@@ -284,6 +312,7 @@ def _trials(course: Course) -> dict[str, Any]:
         _column('trial', 'number', course.ids.tolist()),
         _column('state', 'text', [str(trial.state) for trial in trials]),
         _column(course.result.loss_name, 'number', [_number(trial.loss) for trial in trials]),
+        *([_column('step', 'number', [trial.step for trial in trials])] if any(trial.step for trial in trials) else []),
         _column('tree', 'text', [labels[tree] for tree in course.trees]),
         _column('class', 'text', [shorten(trial.compute_class, 60) for trial in trials]),
         _column('seconds', 'number', [_rounded(trial.seconds) for trial in trials]),
@@ -307,7 +336,7 @@ def _trials(course: Course) -> dict[str, Any]:
 
 def _name_of(course: Course, name: str) -> str:
     """Return the title of a parameter's column, which no other column has."""
-    taken = {'trial', 'state', course.result.loss_name, 'tree', 'class', 'seconds', 'started', 'error'}
+    taken = {'trial', 'state', course.result.loss_name, 'step', 'tree', 'class', 'seconds', 'started', 'error'}
     return f'params.{name}' if name in taken else name
 
 

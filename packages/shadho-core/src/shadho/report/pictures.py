@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from shadho.report.parallel import lay_axes
 from shadho.report.selection import choose_pair, choose_parameter
 from shadho.report.surface import smooth
 from shadho.report.ticks import round_ticks
-from shadho.report.timeline import ATTEMPTS, lay_out
+from shadho.report.timeline import kinds, lay_out
 from shadho.report.trees import sum_up_trees
 from shadho.result import SearchResult
 from shadho.words import shorten
@@ -45,7 +45,7 @@ def plot_trees(result: SearchResult, ax: Axes | None = None, *, limit: int = 20)
     -------
     matplotlib.axes.Axes
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     found = [own for own in sum_up_trees(course, limit) if len(own.losses)]
     ax = new_axes(ax, 1.5 + 0.4 * len(found))
     scale_loss(ax, course, which='x')
@@ -89,7 +89,7 @@ def plot_importance(
     ConfigurationError
         When fewer than ten trials have a finite loss.
     """
-    course = Course.of(result)
+    course = Course.of(result).comparable
     own = known or parameter_importance(course)
     names, shares, spread = own.names[:limit], own.shares[:limit], own.spread[:limit]
     ax = new_axes(ax, 1.5 + 0.35 * len(names))
@@ -124,7 +124,7 @@ def plot_slice(result: SearchResult, parameter: str | None = None, ax: Axes | No
         When no trial has such a parameter.
     """
     ax = new_axes(ax)
-    course = Course.of(result)
+    course = Course.of(result).comparable
     own = choose_parameter(course, parameter)
     draw_trials(ax, course, own.drawn)
     draw_rim(ax, course, own.drawn)
@@ -156,7 +156,7 @@ def plot_contour(result: SearchResult, x: str | None = None, y: str | None = Non
         When the two do not vary together in at least five trials with a finite loss.
     """
     ax = new_axes(ax)
-    course = Course.of(result)
+    course = Course.of(result).comparable
     across, up = choose_pair(course, x, y)
     surface = smooth(course, across, up)
     style(ax, course.title(), across.title, up.title, 'both')
@@ -206,7 +206,7 @@ def plot_parallel_coordinates(result: SearchResult, names: Sequence[str] | None 
     from matplotlib.collections import LineCollection
 
     ax = new_axes(ax)
-    course = Course.of(result)
+    course = Course.of(result).comparable
     axes = lay_axes(course, names)
     style(ax, course.title(), '', '', 'x')
     ax.set(yticks=[], ylim=(-0.04, 1.04), xlim=(-0.1, max(len(axes), 1) - 0.5))
@@ -231,7 +231,9 @@ def plot_parallel_coordinates(result: SearchResult, names: Sequence[str] | None 
     return ax
 
 
-def plot_timeline(result: SearchResult, ax: Axes | None = None) -> Axes:
+def plot_timeline(
+    result: SearchResult, ax: Axes | None = None, *, by: Literal['rung', 'tree'] | None = None
+) -> Axes:  # fmt: skip
     """Draw what ran when on the slots of each compute class, and how busy these were.
 
     Parameters
@@ -239,6 +241,8 @@ def plot_timeline(result: SearchResult, ax: Axes | None = None) -> Axes:
     result : SearchResult
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
+    by : {'rung', 'tree'}, optional
+        What the colours tell: to which rung an attempt ran, by default where the search has rungs; or the tree of its trial.
 
     Returns
     -------
@@ -251,17 +255,12 @@ def plot_timeline(result: SearchResult, ax: Axes | None = None) -> Axes:
     plan = lay_out(course)
     ax = new_axes(ax, float(np.clip(1.5 + 0.3 * plan.count, 3, 9)))
     unit, seconds = unit_of_time(max(course.result.elapsed, course.finished.max(initial=0.0)))
-    kinds = course.all_groups()
-    for group in kinds:
-        bars = list(plan.bars(course, group.rows, seconds))
+    found = kinds(course, by)
+    for kind in found:
+        bars = [*plan.bars(course, kind.trials, seconds), *plan.attempt_bars(course, kind.attempts, seconds)]
         ax.add_collection(
-            PolyCollection(bars, facecolors=group.colour, edgecolors='white', linewidths=0.4 if len(course) <= 2000 else 0)
+            PolyCollection(bars, facecolors=kind.colour, edgecolors='white', linewidths=0.4 if len(course) <= 2000 else 0)
         )  # fmt: skip
-    found = {one.state for one in course.attempts}
-    others = [(str(state), colour, state) for state, colour in ATTEMPTS.items() if state in found]
-    for _, colour, state in others:
-        bars = list(plan.attempt_bars(course, state, seconds))
-        ax.add_collection(PolyCollection(bars, facecolors=colour, edgecolors='white', linewidths=0.4))
     for own in plan.classes[1:]:
         ax.axhline(own.first - 0.5, color=FAINT, linewidth=0.8)
     style(ax, course.title(), f'{unit} of search', '', 'x')
@@ -271,8 +270,7 @@ def plot_timeline(result: SearchResult, ax: Axes | None = None) -> Axes:
         label.set_parse_math(False)
     legend = ax.legend(
         handles=[
-            Patch(color=colour, label=label)
-            for label, colour in [*((own.label, own.colour) for own in kinds), *(own[:2] for own in others)]
+            Patch(color=kind.colour, label=kind.label) for kind in found
         ], loc='upper left',
         bbox_to_anchor=(1.01, 1), frameon=False, labelcolor=INK, borderaxespad=0,
     )  # fmt: skip

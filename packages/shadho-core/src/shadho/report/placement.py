@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from shadho.records import TrialState
 from shadho.report.course import COLOURS, FAINT, OTHER, Course, Floats, unit_of_time
 from shadho.report.forecasts import Forecasts, forecasts
 from shadho.report.layout import BLUES, PAPER, compact, evenly, figure, points, text
@@ -63,15 +64,21 @@ def placement(result: SearchResult | Course, show: Literal['seconds', 'trials'] 
 
 
 def _cells(course: Course) -> tuple[list[int], Floats, Floats]:
-    """Return the trees that are shown, and the number and mean seconds of their trials: shape (trees, classes)."""
-    numbers = list(dict.fromkeys(course.trees))
+    """Return the trees that are shown, and the number and mean seconds of their trials: shape (trees, classes).
+
+    A trial that was paused and went on counts once for each attempt, where that ran.
+    """
+    paused = [own for own in course.attempts if own.state is TrialState.PAUSED]
+    trees = [*course.trees, *(own.tree for own in paused)]
+    classes = [*course.classes, *(own.compute_class for own in paused)]
+    numbers = list(dict.fromkeys(trees))
     names = course.class_names
     rows, columns = ({key: place for place, key in enumerate(keys)} for keys in (numbers, names))
     cells = (
-        np.array([rows[tree] for tree in course.trees], int),
-        np.array([columns[own] for own in course.classes], int),
+        np.array([rows[tree] for tree in trees], int),
+        np.array([columns[own] for own in classes], int),
     )
-    seconds = np.array([trial.seconds or 0.0 for trial in course.trials])
+    seconds = np.concatenate([np.nan_to_num(course.seconds), [own.seconds for own in paused]])
     counts, sums = np.zeros((2, len(numbers), len(names)))
     np.add.at(counts, cells, 1.0)
     np.add.at(sums, cells, seconds)
@@ -127,7 +134,7 @@ def expected_seconds(result: SearchResult | Course, known: Forecasts | None = No
 
     course = Course.of(result)
     expected = (known or forecasts(course)).expected
-    took = np.array([np.nan if trial.seconds is None else trial.seconds for trial in course.trials])
+    took = course.seconds
     fits = np.isfinite(expected) & (expected > 0) & (took > 0) & ~course.failed
     rows = evenly(np.flatnonzero(fits), _MOST_POINTS)
     fig = figure(

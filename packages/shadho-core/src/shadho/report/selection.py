@@ -20,7 +20,7 @@ def by_importance(course: Course, known: Importance | None = None) -> list[Param
     except ConfigurationError:
         return varied
     rank = {name: place for place, name in enumerate(found.names)}
-    return sorted(varied, key=lambda own: rank[own.name])
+    return sorted(varied, key=lambda own: rank.get(own.name, len(rank)))
 
 
 def choose_parameter(course: Course, name: str | None) -> Parameter:

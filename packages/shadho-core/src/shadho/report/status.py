@@ -13,7 +13,16 @@ from shadho.cluster import Cluster
 from shadho.forest import Forest
 from shadho.records import ComputeClass, Trial, TrialState, Worker, to_plain
 from shadho.report.recorded import check_trees, columns, unfinished
-from shadho.result import ClassUse, describe_bound, format_best, format_busy, format_counts, name_of_loss, read_finished
+from shadho.result import (
+    ClassUse,
+    describe_bound,
+    format_best,
+    format_busy,
+    format_counts,
+    format_rungs,
+    name_of_loss,
+    read_finished,
+)
 from shadho.resume import identity_of
 from shadho.spaces import spec
 from shadho.storage import LogIndex, Storage
@@ -51,6 +60,8 @@ class Status:
         Those that ran and did not finish, and are to run again first: they were cancelled, their
         worker vanished, or the process that ran the search did.
     forest : Forest
+    rungs : dict of int to int
+        How many trials have reached each rung; empty where the fidelity has none.
     """
 
     exp_key: str
@@ -67,6 +78,7 @@ class Status:
     running: list[Trial]
     waiting: list[Trial]
     forest: Forest
+    rungs: dict[int, int] = attrs.field(factory=dict)
 
     @property
     def is_running(self) -> bool:
@@ -91,6 +103,7 @@ class Status:
             'paused': self.paused,
             'running': len(self.running),
             'waiting': len(self.waiting),
+            'rungs': [{'step': step, 'trials': count} for step, count in self.rungs.items()],
             'best': None if best is None else jsonable({'trial': best.id, 'loss': best.loss, 'params': best.params}),
             'classes': [
                 {**to_plain(own), 'running': assigned[own.name], 'busy': shares.get(own.name)} for own in self.classes
@@ -118,6 +131,7 @@ class Status:
         lines = [
             f'{self.exp_key}: {state}, {format_seconds(self.seconds)} of search',
             format_counts(self.finished, self.failed, len(self.running), self.paused),
+            *([format_rungs(self.rungs)] if self.rungs else []),
             format_best(self.best, self.loss_name),
         ]
         if self.waiting:
@@ -221,6 +235,7 @@ def look_at(storage: Storage) -> Status:
         running=running,
         waiting=waiting,
         forest=forest,
+        rungs=index.reached(known.get('rungs', [])),
     )
 
 
@@ -236,8 +251,9 @@ def _table(rows: Sequence[Mapping[str, str]], limit: int) -> list[str]:
 
 def _uses(cluster: Cluster, index: LogIndex, running: Sequence[Trial], now: float) -> list[ClassUse]:
     """Return how the classes have been used in the run that goes on: as its driver counts it, by the log."""
-    started, finished, seconds = map(np.array, (index.started, index.finished, index.seconds))
-    names = np.array(index.classes, dtype=object)
+    attempts = [*index.earlier, *zip(index.classes, index.started, index.finished, index.took)]
+    names = np.array([attempt[0] for attempt in attempts], dtype=object)
+    started, finished, seconds = np.array([attempt[1:] for attempt in attempts], float).reshape(-1, 3).T
     uses = []
     for own in cluster.classes:
         rows = (names == own.name) & (started >= cluster.began)

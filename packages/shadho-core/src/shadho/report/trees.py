@@ -7,7 +7,7 @@ import numpy as np
 
 from shadho.report.course import OTHER, Course, Floats
 
-__all__ = ['TreeResult', 'sum_up_trees']
+__all__ = ['TreeResult', 'median_of', 'sum_up_trees']
 
 
 @attrs.frozen(eq=False)
@@ -28,7 +28,7 @@ class TreeResult:
     best, median : float
         Of the finite losses; nan without any.
     seconds : float
-        From start to finish, on average.
+        Of a trial, on average.
     """
 
     number: int
@@ -57,6 +57,12 @@ def sum_up_trees(course: Course, limit: int | None = None) -> list[TreeResult]:
     return [_sum_up(course, tree, colours.get(tree, OTHER)) for tree in order]
 
 
+def median_of(course: Course, tree: int) -> float:
+    """Return the median of the finite losses of a tree; nan without any."""
+    losses = course.losses[(course.trees == tree) & course.is_finite]
+    return float(np.median(losses)) if len(losses) else np.nan
+
+
 def _sum_up(course: Course, tree: int, colour: str) -> TreeResult:
     rows = course.trees == tree
     losses = course.losses[rows & course.is_finite]
@@ -68,6 +74,6 @@ def _sum_up(course: Course, tree: int, colour: str) -> TreeResult:
         int((rows & course.failed).sum()),
         losses,
         float(course.sign * (course.sign * losses).min()) if len(losses) else np.nan,
-        float(np.median(losses)) if len(losses) else np.nan,
-        float((course.finished[rows] - course.started[rows]).mean()),
+        median_of(course, tree),
+        float(np.mean([trial.seconds or 0.0 for trial, own in zip(course.trials, rows) if own])),
     )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.goal import Goal
-from shadho.records import LATEST, Attempt, Event, Result, RunBegan, RunEnded, Trial, TrialState
+from shadho.records import LATEST, Attempt, Event, Report, Result, RunBegan, RunEnded, Trial, TrialState
 from shadho.table import Table
 
 __all__ = ['BEGAN', 'ENDED', 'REMOVED', 'STATES', 'LogIndex', 'index_records', 'index_rows']
@@ -49,6 +49,7 @@ class _Row(NamedTuple):
     started: float
     finished: float
     seconds: float
+    took: float
     step: int
 
 
@@ -76,7 +77,13 @@ class LogIndex:
     losses : array of float
         With the objective's sign; nan where the trial failed.
     started, finished, seconds : array of float
-        As in `shadho.records.Result`.
+        As in `shadho.records.Trial`: `seconds` of all attempts at a trial, the others of the last one.
+    took : array of float
+        Seconds of the last attempt alone.
+    earlier : list of tuple of (str, float, float, float)
+        Class, start, end and seconds of the attempts that were paused before the last attempt at their trial.
+    reported : dict of int to int
+        The last step that any attempt at a trial reported, by the trial's id.
     points, offsets : array of float, array of int
         Point k is ``points[offsets[k]:offsets[k + 1]]``.
     running, waiting : dict of int to int
@@ -101,6 +108,9 @@ class LogIndex:
         self.started = array('d')
         self.finished = array('d')
         self.seconds = array('d')
+        self.took = array('d')
+        self.earlier: list[tuple[str, float, float, float]] = []
+        self.reported: dict[int, int] = {}
         self.points = array('d')
         self.offsets = array('q', [0])
         self.running: dict[int, int] = {}
@@ -129,7 +139,11 @@ class LogIndex:
 
     def begin_again(self, position: int, number: int, started: float | None) -> None:
         """Add another attempt at a waiting or paused trial."""
-        self.running[number] = self.waiting.pop(number) if number in self.waiting else self._resting.pop(number)[0]
+        if number in self.waiting:
+            self.running[number] = self.waiting.pop(number)
+        else:
+            self.running[number], row = self._resting.pop(number)
+            self.earlier.append((row.compute_class, row.started, row.finished, row.took))
         self.attempts[number] = position
         self._pass(started)
 
@@ -137,6 +151,12 @@ class LogIndex:
         """Add the end of an attempt that was lost or cancelled."""
         self.waiting[number] = self.running.pop(number)
         self._pass(finished)
+
+    def report(self, number: int, step: int, time: float) -> None:
+        """Add a report of a running trial."""
+        if step > self.reported.get(number, 0):  # else a lost attempt has reported this step before
+            self.reported[number] = step
+        self._pass(time)
 
     def note(self, time: float, stopped: str | None = None) -> None:
         """Add an event of the search; `stopped` is '' for a run's start, the reason for its end, or None."""
@@ -175,7 +195,11 @@ class LogIndex:
 
     def finish(self, number: int, row: _Row) -> None:
         """Add the end of a trial, except for its point (see `add_points`)."""
-        place = self.running.pop(number) if number in self.running else self._resting.pop(number)[0]
+        if number in self.running:
+            place = self.running.pop(number)
+        else:
+            place, paused = self._resting.pop(number)
+            row = row._replace(took=paused.took)
         self._add(number, place, row)
         self._pass(row.finished)
 
@@ -198,12 +222,19 @@ class LogIndex:
         self.started.append(row.started)
         self.finished.append(row.finished)
         self.seconds.append(row.seconds)
+        self.took.append(row.took)
 
     def add_points(self, points: Sequence[Sequence[float]]) -> None:
         """Add the points of finished trials, in the order of their results."""
         for point in points:
             self.points.extend(point)
             self.offsets.append(len(self.points))
+
+    def reached(self, steps: Sequence[int]) -> dict[int, int]:
+        """Return how many trials have reached each of some steps; those that are done count at all."""
+        done = {number for number, state in zip(self.numbers, self.states) if state == _DONE}
+        last = np.array([step for number, step in self.reported.items() if number not in done])
+        return {step: len(done) + int((last >= step).sum()) for step in steps}
 
     def lengths(self) -> Integers:
         """Return the number of coordinates of each point."""
@@ -251,6 +282,8 @@ def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
             index.begin(position, event.id, event.started)
         elif isinstance(event, Attempt):
             index.begin_again(position, event.trial, event.started)
+        elif isinstance(event, Report):
+            index.report(event.trial, event.step, event.time)
         elif not isinstance(event, Result):
             stopped = event.reason if isinstance(event, RunEnded) else '' if isinstance(event, RunBegan) else None
             index.note(event.time, stopped)
@@ -260,7 +293,7 @@ def index_records(log: Iterable[tuple[int, Event, Trial | None]]) -> LogIndex:
             loss = math.nan if event.loss is None else event.loss
             row = _Row(
                 position, trial.tree, trial.compute_class, _CODES[trial.state.value], loss, event.started,
-                event.finished, event.seconds, trial.step,
+                event.finished, trial.seconds or 0.0, event.seconds, trial.step,
             )  # fmt: skip
             if trial.state is TrialState.PAUSED:
                 index.rest(trial.id, row)
@@ -313,6 +346,7 @@ class _Rows:
         self.index = LogIndex()
         self._known: dict[int, tuple[str, str, str, int]] = {}
         self._steps: dict[int, int] = {}  # after which the attempts of paused trials begin
+        self._seconds: dict[int, float] = {}  # that these trials took until then
         self._reported: dict[int, int] = {}  # by running attempts
         self._points: list[str] = []
 
@@ -335,13 +369,14 @@ class _Rows:
         if number not in self.index.running or attempt != self._known[number][3] or step <= self._last(number):
             raise ValueError
         self._reported[number] = step
-        self.index.note(time or 0.0)
+        self.index.report(number, step, time or 0.0)
 
     def remove_folder(self, number: int) -> None:
         """Let the next attempt at a trial begin at step 0."""
         if number not in self.index.waiting and not self.index.is_paused(number):
             raise ValueError
-        self._steps[number] = 0
+        if number in self._steps:
+            self._steps[number] = 0
 
     def _last(self, number: int) -> int:
         return self._reported.get(number) or self._steps.get(number, 0)
@@ -368,14 +403,15 @@ class _Rows:
         if type(step) is not int or step < (self._steps.get(number, 0) if code >= _STOPPED else 0):
             raise ValueError
         known = math.nan if loss is None else loss
-        row = _Row(
-            position, int(tree), compute_class, code, known, started or 0.0, finished or 0.0, seconds or 0.0, step
-        )
+        took = seconds or 0.0
+        total = self._seconds.get(number, 0.0) + (0.0 if drops else took)
+        row = _Row(position, int(tree), compute_class, code, known, started or 0.0, finished or 0.0, total, took, step)
         if code == _PAUSED:
-            self._steps[number] = step
+            self._steps[number], self._seconds[number] = step, total
             index.rest(number, row)
             return
-        self._steps.pop(number, None)
+        if number in self._steps:
+            del self._steps[number], self._seconds[number]
         del self._known[number]
         index.finish(number, row)
         self._points.append(point)

@@ -149,10 +149,12 @@ class _Model:
             self.time = max(self.time, record.time)
             self.measure(record.trial, record.results['loss'], record.step)
         elif isinstance(record, Result):
-            self.states[record.trial] = record.state
+            has_run, self.states[record.trial] = self.states[record.trial] is TrialState.RUNNING, record.state
             self.steps.pop(record.trial, None)
             if record.state in (*_FINAL, _PAUSED):
-                self.trials[record.trial] = attrs.evolve(self.trials[record.trial], step=record.step)
+                own = self.trials[record.trial]
+                taken = (own.seconds or 0.0) + record.seconds if has_run else own.seconds
+                self.trials[record.trial] = attrs.evolve(own, step=record.step, seconds=taken)
             if record.state in (TrialState.DONE, TrialState.FAILED):
                 self.measure(record.trial, math.nan if record.loss is None else record.loss, math.inf)
             if record.state is TrialState.STOPPED:
@@ -180,8 +182,8 @@ class _Model:
     def compare(self, ledger: Ledger) -> None:
         running, waiting = self.within(TrialState.RUNNING), self.within(TrialState.LOST, TrialState.CANCELLED)
         paused = self.within(_PAUSED)
-        assert {number: trial.step for number, trial in ledger.paused.items()} == {
-            trial.id: trial.step for trial in paused
+        assert {number: (trial.step, trial.seconds) for number, trial in ledger.paused.items()} == {
+            trial.id: (trial.step, trial.seconds) for trial in paused
         }
         assert ledger.without_folder == self.without_folder
         assert set(ledger.pending) == {trial.id for trial in (*running, *waiting)}

@@ -16,6 +16,7 @@ function render(data) {
   renderFacts(data);
   renderTrees(data.trees);
   renderClasses(shared(data.classes, data), data.bound);
+  renderRungs(data.rungs);
   renderFailures(data.failures);
   for (const id of Object.keys(data.figures)) {
     document.getElementById(id).hidden = false; // some have a section only where there is something to draw
@@ -108,6 +109,13 @@ function renderClasses(classes, bound) {
     const price = own.price === null ? '-' : `+${percent(own.price, own.price < 0.1 ? 1 : 0)}`;
     return [name, own.slots, own.request || '-', own.trials, own.done, own.failed, own.lost, own.seconds, percent(own.utilisation, 0), price];
   }));
+}
+
+function renderRungs({ classes, shown }) {
+  document.querySelector('#timeline .rungs').hidden = !shown.length;
+  fillTable('#timeline table', ['rung', 'reached', ...classes], shown.map(([step, ...counts]) => [
+    element('td', `step ${step.toLocaleString('en')}`), ...counts,
+  ]));
 }
 
 function renderFailures({ shown, more }) {
