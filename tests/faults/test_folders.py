@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -64,8 +65,7 @@ class Kept:
     def _begin(self) -> None:
         self.seed += 1
         for path in [*Path().glob('faults*'), *Path().glob('begun.txt')]:
-            if path.is_file():
-                path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.records: Sequence[Event] = ()
 
     def script(self, pause: float) -> str:
