@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from shadho import SearchResult, Shadho, TrialState, spaces
+from shadho import SearchResult, Shadho, TrialState, load_result, spaces
 from shadho.records import Report, Result
 from shadho_worker.files import output_name
 from shadho_workqueue.driver import backend
@@ -94,18 +96,22 @@ def test_a_trial_whose_worker_vanishes_is_repeated_from_its_last_step_with_its_f
     assert [event.step for event in again] == [2, 3, again[-1].step]
 
 
-def test_reports_have_the_times_at_which_they_were_made(staffed: Any) -> None:
+def test_reports_have_the_times_at_which_they_were_made_also_those_of_a_crash(staffed: Any) -> None:
     def objective(params: Any, trial: Any) -> None:
+        import os
         import time
 
-        for _ in trial.steps():
+        for step in trial.steps():
             time.sleep(0.4)
             trial.report(loss=params['x'])
+            if trial.id == 1 and step == 2:
+                os._exit(3)
 
-    result = make(objective, staffed({}), fidelity='full', max_steps=3, max_tasks=1).run()
-    (curve,) = result.reports().values()
-    (trial,) = result
+    result = make(objective, staffed({}), fidelity='full', max_steps=3, max_tasks=2).run()
+    curve, crashed = result.reports()[0], result.reports()[1]
+    (trial,) = (own for own in result if own.id == 0)
     assert [report.step for report in curve] == [1, 2, 3]
+    assert [report.step for report in crashed] == [1, 2]
     assert trial.started is not None
     assert trial.finished is not None
     assert curve[-1].time - curve[0].time > 0.3
@@ -138,6 +144,49 @@ def test_a_folder_that_cannot_be_packed_fails_its_trial_alone(staffed: Any, monk
         trial.error.message for trial in trials.values() if trial.error
     }
     assert TrialState.DONE in {trial.state for trial in trials.values()}
+
+
+DRIVER = """
+import json, time
+from shadho import Shadho, spaces
+from shadho_workqueue import WorkQueue
+
+def objective(params, trial):
+    file = trial.folder / 'done.json'
+    done = json.loads(file.read_text()) if trial.step else []
+    for step in trial.steps():
+        time.sleep(0.05)
+        done.append(step)
+        trial.report(loss=params['x'], done=done)
+    if trial.is_paused:
+        file.with_name(f'{step}.json').write_text(json.dumps(done))
+        file.write_text(json.dumps(done))
+
+Shadho('cut', objective, {'x': spaces.uniform(0, 1)}, 'random', max_tasks=16, seed=1, max_steps=9, fidelity='asha',
+       backend=WorkQueue(), display=False).run()
+"""
+
+
+def test_a_search_whose_driver_was_killed_goes_on_from_the_folders(
+    crew: Any, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    script = tmp_path / 'driver.py'
+    script.write_text(DRIVER)
+    crew.start('-M', 'cut', cores=2)
+    with subprocess.Popen([sys.executable, str(script)]) as process:
+        wait_until(lambda: len([*Path('cut-folders').glob('[0-9]*')]) > 6, 'the folders of some trials', 120)
+        process.kill()
+    before = {trial.id: trial.step for trial in load_result('cut.db')}
+    assert len(before) < 16
+    (Path('cut-folders') / '.incoming' / '1').mkdir(parents=True, exist_ok=True)  # as the engine may have left it
+    with subprocess.Popen([sys.executable, str(script)]) as process:
+        assert process.wait(120) == 0
+    result = load_result('cut.db')
+    assert len(result) == 16
+    assert [trial.error for trial in result if trial.error] == []
+    assert all(trial.results['done'] == list(range(1, trial.step + 1)) for trial in result)
+    assert any(trial.step > before.get(trial.id, trial.step) > 0 for trial in result)
+    assert '.incoming' not in folders('cut')
 
 
 # --- workers that send what no trial has left ------------------------------------------------

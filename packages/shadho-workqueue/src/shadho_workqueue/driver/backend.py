@@ -28,6 +28,7 @@ from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.checks import as_integer
 from shadho.errors import BackendError, ConfigurationError
+from shadho.execution.limits import explaining
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
 from shadho.execution.sessions import Reaper
@@ -207,6 +208,9 @@ class WorkQueue(Backend):
         if isinstance(job.objective, Command):
             self._outputs = job.objective.outputs
         self._clear_incoming()
+        if job.folders is not None:
+            with explaining(f'the folders of trials cannot be made in {job.folders.parent}'):
+                self._incoming.mkdir(parents=True)  # not by the engine, while the driver removes folders that are empty
         self._engine = self._start_engine(job, folder, before.port, password)
         self._rendezvous = Rendezvous(
             job.exp_key,
