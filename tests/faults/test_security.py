@@ -97,7 +97,7 @@ def test_no_archive_is_unpacked_but_by_those_who_look_at_each_member(repository:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in ('extract', 'extractall', 'extractfile', 'unpack_archive')
     }
-    assert unpacking == {'shadho_mpi/serve.py', 'shadho_workqueue/driver/outputs.py'}
+    assert unpacking == {'shadho_mpi/serve.py', 'shadho_worker/files.py'}
 
 
 VARIABLES = {

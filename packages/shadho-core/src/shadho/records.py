@@ -17,6 +17,7 @@ from shadho.errors import ConfigurationError
 from shadho.jsontags import readable
 from shadho.words import counted, format_loss, format_params, html_table
 from shadho_worker import jsonable
+from shadho_worker.trial import LAST_STEP
 
 __all__ = [
     'DEFAULT_CLASS',
@@ -460,7 +461,7 @@ class Result:
             loss = None if loss is None else float(loss)
             error = None if outcome.get('error') is None else TrialError(**outcome['error'])
             step = outcome.get('step', 0)
-            if type(step) is not int or step < 0:
+            if type(step) is not int or not 0 <= step <= LAST_STEP:
                 raise ValueError(f'step is {step!r:.80}')
             timing = check_timing(outcome.get('timing', {}))
         except Exception as unreadable:  # a script may have written anything

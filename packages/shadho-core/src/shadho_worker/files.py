@@ -1,8 +1,8 @@
-"""Input and output files of a command on a worker's machine.
+"""Files of a trial on their way to a worker's machine and back.
 
 Work Queue garbles names that are not of plain letters, loses its worker where those in a folder hold spaces, follows links out
-of the folder of the trial, and waits for ever at a pipe. So each file has a number as its name on its way, and an output
-folder travels as an archive.
+of the folder of the trial, and waits for ever at a pipe. So each file has a number as its name on its way, and a folder
+travels as an archive.
 """
 
 from __future__ import annotations
@@ -12,9 +12,18 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-__all__ = ['COPY_LIMIT', 'copy_linked_inputs', 'input_name', 'output_name', 'place_inputs', 'ready_outputs']
+__all__ = [
+    'COPY_LIMIT',
+    'copy_linked_inputs',
+    'input_name',
+    'output_name',
+    'pack_folder',
+    'place_inputs',
+    'ready_outputs',
+    'unpack_folder',
+]
 
 COPY_LIMIT = 10 * 2**20
 """Bytes up to which a trial has an input file as a copy of its own, which it may change."""
@@ -67,15 +76,42 @@ def ready_outputs(folder: str | os.PathLike[str], names: Sequence[str]) -> list[
             os.link(source, place)
         elif source.is_dir():
             archives.append(number)
-            _pack(source, place, root)
+            pack_folder(source, place, root)
     return archives
 
 
-def _pack(folder: Path, archive: Path, root: Path) -> None:
-    """Put the files and folders below a folder into an archive; links to files of the trial as these files."""
+def pack_folder(folder: Path, archive: Path, root: Path) -> None:
+    """Put the files and folders below a folder into an archive; links to files below `root` as these files, and no others."""
     with tarfile.open(archive, 'w', dereference=True) as file:
         for parent, folders, files in os.walk(folder):
             for path in (Path(parent, name) for name in [*folders, *files]):
                 source = Path(os.path.realpath(path))
                 if root in source.parents and (source.is_file() or (source.is_dir() and not path.is_symlink())):
                     file.add(path, str(path.relative_to(folder)), recursive=False)
+
+
+def unpack_folder(archive: Path, folder: Path) -> None:
+    """Put the files and folders of an archive, and nothing else, below a folder.
+
+    Raises
+    ------
+    ValueError
+        When it holds something else, or what belongs elsewhere.
+    OSError, tarfile.TarError
+        When it cannot be read or written. A forged one may raise any exception.
+    """
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(archive, 'r:') as file:
+        for entry in file:
+            name = PurePosixPath(entry.name)
+            is_plain = (entry.isreg() and not entry.issparse()) or entry.isdir()  # a sparse file may be of any size
+            if name.is_absolute() or '..' in name.parts or not is_plain:
+                raise ValueError(f'{entry.name!r} in it is no file or folder of its own')
+            path, content = folder / name, file.extractfile(entry)
+            if content is None:
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            with content, path.open('wb') as copy:
+                shutil.copyfileobj(content, copy)
+            path.chmod(entry.mode & 0o777)
+            os.utime(path, (entry.mtime, entry.mtime))  # the latest of several checkpoints may be looked for

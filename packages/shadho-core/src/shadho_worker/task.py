@@ -23,7 +23,7 @@ from shadho_worker.outcomes import Outcome, failed, failure
 from shadho_worker.package import place_package
 from shadho_worker.script import PARAMETERS_FILE
 
-__all__ = ['ARCHIVE', 'COMMAND', 'OUTCOME', 'REQUEST', 'main', 'run_task']
+__all__ = ['ARCHIVE', 'COMMAND', 'FOLDER', 'OUTCOME', 'REQUEST', 'main', 'run_task']
 
 ARCHIVE = '.shadho-worker.zip'
 """Name of the archive of this package in the folder of a task."""
@@ -35,6 +35,9 @@ COMMAND = f"python3 -c 'import sys; sys.path[0] = sys.argv[1]; from shadho_worke
 
 REQUEST = '.shadho.json'
 """Name of the file with a task's request."""
+
+FOLDER = '.shadho-folder'
+"""Name of a trial's own folder in the folder of a task; that of its archive is `shadho_worker.files.input_name` of 0."""
 
 OUTCOME = '.shadho-outcome.json'
 """Name of the file that a trial's outcome is left in."""

@@ -12,7 +12,10 @@ from typing import Any
 from shadho_worker.as_json import jsonable
 from shadho_worker.outcomes import Outcome, failed, outcome
 
-__all__ = ['Answer', 'TrialHandle', 'Tell']
+__all__ = ['LAST_STEP', 'Answer', 'TrialHandle', 'Tell']
+
+LAST_STEP = 10**15
+"""Upper bound on the number of a step; larger ones are corrupt."""
 
 Answer = Mapping[str, Any]
 """The answer to a report: ``until``, the step at which the trial waits for the next answer, or ``leave``: 'paused' or 'stopped'."""
@@ -137,6 +140,8 @@ class TrialHandle:
             return
         given = dict(values) if hasattr(values, 'keys') else {} if values is None else {self._loss_key: values}
         number = int(step) if step is not None else self._current or self._last + 1
+        if number > LAST_STEP:
+            raise ValueError(f'there is no step {number:.3g}')
         if number <= self._last:
             _warn(f'trial {self.id}: the report of step {number} comes after that of step {self._last}, and is dropped')
             return
@@ -157,7 +162,7 @@ class TrialHandle:
         if answer is None:
             return
         self._until = answer.get('until', self._until)
-        self._end = answer.get('leave') or self._end
+        self._end = self._end or answer.get('leave', '')  # no answer undoes the last step
 
     def outcome(self, returned: Any, loss_key: str) -> Outcome:
         """Return the outcome of an objective from its return value and its reports."""

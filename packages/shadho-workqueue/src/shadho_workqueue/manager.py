@@ -125,6 +125,8 @@ class Manager:
         task.specify_gpus(asked['gpus'])
         for local, remote in asked['files']:
             task.specify_file(local, remote, type=self.wq.WORK_QUEUE_INPUT, cache=True)
+        for local, remote in asked['files_once']:
+            task.specify_file(local, remote, type=self.wq.WORK_QUEUE_INPUT, cache=False)
         for text, remote in asked['buffers']:
             task.specify_buffer(text, remote, cache=False)
         for local, remote in asked['outputs']:

@@ -49,7 +49,7 @@ def main(
     objective_file : int
         File number of a file that holds what `shadho.execution.sandbox.pickle_objective` returned.
     answers : int or None
-        File number of a socket by which the answers to reports come: lines of JSON. None without reports.
+        File number of a socket by which the answers to reports come: lines of JSON. None without answers: trials pause at their `until`.
     cpus : sequence of int
         CPUs to stay on; any when empty.
     most : int or None
@@ -84,13 +84,13 @@ def _serve(
     channel: socket.socket, trials: IO[bytes], objective_file: int, answers: int | None, output: _Output, most: int | None
 ) -> None:  # fmt: skip
     objective, broken = _load(objective_file)
-    reports = None if answers is None else _Reports(channel, socket.socket(fileno=answers))
+    reports = _Reports(channel, None if answers is None else socket.socket(fileno=answers))
     channel.sendall(b'\n')
     home, own = _home(), os.getpid()
     for number in itertools.count(1):
         trial, pickled, facts = load(trials)
         output.begin()
-        handle = None if facts is None or reports is None else TrialHandle(facts, reports.of(trial, facts['attempt']))
+        handle = None if facts is None else TrialHandle(facts, reports.of(trial, facts['attempt']))
         outcome = {'seconds': 0.0, **(broken or _evaluate(objective, pickled, trial, handle)), 'trial': trial}
         if os.getpid() != own:
             return  # the objective has forked, and both processes return from it
@@ -118,9 +118,9 @@ def _is_out_of_memory(outcome: Outcome) -> bool:
 
 
 class _Reports:
-    """Sends reports of trials to the driver, and takes its answers."""
+    """Sends reports of trials to the driver, and takes its answers, if it gives any."""
 
-    def __init__(self, channel: socket.socket, answers: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, answers: socket.socket | None) -> None:
         self._channel, self._answers = channel, answers
         self._received = b''
         self._home = os.getpid()
@@ -133,8 +133,10 @@ class _Reports:
                 return None  # a process that the objective has forked
             report = {'trial': trial, 'attempt': attempt, 'step': step, 'report': results}
             self._channel.sendall(_encode(report).encode() + b'\n')
+            if self._answers is None:
+                return {'leave': 'paused'} if waits else None
             answer = None
-            while waits or self._is_readable():
+            while waits or _is_readable(self._answers):
                 received = self._answers.recv(_CHUNK)
                 if not received:
                     return {'leave': 'paused'}  # the driver is gone
@@ -147,8 +149,9 @@ class _Reports:
 
         return tell
 
-    def _is_readable(self) -> bool:
-        return bool(select.select([self._answers], [], [], 0)[0])
+
+def _is_readable(file: socket.socket) -> bool:
+    return bool(select.select([file], [], [], 0)[0])
 
 
 def _evaluate(objective: Any, pickled: bytes, trial: int, handle: TrialHandle | None) -> Outcome:

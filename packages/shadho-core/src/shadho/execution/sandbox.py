@@ -182,7 +182,7 @@ class Sandbox:
     max_tasks_per_child : int, optional
         Trials after which a new process takes over; no limit without.
     hears : bool, default False
-        Whether trials report while they run.
+        Whether reports are answered while a trial runs; without, it pauses by itself at the step `until` of its `facts`.
     start_patience : float, default 0.0
         Seconds for which the system may refuse a new process before that is an error.
 
@@ -286,7 +286,7 @@ class Sandbox:
     ) -> None:
         """Run a trial; its time (seconds) counts from when the process is free and ready for it.
 
-        With the `facts` of a handle (see `shadho.TrialHandle`), the objective gets one.
+        With the `facts` of a handle (see `shadho.TrialHandle`), the objective gets one, and reports.
         """
         task = _Task(trial, pickle.dumps((trial, pickle_params(params), facts)), timeout or math.inf)
         if self._process is None:

@@ -41,7 +41,7 @@ class SandboxPool:
     max_tasks_per_child : int, optional
         Trials after which a slot gets a new process; no limit without.
     hears : bool, default False
-        Whether trials report while they run.
+        Whether reports are answered while a trial runs.
 
     Attributes
     ----------

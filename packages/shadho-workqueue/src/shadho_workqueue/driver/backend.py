@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -12,9 +13,10 @@ import re
 import shutil
 import socket
 import sys
+import tarfile
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,19 +28,21 @@ from shadho import ComputeClass, Trial
 from shadho.backends import Backend, Job
 from shadho.checks import as_integer
 from shadho.errors import BackendError, ConfigurationError
+from shadho.execution.limits import explaining
 from shadho.execution.objective import Command
 from shadho.execution.sandbox import LOADING_SECONDS, pickle_objective, pickle_params
 from shadho.execution.sessions import Reaper
 from shadho.hardware.classes import form_classes, slots
-from shadho.records import Hardware, Result, TrialError, TrialState, Worker
+from shadho.records import LATEST, Hardware, Report, Result, TrialError, TrialState, Worker
 from shadho.words import printable
 from shadho_worker.command import OUTPUT_LIMIT, parameters_text
-from shadho_worker.files import input_name, output_name
+from shadho_worker.files import input_name, output_name, pack_folder
 from shadho_worker.outcomes import is_outcome
 from shadho_worker.package import archive
-from shadho_worker.task import ARCHIVE, REQUEST
+from shadho_worker.task import ARCHIVE, FOLDER, REQUEST
+from shadho_worker.trial import LAST_STEP
 from shadho_workqueue.driver.engine import Engine
-from shadho_workqueue.driver.outputs import take_outputs
+from shadho_workqueue.driver.outputs import take_folder, take_outputs
 from shadho_workqueue.driver.shipping import by_value, own_modules
 from shadho_workqueue.driver.worker_list import WorkerList
 from shadho_workqueue.installation import HELP, find_program, is_likely, version_of
@@ -137,6 +141,7 @@ class WorkQueue(Backend):
 
     name = 'workqueue'
     queues_ahead = True
+    has_folders = True
 
     def __init__(
         self,
@@ -199,8 +204,13 @@ class WorkQueue(Backend):
         folder = self._spool.folder
         self._inputs = self._input_files(job, folder)
         self._runner = self._runner_files(folder)
-        self._outputs = job.objective.outputs if isinstance(job.objective, Command) else ()
+        self._outputs: Sequence[str] = () if job.folders is None else (FOLDER,)
+        if isinstance(job.objective, Command):
+            self._outputs = job.objective.outputs
         self._clear_incoming()
+        if job.folders is not None:
+            with explaining(f'the folders of trials cannot be made in {job.folders.parent}'):
+                self._incoming.mkdir(parents=True)  # not by the engine, while the driver removes folders that are empty
         self._engine = self._start_engine(job, folder, before.port, password)
         self._rendezvous = Rendezvous(
             job.exp_key,
@@ -301,6 +311,9 @@ class WorkQueue(Backend):
         """Remove what the engine has brought and nobody has taken over, of a driver that was killed perhaps."""
         if self._outputs:
             shutil.rmtree(self._incoming, ignore_errors=True)
+        if self._job.folders is not None:
+            with contextlib.suppress(OSError):  # it holds folders of trials
+                self._job.folders.rmdir()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -497,6 +510,12 @@ class WorkQueue(Backend):
     def _send(self, own: _Task, group: _Group) -> None:
         assert self._engine is not None
         trial = own.trial
+        try:
+            folder = self._packed_folder(own)
+        except (OSError, ValueError, tarfile.TarError) as error:
+            failed = TrialError('exception', f'the folder of the trial could not be packed: {error}')
+            self._ended_early.append(self._ended(trial.id, TrialState.FAILED, '', failed))
+            return
         own.group = group.key
         self._busy[group.key] += 1
         self._inside[trial.compute_class] += 1
@@ -515,6 +534,7 @@ class WorkQueue(Backend):
             'objective': self._inputs[0][1] if shell is None else None,
             'inputs': () if shell is None else [path.name for path in shell.inputs],
             'outputs': self._outputs,
+            'handle': self._job.facts(trial),
             'params': own.params,
             'timeout': self._job.trial_timeout,
             'max_tasks_per_child': self._job.max_tasks_per_child,
@@ -525,6 +545,7 @@ class WorkQueue(Backend):
             'feature': group.feature,
             **{name: math.ceil(asked[name]) for name in ('cores', 'memory', 'disk', 'gpus')},
             'files': [*self._inputs, *(self._runner if group.feature is None else ())],
+            'files_once': folder,
             'buffers': [(json.dumps(request), REQUEST)],
             'outputs': [
                 (str(self._incoming / str(own.number) / name), name)
@@ -532,6 +553,16 @@ class WorkQueue(Backend):
             ],
         }
         self._engine.send(do='submit', attempt=own.number, group=group.key, asked=task)
+
+    def _packed_folder(self, own: _Task) -> list[tuple[str, str]]:
+        """Return the archive of what earlier attempts at a trial have left in its folder, as `_input_files` returns files."""
+        if self._job.folders is None or not (self._job.folders / str(own.trial.id)).is_dir():
+            return []
+        folder = self._incoming.parent / str(own.trial.id)
+        archive = self._incoming / str(own.number) / input_name(0)
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        pack_folder(folder, archive, folder)
+        return [(str(archive), input_name(0))]
 
     def stop(self, trial: Trial) -> None:
         self._ended_early = [result for result in self._ended_early if result.trial != trial.id]
@@ -555,35 +586,55 @@ class WorkQueue(Backend):
             self._busy[own.group] -= 1
         return own
 
-    def poll(self, timeout: float | None) -> Sequence[Result]:
+    def poll(self, timeout: float | None) -> Sequence[Report | Result]:
         assert self._engine is not None
-        results, self._ended_early = self._ended_early, []
+        results: list[Report | Result] = [*self._ended_early]
+        self._ended_early = []
         for message in self._engine.wait(0.0 if results else timeout):
             if message['say'] == 'workers':
                 self._regroup(read_workers(message['workers']))
             elif message['attempt'] in self._attempts:
-                results.append(self._result(self._attempts[message['attempt']], message))
+                results += self._news(self._attempts[message['attempt']], message)
         self._fill_engine()
         return results
 
-    def _result(self, trial: int, message: Mapping[str, Any]) -> Result:
+    def _news(self, trial: int, message: Mapping[str, Any]) -> list[Report | Result]:
+        """Return what became of an attempt at a trial; what it has reported comes with its end."""
         host = message['host']
         if message['say'] == 'lost':
-            return self._lost(trial, host)
+            return [self._lost(trial, host)]
         if message['say'] == 'back':
-            return self._ended(trial, TrialState.CANCELLED, '')
+            return [self._ended(trial, TrialState.CANCELLED, '')]
         outcome = _outcome(message['text'], trial)
-        if outcome is None:
-            return self._without_outcome(trial, message)
+        if outcome is None or not self._may_end(self._tasks[trial].trial, outcome):
+            return [self._without_outcome(trial, message)]
         problem = self._take_outputs(trial, outcome.get('archives'))
-        if problem and outcome['state'] == 'done':
+        if problem and outcome['state'] != 'failed':
             outcome |= shadho_worker.failed('result', problem, outcome['output'], outcome['results'])
         own = self._forget(trial)
         now = self.now()
-        return Result.of(
+        result = Result.of(
             trial, outcome, started=max(own.submitted, now - outcome['seconds']), finished=now, seconds=outcome['seconds'],
             host=printable(outcome.get('worker', host)), output=outcome['output'], attempt=own.trial.attempt,
         )  # fmt: skip
+        return [*self._reports(own, outcome.get('reports'), now), result]
+
+    def _may_end(self, trial: Trial, outcome: Mapping[str, Any]) -> bool:
+        """Whether an attempt can end so: none is stopped, and one that pauses does so at its step, before the last."""
+        if outcome['state'] in ('done', 'failed'):
+            return True
+        step, last = outcome.get('step', 0), self._job.max_steps or math.inf
+        return outcome['state'] == 'paused' and trial.until is not None and trial.until <= step < last
+
+    def _reports(self, own: _Task, reports: Any, now: float) -> Iterator[Report]:
+        """Yield the reports of an attempt that has ended just now; its worker may have sent anything."""
+        if not (self._job.objective.takes_trial and isinstance(reports, list)):
+            return
+        last = own.trial.step
+        for step, results, ago in filter(_is_report, reports):
+            if step > last:
+                last = step
+                yield Report(own.trial.id, own.trial.attempt, step, results, max(own.submitted, now - ago))
 
     def _without_outcome(self, trial: int, message: Mapping[str, Any]) -> Result:
         """A task that ended without an outcome: something is wrong with its worker, or with an input file."""
@@ -603,16 +654,20 @@ class WorkQueue(Backend):
 
     @property
     def _incoming(self) -> Path:
-        """Where the engine leaves output files, beside those that have been looked at."""
-        assert isinstance(self._job.objective, Command)
-        return self._job.objective.output_folder.resolve() / '.incoming'
+        """Where the engine leaves what trials send, and finds what they are sent, beside what has been looked at."""
+        own = self._job.objective.output_folder if isinstance(self._job.objective, Command) else self._job.folders
+        assert own is not None
+        return own.resolve() / '.incoming'
 
     def _take_outputs(self, trial: int, archives: Any) -> str:
-        """Put the output files of a trial in their places; return what is wrong with them."""
+        """Put the output files or the folder of a trial in their places; return what is wrong with them."""
         if not self._outputs:
             return ''
-        folder, known = self._incoming, archives if isinstance(archives, list) else ()
-        return take_outputs(folder / str(self._tasks[trial].number), folder.parent / str(trial), self._outputs, known)
+        known = archives if isinstance(archives, list) else []
+        sent, target = self._incoming / str(self._tasks[trial].number), self._incoming.parent / str(trial)
+        if self._function is None:
+            return take_outputs(sent, target, self._outputs, known)
+        return take_folder(sent / output_name(0), target) if known else ''  # else the trial has made none
 
     def _lost(self, trial: int, host: str) -> Result:
         """A trial whose worker has gone: the one that ran it when the manager last told of its workers."""
@@ -649,6 +704,15 @@ def _check_names(path: Path) -> None:
 def _program_version() -> str:
     program = find_program('work_queue_worker')
     return version_of(program) if program is not None else ''
+
+
+def _is_report(data: Any) -> bool:
+    """Whether JSON data are a report as a worker sends it: step, results, and seconds from then to the end of the attempt."""
+    if not isinstance(data, list) or len(data) != 3:
+        return False
+    step, results, ago = data
+    is_step = type(step) is int and step <= LAST_STEP
+    return is_step and isinstance(results, dict) and type(ago) is float and 0 <= ago < LATEST
 
 
 def _outcome(text: str, trial: int) -> dict[str, Any] | None:

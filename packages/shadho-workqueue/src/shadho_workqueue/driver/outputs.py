@@ -1,21 +1,19 @@
-"""Output files of commands, as the driver takes them from a worker that cannot be trusted."""
+"""Files that trials leave, as the driver takes them from a worker that cannot be trusted."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tarfile
 from collections.abc import Collection, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from shadho_worker.files import output_name
+from shadho_worker.files import output_name, unpack_folder
 
-__all__ = ['take_outputs']
+__all__ = ['take_folder', 'take_outputs']
 
 
 def take_outputs(folder: Path, target: Path, names: Sequence[str], archives: Collection[int]) -> str:
-    """Put output files that have come in their places, if they are files and folders and nothing else.
+    """Put output files of a command that have come in their places, if they are files and folders and nothing else.
 
     Parameters
     ----------
@@ -40,32 +38,45 @@ def take_outputs(folder: Path, target: Path, names: Sequence[str], archives: Col
             problems.append(f'the command left no {name}')
             continue
         try:
-            mode = source.lstat().st_mode
-            if not stat.S_ISREG(mode):
-                raise ValueError('its worker sent a folder or a link in its place')
-            source.chmod(mode & 0o777)  # nobody else may run as this user what a worker has sent
+            _check_file(source)
             place.parent.mkdir(parents=True, exist_ok=True)
             if number in archives:
-                _unpack(source, place)
+                unpack_folder(source, place)
             else:
                 source.replace(place)
-        except (OSError, ValueError, tarfile.TarError) as error:
+        except Exception as error:  # a worker may have sent anything
             problems.append(f'{name} could not be brought back: {error}')
     return '; '.join(problems)
 
 
-def _unpack(archive: Path, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    with tarfile.open(archive, 'r:') as file:
-        for entry in file:
-            name = PurePosixPath(entry.name)
-            is_plain = (entry.isreg() and not entry.issparse()) or entry.isdir()  # a sparse file may be of any size
-            if name.is_absolute() or '..' in name.parts or not is_plain:
-                raise ValueError(f'its worker sent {entry.name!r} in it, which is no file or folder of its own')
-            path, content = folder / name, file.extractfile(entry)
-            if content is None:
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-            with content, path.open('wb') as copy:
-                shutil.copyfileobj(content, copy)
-            path.chmod(entry.mode & 0o777)
+def take_folder(archive: Path, folder: Path) -> str:
+    """Let what came from a worker take the place of a trial's folder.
+
+    Parameters
+    ----------
+    archive : Path
+        In a folder of its own, on the file system of the trial's folder.
+    folder : Path
+
+    Returns
+    -------
+    str
+        What is wrong; the trial's folder is as it was then. Empty when all has come.
+    """
+    new, former = archive.with_name('new'), archive.with_name('former')
+    try:
+        _check_file(archive)
+        unpack_folder(archive, new)
+        if folder.exists():
+            folder.rename(former)
+        new.rename(folder)
+    except Exception as error:  # a worker may have sent anything
+        return f'the folder of the trial could not be brought back: {error}'
+    return ''
+
+
+def _check_file(path: Path) -> None:
+    mode = path.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError('its worker sent a folder or a link in its place')
+    path.chmod(mode & 0o777)  # nobody else may run as this user what a worker has sent

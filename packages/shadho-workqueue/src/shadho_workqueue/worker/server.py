@@ -8,12 +8,12 @@ and so does the trial; when the worker goes, or this process, all that they star
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
 import signal
 import socket
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -26,11 +26,11 @@ import click
 
 import shadho_worker
 from shadho.errors import BackendError
-from shadho.execution.sandbox import FILES, Ended, Pickled, Sandbox, pickle_objective
+from shadho.execution.sandbox import FILES, Pickled, Reported, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
-from shadho_worker.files import ready_outputs
+from shadho_worker.files import input_name, ready_outputs, unpack_folder
 from shadho_worker.outcomes import Outcome
-from shadho_worker.task import OUTCOME, REQUEST, run_task
+from shadho_worker.task import FOLDER, OUTCOME, REQUEST, run_task
 from shadho_worker.trial import TrialHandle
 from shadho_workqueue.reach import Driver
 from shadho_workqueue.worker.engine_worker import EngineWorker
@@ -66,7 +66,7 @@ class FolderCommand:
 
 @attrs.define(eq=False)
 class _Slot:
-    """A sandbox, what it was made for, and the trial that is in it."""
+    """A sandbox, what it was made for, and the trial that is in it, with its reports: the driver gets them at the end."""
 
     sandbox: Sandbox
     purpose: tuple[Any, ...]
@@ -75,6 +75,7 @@ class _Slot:
     folder: Path = Path()
     trial: int = -1
     outputs: Sequence[str] = ()
+    reports: list[tuple[int, Mapping[str, Any], float]] = attrs.field(factory=list)  # with their times
 
 
 class TaskServer:
@@ -152,15 +153,17 @@ class TaskServer:
         return status, None if self.ended else place
 
     def look(self, ready: set[int]) -> None:
+        now = time.monotonic()  # before folders are packed, which may take long
         for slot in self.slots:
             if slot.link is not None and slot.link.fileno() in ready:
                 self.stop(slot)  # nothing is sent while a trial runs: the connection has ended
-            for ended in slot.sandbox.news(ready):
-                if isinstance(ended, Ended):  # trials do not report here
-                    self.answer(slot, {**ended.outcome, 'trial': ended.trial, 'worker': self.name})
+            for news in slot.sandbox.news(ready):
+                if isinstance(news, Reported):
+                    slot.reports.append((news.step, news.results, time.monotonic()))
+                else:
+                    self.answer(slot, {**news.outcome, 'trial': news.trial, 'worker': self.name})
         for link in [link for link in self.asking if link.fileno() in ready]:
             self.hear(link)
-        now = time.monotonic()
         for link in [link for link, (_, until) in self.asking.items() if now > until]:
             del self.asking[link]
             link.close()
@@ -171,7 +174,7 @@ class TaskServer:
                 time.sleep(_LOOK)
             else:
                 link.setblocking(False)
-                self.asking[link] = b'', now + _TIME_TO_ASK
+                self.asking[link] = b'', time.monotonic() + _TIME_TO_ASK
 
     def hear(self, link: socket.socket) -> None:
         """Take in a request: the token and the folder of a task."""
@@ -212,9 +215,15 @@ class TaskServer:
             self.objectives[name] = file = tempfile.TemporaryFile()
             file.write(pickled)
             file.flush()
+        handle = request['handle']
+        if handle is not None and handle['folder'] is not None:
+            handle['folder'] = str(folder / FOLDER)
+            if (folder / input_name(0)).exists():
+                unpack_folder(folder / input_name(0), folder / FOLDER)
         slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
-        slot.sandbox.start(request['trial'], params, request['timeout'])
+        slot.sandbox.start(request['trial'], params, request['timeout'], handle)
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
+        slot.reports = []
 
     def slot_for(self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None) -> _Slot:
         """Return an idle slot for this objective, these resources and trials per process, or make one."""
@@ -247,10 +256,9 @@ class TaskServer:
         link, slot.link = slot.link, None
         self.served += 1
         if link is not None:
-            if 'archives' not in outcome:  # the trial was killed
-                with contextlib.suppress(OSError):
-                    outcome = {**outcome, 'archives': ready_outputs(slot.folder, slot.outputs)}
-            self.send(link, slot.folder, outcome)
+            now = time.monotonic()
+            reports = [(step, results, now - time) for step, results, time in slot.reports]
+            self.send(link, slot.folder, {**_with_files(slot, outcome), 'reports': reports})
 
     def send(self, link: socket.socket, folder: Path, outcome: Outcome) -> None:
         try:
@@ -279,3 +287,16 @@ class TaskServer:
             self.engine.close()
         for slot in self.slots:
             slot.sandbox.close()
+
+
+def _with_files(slot: _Slot, outcome: Outcome) -> Outcome:
+    """Give what a trial has left the names under which it travels, unless its command has done so."""
+    if 'archives' in outcome:
+        return outcome
+    try:
+        return {**outcome, 'archives': ready_outputs(slot.folder, slot.outputs)}
+    except (OSError, ValueError, tarfile.TarError) as error:
+        if outcome['state'] == 'failed':
+            return outcome
+        text = f'the folder of the trial could not be packed: {error}'
+        return {**outcome, **shadho_worker.failed('result', text, results=outcome['results'])}
