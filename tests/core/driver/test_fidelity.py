@@ -111,6 +111,24 @@ def test_a_lost_attempt_is_repeated_and_its_reports_count_once() -> None:
     assert not any(trial.error for trial in result)
 
 
+@pytest.mark.parametrize('slots', [1, 3])
+def test_at_the_limit_of_trials_only_those_that_deserve_it_go_on_in_a_finite_space_too(slots: int) -> None:
+    cluster = Simulated([ComputeClass('node', slots)], lambda params, own: 9.0)
+
+    def function(params: Any, trial: Any) -> None:
+        for _ in trial.steps():
+            trial.report(loss=float(params['n']))
+
+    result = Shadho(
+        'rungs', function, {'n': [*range(9)]}, 'random', max_tasks=9, max_steps=9, fidelity='asha', seed=1,
+        backend=cluster, display=False,
+    ).run()  # fmt: skip
+    assert len(result) == 9
+    assert result.best is not None
+    assert (result.best.step, result.best.loss) == (9, 0.0)
+    assert sum(trial.step == 1 for trial in result) >= 4
+
+
 def test_seeds_differ_between_trials_and_not_between_attempts() -> None:
     reports = make().run().reports()
     seeds = {trial: {report.results['seed'] for report in curve} for trial, curve in reports.items()}

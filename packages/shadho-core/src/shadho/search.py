@@ -320,7 +320,7 @@ class Search:
         if not self._are_planned:
             self.plan([ComputeClass()], 0.0)
         choice = self.policy.choose(slot, now)
-        if choice is None and self._has_no_new and self.ledger.paused:
+        if choice is None and slot.may_begin and self._has_no_new and self.ledger.paused:
             return Run(min(self.ledger.paused.values(), key=self.goal.rank))
         return choice
 
