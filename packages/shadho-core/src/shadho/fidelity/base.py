@@ -12,10 +12,9 @@ import attrs
 from shadho.ledger import Ledger
 from shadho.records import Event, Report, Trial
 
-__all__ = ['Decision', 'Fidelity', 'FidelityContext']
+__all__ = ['MOST_TREES', 'Decision', 'Fidelity', 'FidelityContext']
 
-
-_MOST_TREES = 20
+MOST_TREES = 20
 """Trees up to which trials are compared within their tree. With more, most trees would have too few trials to compare. Chosen."""
 
 
@@ -84,7 +83,7 @@ class Fidelity(ABC):
 
     def group(self, trial: Trial) -> int:
         """Return with which trials a trial is compared: those of its tree, or all in a forest of many trees."""
-        return trial.tree if self.context.trees <= _MOST_TREES else 0
+        return trial.tree if self.context.trees <= MOST_TREES else 0
 
     @property
     def rungs(self) -> Sequence[int]:
