@@ -264,3 +264,23 @@ def test_trials_are_compared_within_their_tree(fidelity: str) -> None:
             step += 1
     assert search.best is not None
     assert 'slow' in search.best.params
+
+
+@pytest.mark.parametrize('fidelity', ['asha', 'hyperband'])
+def test_a_tree_with_fewer_settings_than_rivals_are_needed_brings_its_best_to_the_end(fidelity: str) -> None:
+    space = {'exclusive': True, 'one': {'x': 0.5}, 'two': {'x': [0.25, 0.75]}, 'many': {'x': spaces.uniform(0, 1)}}
+    search = Search(space, 'random', policy='fcfs', seed=1, max_steps=27, fidelity=fidelity)
+    ended: Counter[str] = Counter()
+    for _ in range(60):
+        trial = search.ask()
+        assert trial is not None
+        [(name, params)] = trial.params.items()
+        step = trial.step + 1
+        while search.report(trial, loss=params['x'], step=step):
+            step += 1
+        ended[name] += step == 27
+    assert ended['one'] == 1
+    assert 1 <= ended['two'] <= 2
+    if fidelity == 'asha':
+        assert ended['two'] == 1
+        assert {trial.params['two']['x'] for trial in search.ledger.paused.values() if 'two' in trial.params} == {0.75}

@@ -18,10 +18,10 @@ from sklearn.model_selection import HalvingRandomSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from shadho import spaces
+from shadho.backends.inline import Inline
 from shadho.errors import ConfigurationError, StorageError
 from shadho.sklearn import ShadhoSearchCV
 from shadho.sklearn.halving import RungByRung
@@ -177,6 +177,15 @@ def test_estimators_to_choose_from_share_the_resource() -> None:
     assert search.best_params_[f'{name}__n_estimators'] == search.best_estimator_.n_estimators == 9
 
 
+def test_an_estimator_without_parameters_is_compared_at_the_last_rung() -> None:
+    estimators = {'bayes': GaussianNB(), 'stump': DecisionTreeClassifier(max_depth=1)}
+    space = {'stump': {'min_samples_leaf': spaces.randint(1, 200)}}
+    search = searched(estimators, space, n_trials=10, halving='n_samples', policy='fcfs')
+    largest = search.cv_results_['n_resources'] == 569
+    assert set(search.cv_results_['param_estimator'][largest]) == {'bayes', 'stump'}
+    assert search.best_params_ == {'estimator': 'bayes'}
+
+
 # --- the search --------------------------------------------------------------------------------------
 
 
@@ -277,5 +286,9 @@ def test_a_halving_that_cannot_be_is_refused_with_what_would_do(halving: Any, me
 
 
 def test_a_backend_whose_trials_cannot_report_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="backend='workqueue' cannot run.*halving"):
-        searched(SVC(), {'C': [1.0]}, backend='workqueue', halving='n_samples')
+    class Bare(Inline):
+        name = 'bare'
+        has_folders = False
+
+    with pytest.raises(ConfigurationError, match="backend='bare' cannot run.*what halving needs"):
+        searched(GaussianNB(), SMOOTHING, backend=Bare(), halving='n_samples')
