@@ -92,8 +92,8 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         Try settings with few samples or iterations first, and only the best third of them with more.
         ``'n_samples'`` is the size of the training set; the name of a parameter, such as
         ``'n_estimators'``, makes that one larger from rung to rung, up to its value in the estimator.
-        A dict has the options of scikit-learn's ``HalvingRandomSearchCV``, and their defaults:
-        ``{'resource': 'n_samples', 'min_resources': 'exhaust', 'max_resources': 'auto', 'factor': 3}``.
+        A dict has the options that scikit-learn's ``HalvingGridSearchCV`` has under these names, here with
+        the defaults: ``{'resource': 'n_samples', 'min_resources': 'exhaust', 'max_resources': 'auto', 'factor': 3}``.
     policy : str or Policy class, default 'market'
         Which tree of the space the next trial is of, where it has several.
     resources : mapping, optional
