@@ -33,7 +33,7 @@ class Bracket:
 
     def __init__(self, steps: list[int], eta: int, most: float = math.inf) -> None:
         self.steps = steps
-        self.rungs = [Rung(int(max(1, min(eta, most // eta**rung)))) for rung in range(len(steps) - 1)]
+        self.rungs = [Rung(int(max(1, min(eta, most / eta**rung)))) for rung in range(len(steps) - 1)]
 
     def rung_at(self, step: int) -> int:
         """Return the number of the last rung at or below a step; -1 below the first one."""
