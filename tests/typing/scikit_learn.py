@@ -28,8 +28,9 @@ def search(X: Any, y: Any) -> dict[str, Any]:
 
 def choose(X: Any, y: Any) -> Any:
     estimators = {'small': SVC(C=1), 'large': SVC(C=100)}
+    halving = {'resource': 'n_samples', 'factor': 4}
     return (
-        ShadhoSearchCV(estimators, {}, timeout=60, n_trials=None, n_jobs=-1, refit=lambda results: 0)
+        ShadhoSearchCV(estimators, {}, timeout=60, n_trials=None, n_jobs=-1, refit=lambda results: 0, halving=halving)
         .fit(X, y)
         .best_estimator_
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shadho import ComputeClass, SearchResult, Shadho, load_result, spaces
+from shadho import ComputeClass, SearchResult, Shadho, load_result, plugins, spaces
 from shadho.backends import Simulated
 from shadho.backends.inline import Inline
 from shadho.errors import ConfigurationError, StorageError
@@ -111,6 +111,50 @@ def test_a_lost_attempt_is_repeated_and_its_reports_count_once() -> None:
     assert not any(trial.error for trial in result)
 
 
+@pytest.mark.parametrize('slots', [1, 3])
+def test_at_the_limit_of_trials_only_those_that_deserve_it_go_on_in_a_finite_space_too(slots: int) -> None:
+    cluster = Simulated([ComputeClass('node', slots)], lambda params, own: 9.0)
+
+    def function(params: Any, trial: Any) -> None:
+        for _ in trial.steps():
+            trial.report(loss=float(params['n']))
+
+    result = Shadho(
+        'rungs', function, {'n': [*range(9)]}, 'random', max_tasks=9, max_steps=9, fidelity='asha', seed=1,
+        backend=cluster, display=False,
+    ).run()  # fmt: skip
+    assert len(result) == 9
+    assert result.best is not None
+    assert (result.best.step, result.best.loss) == (9, 0.0)
+    assert sum(trial.step == 1 for trial in result) >= 4
+
+
+@pytest.mark.parametrize('fidelity', ['asha', 'hyperband', 'median'])
+def test_a_slow_trial_holds_up_no_other_slot(fidelity: str) -> None:
+    """There is no barrier: while a trial lasts as long as the whole search, the other slots are never idle."""
+    cluster = Simulated([ComputeClass('node', 4)], lambda params, own: 1e6 if params['x'] > 0.9 else 9.0)
+    result = make(
+        lambda params, trial: [trial.report(loss=params['x']) for _ in trial.steps()] and None,
+        fidelity=fidelity, max_tasks=None, timeout=90, backend=cluster,
+    ).run()  # fmt: skip
+    assert result.best is not None
+    assert result.best.step == 9
+    [use] = result.classes
+    assert use.assigned_seconds == pytest.approx(use.slot_seconds)
+
+
+def test_a_slot_is_used_again_as_soon_as_its_trial_is_stopped() -> None:
+    cluster = Simulated([ComputeClass('node', 2)], lambda params, own: 9.0)
+    result = make(
+        lambda params, trial: [trial.report(loss=params['x']) for _ in trial.steps()] and None,
+        fidelity='median', max_tasks=None, timeout=180, backend=cluster,
+    ).run()  # fmt: skip
+    stopped = [trial for trial in result if trial.state is TrialState.STOPPED]
+    begun = {trial.started for trial in result}
+    assert len(stopped) > 5
+    assert all(trial.finished in begun for trial in stopped if (trial.finished or 0.0) < 180 - 9)
+
+
 def test_seeds_differ_between_trials_and_not_between_attempts() -> None:
     reports = make().run().reports()
     seeds = {trial: {report.results['seed'] for report in curve} for trial, curve in reports.items()}
@@ -149,7 +193,8 @@ def test_odd_reports_have_clear_outcomes(backend: str) -> None:
         else:
             trial.report({'loss': 0.25}, step=9)
 
-    result = make(function, max_tasks=8, backend=backend).run()
+    one_slot = Inline() if backend == 'inline' else plugins.load().get('backend', backend)(workers=1)
+    result = make(function, max_tasks=8, backend=one_slot).run()
     found = {trial.id % 4: trial for trial in result}
     assert (found[0].state, found[0].loss, found[0].step) == (TrialState.PAUSED, None, 1)
     assert found[1].error is not None
@@ -172,6 +217,14 @@ def test_a_fidelity_that_judges_needs_trials_that_can_report() -> None:
         ConfigurationError, match=r"fidelity='asha' judges trials by what they report.*def objective\(params, trial\)"
     ):
         make(lambda params: 1.0)
+
+
+def test_what_judges_trials_is_recorded_with_them() -> None:
+    result = make(max_tasks=3, fidelity='hyperband', fidelity_options={'eta': 2}).run()
+    known = result.storage.metadata()
+    assert {name: known[name] for name in ('fidelity', 'fidelity_options', 'max_steps', 'rungs')} == {
+        'fidelity': 'hyperband', 'fidelity_options': {'eta': 2}, 'max_steps': 9, 'rungs': [1, 2, 4, 9],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize('options', [{'fidelity': 'median'}, {'max_steps': 27}, {'fidelity_options': {'eta': 2}}])

@@ -19,13 +19,13 @@ def search_of(**options: Any) -> Search:
     return Search(SPACE, 'random', **{'seed': 1, 'max_steps': 9, 'fidelity': 'asha', **options})
 
 
-def run(search: Search, loss: float) -> int:
-    """Ask for a trial and report one loss until it is to be left; return its id."""
+def run(search: Search, loss: float, stride: int = 1) -> int:
+    """Ask for a trial and report one loss every so many steps until it is to be left; return its id."""
     trial = search.ask()
     assert trial is not None
-    step = trial.step + 1
+    step = trial.step + stride
     while search.report(trial, loss=loss, step=step):
-        step += 1
+        step += stride
     return trial.id
 
 
@@ -136,6 +136,37 @@ def test_when_nothing_new_is_left_paused_trials_go_on_the_best_first() -> None:
     assert set(order) == {0, 1, 2, 3}
 
 
+def test_trials_that_report_at_unequal_steps_are_compared_at_the_rungs_that_they_have_passed() -> None:
+    search = search_of(max_steps=27)
+    for loss, stride in ((0.3, 1), (0.4, 2), (0.1, 5)):
+        run(search, loss, stride)
+    assert {trial.id: trial.step for trial in search.ledger.paused.values()} == {0: 1, 1: 2, 2: 5}
+    assert search.fidelity.until(search.ledger.paused[2]) == 9  # its report of step 5 is that of rung 3, too
+    for _ in range(3):
+        run(search, 0.9)
+    assert run(search, 0.3, 4) == 0
+    assert search.ledger.paused[0].step == 5
+    assert [table.succeeded for table in search.ledger.rungs.values()] == [6, 2, 0, 0]
+
+
+def test_the_median_rule_compares_trials_that_report_at_unequal_steps() -> None:
+    search = search_of(fidelity='median', max_steps=9, fidelity_options={'min_trials': 2})
+    run(search, 0.1, 2)
+    run(search, 0.2, 4)
+    run(search, 0.3, 3)  # at step 3, the others had last reported step 2, and none
+    run(search, 0.4, 5)
+    run(search, 0.25, 9)
+    states = {trial.id: (trial.state, trial.step) for trial in search.leaders}
+    done = TrialState.DONE
+    assert states == {
+        0: (done, 10),
+        1: (done, 12),
+        2: (TrialState.STOPPED, 6),
+        3: (TrialState.STOPPED, 5),
+        4: (done, 9),
+    }
+
+
 def test_failed_trials_are_the_worst_rivals() -> None:
     search = search_of()
     run(search, 0.5)
@@ -172,6 +203,33 @@ def test_the_median_rule_stops_trials_that_are_worse_than_half_of_the_completed_
     states = {trial.id: (trial.state, trial.step) for trial in search.leaders}
     done, stopped = (TrialState.DONE, 4), (TrialState.STOPPED, 1)
     assert states == {**dict.fromkeys(range(5), done), 5: stopped, 6: done, 7: stopped}
+
+
+@pytest.mark.parametrize(('max_steps', 'eta'), [(81, 3), (100, 3), (64, 2), (50, 4)])
+def test_the_brackets_of_hyperband_have_the_steps_and_the_shares_of_the_paper(max_steps: int, eta: int) -> None:
+    search = search_of(fidelity='hyperband', max_steps=max_steps, fidelity_options={'eta': eta})
+    steps = list(search.fidelity.rungs)
+    begun = Counter(search.fidelity.until(number) for number in range(10_000))
+    assert list(begun) and sorted(step for step in begun if step) == steps
+    expected = [eta**left / (left + 1) for left in reversed(range(len(steps)))]  # algorithm 1, lines 1 to 3, with R = 1
+    for first, share in zip(steps, expected):
+        assert begun[first] / 10_000 == pytest.approx(share / sum(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize('fidelity', ['asha', 'hyperband'])
+def test_the_first_trials_are_not_run_to_their_end_without_rivals(fidelity: str) -> None:
+    search = search_of(fidelity=fidelity, max_steps=27)
+    for number in range(3):
+        first = search.fidelity.until(number)
+        assert run(search, 0.5) == number
+        assert first == 27 or search.ledger.paused[number].step == first
+
+
+def test_the_median_rule_stops_nobody_until_enough_trials_are_complete() -> None:
+    search = search_of(fidelity='median', max_steps=4)
+    for number in range(5):
+        assert run(search, 0.1 + number) == number
+    assert {trial.state for trial in search.leaders} == {TrialState.DONE}
 
 
 @pytest.mark.parametrize('fidelity', ['asha', 'hyperband', 'median'])
@@ -217,3 +275,23 @@ def test_a_paused_leader_that_fails_later_leads_no_longer() -> None:
     assert 1 in [leader.id for leader in search.leaders]
     search.record(Result(1, TrialState.FAILED, error=TrialError('exception', 'raised'), attempt=1))
     assert [leader.id for leader in search.leaders] == [2, 0, 3, 4, 5]
+
+
+@pytest.mark.parametrize('fidelity', ['asha', 'hyperband'])
+def test_a_tree_with_fewer_settings_than_rivals_are_needed_brings_its_best_to_the_end(fidelity: str) -> None:
+    space = {'exclusive': True, 'one': {'x': 0.5}, 'two': {'x': [0.25, 0.75]}, 'many': {'x': spaces.uniform(0, 1)}}
+    search = Search(space, 'random', policy='fcfs', seed=1, max_steps=27, fidelity=fidelity)
+    ended: Counter[str] = Counter()
+    for _ in range(60):
+        trial = search.ask()
+        assert trial is not None
+        [(name, params)] = trial.params.items()
+        step = trial.step + 1
+        while search.report(trial, loss=params['x'], step=step):
+            step += 1
+        ended[name] += step == 27
+    assert ended['one'] == 1
+    assert 1 <= ended['two'] <= 2
+    if fidelity == 'asha':
+        assert ended['two'] == 1
+        assert {trial.params['two']['x'] for trial in search.ledger.paused.values() if 'two' in trial.params} == {0.75}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -58,6 +59,20 @@ def test_paused_trials_that_are_among_the_best_are_promotable_the_best_first(
 )
 def test_the_steps_of_rungs_grow_by_a_factor(first: int, last: int, eta: int, steps: list[int]) -> None:
     assert ladder(first, last, eta) == [max(step, 1) for step in steps]
+
+
+@given(st.integers(1, 1000), st.integers(0, 10**6), st.integers(2, 10))
+def test_steps_of_rungs_end_at_the_last_step_and_begin_at_no_fewer_than_the_first(
+    first: int, more: int, eta: int
+) -> None:
+    last = first + more
+    steps = ladder(first, last, eta)
+    assert steps == sorted(set(steps))
+    assert steps[-1] == last
+    assert first <= steps[0] <= max(last, 1)
+    assert steps[0] < first * eta + 1  # one rung more would begin too early
+    for lower, upper in itertools.pairwise(steps):
+        assert abs(upper - eta * lower) <= eta / 2 + 0.5
 
 
 def test_an_option_that_cannot_be_is_refused_with_what_would_do() -> None:

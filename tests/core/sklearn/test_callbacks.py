@@ -36,6 +36,15 @@ def test_callbacks_are_told_of_the_tasks_of_a_grid_search(options: Any) -> None:
     assert tasks(ours) == tasks(theirs)
 
 
+def test_callbacks_are_told_of_each_fit_of_each_rung_by_a_number_of_its_own() -> None:
+    search = ShadhoSearchCV(
+        utils.MaxIterEstimator(), {'max_iter': spaces.grid([1, 2, 3, 4])}, n_trials=None, backend='inline',
+        halving={'factor': 2, 'min_resources': 10}, **OPTIONS,
+    )  # fmt: skip
+    numbers = {number for name, number in tasks(search) if name == 'fit'}
+    assert len(numbers) == OPTIONS['cv'] * sum(search.n_candidates_)
+
+
 def test_an_exception_that_ends_a_search_is_the_estimators_own_also_with_callbacks() -> None:
     search = ShadhoSearchCV(
         utils.MaxIterEstimator(), {'max_iter': ['none']}, n_trials=1, backend='inline', error_score='raise', **OPTIONS

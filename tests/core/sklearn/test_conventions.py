@@ -14,11 +14,10 @@ from shadho import spaces
 from shadho.sklearn import ShadhoSearchCV
 
 
-def small(estimator: Any, space: Any) -> ShadhoSearchCV:
+def small(estimator: Any, space: Any, **options: Any) -> ShadhoSearchCV:
     """Return what scikit-learn checks its RandomizedSearchCV with."""
-    return ShadhoSearchCV(
-        estimator, space, n_trials=2, cv=2, error_score='raise', backend='inline', method='random', random_state=0
-    )
+    options = {'n_trials': 2, 'method': 'random', 'random_state': 0, **options}
+    return ShadhoSearchCV(estimator, space, cv=2, error_score='raise', backend='inline', **options)
 
 
 SEARCHES = [
@@ -28,6 +27,8 @@ SEARCHES = [
         {'small': GaussianNB(), 'large': GaussianNB(var_smoothing=1e-9)},
         {'small': {'var_smoothing': spaces.log10_uniform(-10, -9)}},
     ),
+    small(Ridge(), {'alpha': spaces.log10_uniform(-1, 0)}, n_trials=4, halving={'factor': 2}),
+    small(GaussianNB(), {'var_smoothing': spaces.log10_uniform(-10, -9)}, n_trials=4, halving={'factor': 2}),
 ]
 
 

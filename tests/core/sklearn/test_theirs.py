@@ -57,7 +57,7 @@ class OneByOne(FirstComeFirstServed):
 
 
 class Adapted(ShadhoSearchCV):
-    timeout = backend = resources = storage = exp_key = search_options = random_state = None
+    timeout = backend = resources = storage = exp_key = halving = search_options = random_state = None
 
     @property
     def values(self) -> list[Mapping[str, Any]]:

@@ -194,6 +194,7 @@ def test_a_search_of_an_estimator_takes_any_options_or_refuses_them(fuzz: Any) -
         'n_trials',
         'timeout',
         'backend',
+        'halving',
         'policy',
         'resources',
         'storage',

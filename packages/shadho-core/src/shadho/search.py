@@ -180,7 +180,7 @@ class Search:
         fidelity_class = Full if fidelity == Full.name else fidelity  # every registry has the default
         if isinstance(fidelity_class, str):
             fidelity_class = registry.get('fidelity', fidelity_class)
-        rule = FidelityContext(self.ledger, self.seed, self.max_steps, self.forest.count)
+        rule = FidelityContext(self.ledger, self.seed, self.max_steps, self.forest.count, self._length)
         chosen = check_options('fidelity_options', fidelity_options)
         self.fidelity: Fidelity = _make('fidelity', Fidelity, _with_steps(fidelity_class, max_steps), rule, chosen)
         self.ledger.measure_at(self.fidelity.rungs)
@@ -321,7 +321,7 @@ class Search:
         if not self._are_planned:
             self.plan([ComputeClass()], 0.0)
         choice = self.policy.choose(slot, now)
-        if choice is None and self._has_no_new and self.ledger.paused:
+        if choice is None and slot.may_begin and self._has_no_new and self.ledger.paused:
             return Run(min(self.ledger.paused.values(), key=self._resume_rank))
         return choice
 
@@ -417,6 +417,9 @@ class Search:
         """Return the number of trials at which a tree is exhausted; inf without a bound."""
         length = min(self.repeats * tree.size, self.sampler.length(tree))
         return length if self.trials_per_tree is None else min(length, self.trials_per_tree)
+
+    def _length(self, tree: int) -> float:
+        return self.length(self.forest.tree(tree))
 
     def _unvisited(self, suggestion: Suggestion) -> Suggestion:
         """Replace a setting that has had all of its repeats; the sampler's metadata of it is dropped."""

@@ -45,6 +45,7 @@ from shadho.spaces import describe, spec
 from shadho.storage import Storage
 from shadho.storage.base import FileStorage
 from shadho.streams import usable_streams
+from shadho_worker import jsonable
 from shadho_worker.trial import TrialHandle
 
 __all__ = ['Shadho']
@@ -236,6 +237,7 @@ class Shadho:
             'loss_key': search.loss_key,
             'max_steps': search.max_steps,
             'fidelity': search.fidelity.name,
+            'fidelity_options': jsonable(dict(fidelity_options or {})),
             'rungs': list(search.fidelity.rungs),
             'space': describe(space),
             'outline': spec.outline(space),

@@ -27,11 +27,13 @@ class Bracket:
         The steps of the rungs, then those of a full training, at which trials are no longer compared.
     eta : int
         The best 1/eta of the trials at a rung may go on.
+    most : float, default inf
+        The trials that may begin here at most. At a rung that fewer than `eta` of them can reach, the best one goes on.
     """
 
-    def __init__(self, steps: list[int], eta: int) -> None:
+    def __init__(self, steps: list[int], eta: int, most: float = math.inf) -> None:
         self.steps = steps
-        self.rungs = [Rung(eta) for _ in steps[:-1]]
+        self.rungs = [Rung(int(max(1, min(eta, most / eta**rung)))) for rung in range(len(steps) - 1)]
 
     def rung_at(self, step: int) -> int:
         """Return the number of the last rung at or below a step; -1 below the first one."""
@@ -57,7 +59,7 @@ class ASHA(Fidelity):
     No trial waits for others: if no paused trial is among the best 1/eta of its rung, a new trial begins. A failed trial ranks
     last at the rung that it was to reach next; one that ended early of its own accord counts at all later rungs. Trials are
     compared with those of their own tree, as some models begin worse than others and end better; in a forest of many trees,
-    with all.
+    with all. A tree with too few settings for a rung to have `eta` trials sends its best one on from there.
     """
 
     name = 'asha'
@@ -83,11 +85,20 @@ class ASHA(Fidelity):
         """Return the place of a trial's bracket among `first_rungs`, by the number of the trial."""
         return 0
 
+    @property
+    def shares(self) -> Sequence[float]:
+        """The share of the trials that each bracket gets; equal shares by default."""
+        return [1 / len(self.first_rungs)] * len(self.first_rungs)
+
     def bracket(self, trial: Trial) -> Bracket:
         """Return the bracket of a trial."""
         group = self.group(trial)
         if group not in self._brackets:
-            self._brackets[group] = [Bracket(self.steps[first:], self.eta) for first in self.first_rungs]
+            most = self.rivals(trial)
+            self._brackets[group] = [
+                Bracket(self.steps[first:], self.eta, share * most)
+                for first, share in zip(self.first_rungs, self.shares)
+            ]
         return self._brackets[group][self.place(trial.id)]
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import ClassVar
 
 import attrs
@@ -12,10 +13,9 @@ import attrs
 from shadho.ledger import Ledger
 from shadho.records import Event, Report, Trial
 
-__all__ = ['Decision', 'Fidelity', 'FidelityContext']
+__all__ = ['MOST_TREES', 'Decision', 'Fidelity', 'FidelityContext']
 
-
-_MOST_TREES = 20
+MOST_TREES = 20
 """Trees up to which trials are compared within their tree. With more, most trees would have too few trials to compare. Chosen."""
 
 
@@ -43,12 +43,15 @@ class FidelityContext:
         Steps of a trial that runs to its end; None if trials have no steps.
     trees : int
         The number of trees in the forest.
+    length : callable
+        ``length(tree)`` returns the number of trials that a tree may have at most, by its index; inf without a bound.
     """
 
     ledger: Ledger
     seed: int = 0
     max_steps: int | None = None
     trees: int = 1
+    length: Callable[[int], float] = lambda tree: math.inf
 
 
 class Fidelity(ABC):
@@ -84,7 +87,15 @@ class Fidelity(ABC):
 
     def group(self, trial: Trial) -> int:
         """Return with which trials a trial is compared: those of its tree, or all in a forest of many trees."""
-        return trial.tree if self.context.trees <= _MOST_TREES else 0
+        return trial.tree if self._is_by_tree else 0
+
+    def rivals(self, trial: Trial) -> float:
+        """Return the number of trials with which a trial may be compared at most, itself included; inf without a bound."""
+        return self.context.length(trial.tree) if self._is_by_tree else math.inf
+
+    @property
+    def _is_by_tree(self) -> bool:
+        return self.context.trees <= MOST_TREES
 
     @property
     def rungs(self) -> Sequence[int]:

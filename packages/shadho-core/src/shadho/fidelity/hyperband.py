@@ -42,10 +42,14 @@ class Hyperband(ASHA):
         return range(len(self.steps))
 
     @cached_property
+    def shares(self) -> Sequence[float]:
+        shares = [self.eta**left / (left + 1) for left in reversed(range(len(self.steps)))]
+        return [share / sum(shares) for share in shares]
+
+    @cached_property
     def _bounds(self) -> list[float]:
         """Where the share of each bracket ends, between 0 and 1."""
-        shares = [self.eta**left / (left + 1) for left in reversed(range(len(self.steps)))]
-        return [bound / sum(shares) for bound in itertools.accumulate(shares)]
+        return list(itertools.accumulate(self.shares))
 
     def place(self, number: int) -> int:
         return min(bisect.bisect_right(self._bounds, (number + 0.5) * _GOLDEN % 1.0), len(self.steps) - 1)

@@ -15,12 +15,14 @@ from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 
 from shadho.execution.objective import Function
+from shadho.records import Trial
+from shadho.result import SearchResult
 from shadho.sklearn.callbacks import Task
 from shadho.sklearn.settings import Settings
 from shadho_worker.outcomes import Outcome
 from shadho_worker.trial import TrialHandle
 
-__all__ = ['FITS', 'SCORE', 'CrossValidation', 'Numbered', 'failed_fit']
+__all__ = ['FITS', 'SCORE', 'CrossValidation', 'Evaluation', 'Numbered', 'failed_fit']
 
 SCORE = 'score'
 """Where the objective returns what is maximised."""
@@ -29,6 +31,24 @@ FITS = 'fits'
 """Where it returns what scikit-learn notes of every split: scores, seconds, the traceback of what failed."""
 
 _TAKES_SCORE_PARAMS = 'score_params' in inspect.signature(_fit_and_score).parameters  # since scikit-learn 1.4
+
+
+@attrs.frozen
+class Evaluation:
+    """One setting on all splits: a row of ``cv_results_``.
+
+    Attributes
+    ----------
+    trial : Trial
+    results : mapping
+        What the objective returned or reported; empty where it failed.
+    rung : int
+        The number of the rung (see `shadho.sklearn.halving`).
+    """
+
+    trial: Trial
+    results: Mapping[str, Any]
+    rung: int = 0
 
 
 @attrs.define(slots=False)
@@ -81,26 +101,58 @@ class CrossValidation:
 
     def __call__(self, params: Any) -> dict[str, Any]:
         """Return the mean score over the splits, and all that scikit-learn notes of each."""
+        return self.evaluate(self.settings.named(params), self.splits, self.trial)
+
+    def evaluate(self, named: Mapping[str, Any], splits: Sequence[tuple[Any, Any]], number: int) -> dict[str, Any]:
+        """Return the same of a setting by scikit-learn's names; callbacks are told the number of the evaluation."""
         with config_context(**self._config), warnings.catch_warnings():
             warnings.filters[:] = self._filters  # type: ignore[index]  # as they are where the search was started
-            fits = self._fits(params)
+            fits = self._fits(named, splits, number)
         return {SCORE: float(np.mean([self._score(fit['test_scores']) for fit in fits])), FITS: fits}
 
-    def _fits(self, params: Any) -> list[dict[str, Any]]:
-        estimator, own = self.settings.chosen(self.settings.named(params))
+    @property
+    def evaluations_per_trial(self) -> int:
+        """How often a setting is evaluated at most."""
+        return 1
+
+    @property
+    def search_options(self) -> dict[str, Any]:
+        """Options of `shadho.Shadho` that it needs."""
+        return {}
+
+    def repeat(self, trial: Trial) -> None:
+        """Evaluate a trial once more from where it failed, to raise what it raised."""
+        self(trial.params)
+
+    def evaluations(self, result: SearchResult) -> list[Evaluation]:
+        """Return what each setting of a search scored, in the order of their suggestion."""
+        return [Evaluation(trial, trial.results) for trial in sorted(result, key=lambda trial: trial.id)]
+
+    def candidate(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Return the setting of an evaluation by scikit-learn's names."""
+        return self.settings.named(evaluation.trial.params)
+
+    def _fits(self, named: Mapping[str, Any], splits: Sequence[tuple[Any, Any]], number: int) -> list[dict[str, Any]]:
+        estimator, own = self.settings.chosen(named)
         options = {**self.options, 'fit_params': self.fit_params}
         if _TAKES_SCORE_PARAMS:
             options['score_params'] = self.score_params
-        return [self._fit(clone(estimator), own, number, options) for number in range(len(self.splits))]
+        fits = []
+        for place, split in enumerate(splits):
+            told = {} if self.task is None else self.task.arguments(number * len(splits) + place)
+            progress = {'split_progress': (place, len(splits))}
+            fits.append(self._fit(clone(estimator), own, split, {**options, **progress, **told}))
+        return fits
 
-    def _fit(self, estimator: Any, params: dict[str, Any], number: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _fit(
+        self, estimator: Any, params: dict[str, Any], split: tuple[Any, Any], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Fit and score on one split; whatever ends a program, such as SystemExit, fails this fit only."""
-        train, test = self.splits[number]
-        told = {} if self.task is None else self.task.arguments(self.trial * len(self.splits) + number)
+        train, test = split
         try:
             fit: dict[str, Any] = _fit_and_score(
                 estimator, self.X, self.y, train=train, test=test, scorer=self.scorer, parameters=params, return_times=True,
-                split_progress=(number, len(self.splits)), **options, **told,
+                **options,
             )  # fmt: skip
         except (Exception, KeyboardInterrupt):
             raise

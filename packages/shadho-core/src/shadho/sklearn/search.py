@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from typing_extensions import Self
 
 from shadho import plugins
 from shadho.backends import Backend, Job
-from shadho.checks import check_count, check_plugins
+from shadho.checks import as_integer, check_count, check_plugins
 from shadho.errors import ConfigurationError, StorageError, brief, nearest
+from shadho.forest import Forest
 from shadho.options import find_storage
 from shadho.plugins.hookspecs import hookimpl
 from shadho.records import Trial, TrialError
@@ -36,7 +38,8 @@ from shadho.scheduling import Policy
 from shadho.shadho import Shadho
 from shadho.sklearn.callbacks import Task, whole_task
 from shadho.sklearn.content import digest
-from shadho.sklearn.evaluation import FITS, SCORE, CrossValidation, Numbered, failed_fit
+from shadho.sklearn.evaluation import FITS, SCORE, CrossValidation, Evaluation, Numbered, failed_fit
+from shadho.sklearn.halving import RungByRung, best_of_the_largest, check_halving
 from shadho.sklearn.settings import Settings, first_of
 from shadho.storage import Storage
 
@@ -47,6 +50,9 @@ _FURTHER = (
     'warm_start', 'durability', 'echo', 'plugins', 'options', 'policy_options',
 )  # fmt: skip
 """Options of `Shadho` that `search_options` may hold: those that are no parameters here, nor settled."""
+
+_MOST_COUNTED = 10_000
+"""Trees up to which the settings of a finite space are counted. More would delay the search, which hardly tries them all. Chosen."""
 
 
 class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
@@ -82,6 +88,12 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         As in scikit-learn.
     cv : int, splitter or iterable, optional
         As in scikit-learn; all trials have the same splits.
+    halving : str or dict, optional
+        Try settings with few samples or iterations first, and only the best third of them with more.
+        ``'n_samples'`` is the size of the training set; the name of a parameter, such as
+        ``'n_estimators'``, makes that one larger from rung to rung, up to its value in the estimator.
+        A dict has the options that scikit-learn's ``HalvingGridSearchCV`` has under these names, here with
+        the defaults: ``{'resource': 'n_samples', 'min_resources': 'exhaust', 'max_resources': 'auto', 'factor': 3}``.
     policy : str or Policy class, default 'market'
         Which tree of the space the next trial is of, where it has several.
     resources : mapping, optional
@@ -92,7 +104,8 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
     exp_key : str, optional
         Name of the search; the estimator's class when not given.
     random_state : int, RandomState or None, default None
-        Fixes the suggestions. Trials one at a time then repeat exactly.
+        Fixes the suggestions, and which samples a rung of `halving` has. Trials one at a time then
+        repeat exactly.
     error_score : 'raise' or float, default nan
         Score of a split whose fit fails, and of all splits of a setting that crashes or takes too long;
         the search learns of nan as of a failure. With 'raise' the first failure ends the search, and is
@@ -108,10 +121,14 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
     result_ : SearchResult
         The search itself: every trial, for `shadho.report`; its losses are the scores.
     cv_results_ : dict
-        As in scikit-learn, with trials in the order of their suggestion.
+        As in scikit-learn, with trials in the order of their suggestion. With `halving` there is a row for
+        each rung of a trial, with the columns ``iter`` and ``n_resources``, in the order of rungs.
     best_estimator_, best_params_, best_score_, best_index_, scorer_, n_splits_, refit_time_, multimetric_
         As in scikit-learn. For a dict of estimators, ``best_params_['estimator']`` is the name of
-        the chosen one, which stands before the names of its parameters, too.
+        the chosen one, which stands before the names of its parameters, too. With `halving` the best
+        is among those that were evaluated with most resources.
+    n_resources_, n_candidates_ : list of int
+        With `halving`: the resources of each rung, and how many settings were evaluated there.
 
     Raises
     ------
@@ -141,6 +158,8 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
     best_index_: int
     cv_results_: dict[str, Any]
     multimetric_: bool
+    n_candidates_: list[int]
+    n_resources_: list[int]
     n_splits_: int
     refit_time_: float
     result_: SearchResult
@@ -164,6 +183,7 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         backend: str | Backend = 'auto',
         refit: bool | str | Callable[[dict[str, Any]], int] = True,
         cv: Any = None,
+        halving: str | Mapping[str, Any] | None = None,
         policy: str | type[Policy] = 'market',
         resources: Mapping[str, Any] | None = None,
         storage: str | os.PathLike[str] | Storage | None = None,
@@ -183,6 +203,7 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         self.n_trials = n_trials
         self.timeout = timeout
         self.backend = backend
+        self.halving = halving
         self.policy = policy
         self.resources = resources
         self.storage = storage
@@ -238,9 +259,13 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
             options={name: getattr(self, name) for name in ('error_score', 'return_train_score', 'verbose')},
             name=self._name(settings, data=(X, y, params), splits=splits),
         )  # fmt: skip
-        with self._evaluations(task) as objective.task:
-            self.result_ = self._run_search(objective)
-        results = self._results(settings)
+        seed, limit = self._seed(), check_count('n_trials', self.n_trials, 1)
+        if self.halving is not None:
+            limit = self._most_settings(settings, limit)
+            objective = RungByRung.of(objective, self.halving, limit, 0 if seed is None else seed)
+        with self._evaluations(task, objective, limit) as objective.task:
+            self.result_ = self._run_search(objective, seed, limit)
+        results = self._results(objective)
         if callable(self.scoring) and self.multimetric_:
             self._check_refit_for_multimetric(dict.fromkeys(_metrics(results)))
             refit_metric = self.refit
@@ -252,12 +277,22 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
         if task is not None:
             task.end()
 
-    def _evaluations(self, task: Task | None) -> AbstractContextManager[Task | None]:
+    def _most_settings(self, settings: Settings, limit: int | None) -> int | None:
+        """Return `n_trials`, or the number of settings if that is less: paused ones would go on for want of new ones."""
+        forest = Forest(settings.space)
+        if any(leaf.domain.size is None for leaf in forest.leaves) or forest.count > _MOST_COUNTED:
+            return limit
+        repeats = as_integer(self._options().get('repeats')) or 1
+        count = repeats * sum(int(forest.tree(index).size) for index in range(forest.count))
+        return count if limit is None else min(limit, count)
+
+    def _evaluations(
+        self, task: Task | None, objective: CrossValidation, limit: int | None
+    ) -> AbstractContextManager[Task | None]:
         """Return the part of a task that is all fits on splits."""
         if task is None:
             return nullcontext()
-        most = check_count('n_trials', self.n_trials, 1)
-        most = None if most is None else most * self.n_splits_
+        most = None if limit is None else limit * objective.evaluations_per_trial * self.n_splits_
         return task.part('search', max_subtasks=most, sequential_subtasks=False)
 
     def _check_estimators(self) -> None:
@@ -290,6 +325,8 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
             return name
         metric = self.refit if isinstance(self.refit, str) else None
         parts = {'estimator': (self.estimator, settings.objects), 'scoring': (self.scoring, metric), **measured}
+        if self.halving is not None:
+            parts['halving'] = check_halving(self.halving)['resource']
         return f'{name} [{", ".join(f"{part} {digest(parts[part])}" for part in parts)}]'
 
     def _options(self) -> dict[str, Any]:
@@ -305,7 +342,7 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
                 )
         return dict(options)
 
-    def _run_search(self, objective: CrossValidation) -> SearchResult:
+    def _run_search(self, objective: CrossValidation, seed: int | None, limit: int | None) -> SearchResult:
         """Run the search that `fit` has prepared."""
         error = _Error(raises_all=self.error_score == 'raise')
         key = type(first_of(self.estimator)).__name__ if self.exp_key is None else self.exp_key
@@ -313,9 +350,9 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
             options = self._options()
             options['plugins'] = [*check_plugins(options.get('plugins', ())), error]
             search = _Search(
-                key, objective, objective.settings.space, self.method, self.timeout, self.n_trials, self._seed(),
-                self._backend(), self._storage(key, objective), policy=self.policy, resources=self.resources,
-                direction='maximize', loss_key=SCORE, display=bool(self.verbose), **options,
+                key, objective, objective.settings.space, self.method, self.timeout, limit, seed, self._backend(),
+                self._storage(key, objective), policy=self.policy, resources=self.resources, direction='maximize',
+                loss_key=SCORE, display=bool(self.verbose), **objective.search_options, **options,
             )  # fmt: skip
             result = search.run()
         error.raise_again(objective)
@@ -351,7 +388,8 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
             known = storage.metadata().get('objective', objective.name)
         recorded, given = _digests(known), _digests(objective.name)
         if recorded != given:
-            other = [part for part in given if part not in recorded or recorded[part] != given[part]]
+            parts = dict.fromkeys((*given, *recorded))
+            other = [part for part in parts if recorded.get(part) != given.get(part)]
             raise StorageError(
                 f'storage: {storage} was recorded with {known}, and this is {objective.name}: another {" and ".join(other)}, '
                 'so the scores cannot be compared. Give another storage, or what was recorded (a cv that shuffles needs a '
@@ -362,30 +400,37 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
 
     # --- what came of it -----------------------------------------------------------------------
 
-    def _results(self, settings: Settings) -> dict[str, Any]:
+    def _results(self, objective: CrossValidation) -> dict[str, Any]:
         """Return `cv_results_`, as scikit-learn makes it of the notes on every split."""
-        trials = sorted((trial for trial in self.result_ if trial.params is not None), key=lambda trial: trial.id)
-        if not trials:
+        found = [each for each in objective.evaluations(self.result_) if each.trial.params is not None]
+        if not found:
             if self.result_.stopped == 'interrupted':
                 raise KeyboardInterrupt
             raise ConfigurationError(
                 f'no trial finished (stopped: {self.result_.stopped}), so there is no best one; '
                 f'with timeout={self.timeout!r}, give more seconds'
             )
-        fits = [fit for trial in trials for fit in self._fits(trial)]
+        fits = [fit for each in found for fit in self._fits(each)]
         _warn_or_raise_about_fit_failures(fits, self.error_score)
         _insert_error_scores(fits, self.error_score)
         self.multimetric_ = isinstance(fits[0]['test_scores'], dict)
-        candidates = [settings.named(trial.params) for trial in trials]
-        results: dict[str, Any] = self._format_results(candidates, self.n_splits_, fits)
+        candidates = [objective.candidate(each) for each in found]
+        more = None
+        if isinstance(objective, RungByRung):
+            self.n_resources_ = objective.halving.rungs
+            rungs = [each.rung for each in found]
+            self.n_candidates_ = [rungs.count(rung) for rung in range(len(self.n_resources_))]
+            more = {'iter': rungs, 'n_resources': [self.n_resources_[rung] for rung in rungs]}
+        results: dict[str, Any] = self._format_results(candidates, self.n_splits_, fits, more)
         return results
 
-    def _fits(self, trial: Trial) -> list[dict[str, Any]]:
-        """Return the notes on every split of a trial, as if it had been evaluated now."""
+    def _fits(self, evaluation: Evaluation) -> list[dict[str, Any]]:
+        """Return the notes on every split, as if they had been made now."""
         score = np.nan if self.error_score == 'raise' else self.error_score
-        fits = trial.results.get(FITS)
+        fits = evaluation.results.get(FITS)
         if fits is None:  # it raised, crashed, or took too long
-            reason = 'unknown' if trial.error is None else _reason(trial.error)
+            error = evaluation.trial.error
+            reason = 'unknown' if error is None else _reason(error)
             return [failed_fit(reason, score, self.return_train_score) for _ in range(self.n_splits_)]
         return [self._as_now(fit, score) for fit in fits]
 
@@ -402,7 +447,9 @@ class ShadhoSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no
     def _select(self, results: dict[str, Any], metric: Any) -> None:
         if not self.refit and self.multimetric_:
             return
-        self.best_index_ = self._select_best_index(self.refit, metric, results)
+        is_halved = self.halving is not None and not callable(self.refit)
+        choose = best_of_the_largest if is_halved else partial(self._select_best_index, self.refit)
+        self.best_index_ = choose(metric, results)
         if not callable(self.refit):
             self.best_score_ = results[f'mean_test_{metric}'][self.best_index_]
         self.best_params_ = results['params'][self.best_index_]
@@ -471,7 +518,7 @@ class _Search(Shadho):
 
     def _job(self, seed: int = 0, folders: Path | None = None) -> Job:
         job = super()._job(seed, folders)
-        return attrs.evolve(job, objective=Numbered(self.objective, self.loss_key))
+        return attrs.evolve(job, objective=Numbered(self.objective, self.loss_key, self._takes_trial))
 
 
 class _Error:
@@ -503,7 +550,7 @@ class _Error:
         error = self.trial.error
         objective.task = None  # callbacks have been told
         if error.kind == 'exception':
-            objective(self.trial.params)
+            objective.repeat(self.trial)
         raise ConfigurationError(
             f'the setting {self.trial.params} failed ({error.kind}): {error.message}. Leave error_score out to go on '
             f'with other settings\n{error.traceback}'
@@ -542,6 +589,8 @@ def _own_names() -> Iterator[None]:
         hints = [f'{" and ".join(named)}: in search_options'] if named else []
         if 'the objective' in str(error):
             hints.append('the objective: the cross-validation, with the estimator, the data and the scoring')
+        if 'takes its trial' in str(error):
+            hints.append('an objective that takes its trial: what halving needs, so leave that out there')
         if not hints:
             raise
         raise type(error)(f'{error} ({"; ".join(hints)})') from error

@@ -67,6 +67,11 @@ class Settings:
         return cls(estimator, scope)
 
     @property
+    def estimators(self) -> list[Any]:
+        """The estimator, or those to choose from."""
+        return list(self.estimator.values()) if isinstance(self.estimator, Mapping) else [self.estimator]
+
+    @property
     def objects(self) -> list[Any]:
         """Estimators, functions and other values that the text of the space shows by their reprs only."""
         return [value for value in _values(self.space) if not survives_json(value)]
@@ -95,6 +100,10 @@ class Settings:
         name = named[CHOSEN]
         return self.estimator[name], {key.removeprefix(f'{name}__'): named[key] for key in named if key != CHOSEN}
 
+    def name(self, named: Mapping[str, Any], parameter: str) -> str:
+        """Return the name, in a setting, of a parameter of the estimator that it chooses."""
+        return f'{named[CHOSEN]}__{parameter}' if isinstance(self.estimator, Mapping) else parameter
+
     def check(self) -> None:
         """Let the estimator refuse parameters that it does not have, before anything is fitted.
 
@@ -103,9 +112,14 @@ class Settings:
         ValueError
             From scikit-learn, naming the parameter and those that there are.
         """
+        for named in self.examples():
+            self.apply(named)
+
+    def examples(self) -> Iterator[dict[str, Any]]:
+        """Yield one setting of each tree, of a hundred trees at most."""
         forest = Forest(self.space)
         for tree in map(forest.tree, range(min(forest.count, _MOST_CHECKED))):
-            self.apply(self.named(tree.decode([0.5] * len(tree))))
+            yield self.named(tree.decode([0.5] * len(tree)))
 
 
 def first_of(estimator: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ class FidelitySuite(ABC):
     """Tests of the contract of `shadho.fidelity.Fidelity`.
 
     A fidelity judges reports by what the log holds: asking it changes nothing, and the same events give the same decisions. A slot
-    always has something to run, trials come to their last step, and those that report no number are not preferred.
+    always has something to run, whatever other trials do, trials come to their last step however often they report, one that
+    ends by itself may be the best, and those that report no number are not preferred.
     """
 
     @abstractmethod
@@ -101,6 +103,37 @@ class FidelitySuite(ABC):
         assert run.idle == 0
         assert run.search.history.states[TrialState.DONE] > 0
 
+    def test_one_slot_is_enough(self, chance: random.Random) -> None:
+        run = _Run(self, chance, slots=1)
+        run.go(_STEPS)
+        assert run.idle == 0
+        assert run.search.best is not None
+        assert run.search.best.step == _MAX_STEPS
+
+    def test_trials_that_never_report_hold_nobody_up(self, chance: random.Random) -> None:
+        run = _Run(self, chance, silent=_SLOTS - 1)
+        run.go(_STEPS)
+        assert run.idle == 0
+        assert run.search.best is not None
+        assert run.search.best.step == _MAX_STEPS
+
+    def test_trials_may_report_at_unequal_steps(self, chance: random.Random) -> None:
+        run = _Run(self, chance, strides=(1, 2, 3, 5, 10))
+        run.go(_STEPS)
+        assert run.idle == 0
+        assert run.search.best is not None
+        assert run.search.best.step >= _MAX_STEPS
+
+    def test_a_trial_that_ends_by_itself_is_done_and_may_be_the_best(self, chance: random.Random) -> None:
+        run = _Run(self, chance, ending=0.2)
+        run.go(_STEPS)
+        assert run.idle == 0
+        assert run.search.best is not None
+        assert run.search.best.state is TrialState.DONE
+        assert run.search.best.loss is not None
+        assert run.search.best.loss < 0  # which is that of trials that end by themselves
+        assert run.search.best.step < _MAX_STEPS
+
     def test_trials_without_numbers_are_not_preferred(self, chance: random.Random) -> None:
         run = _Run(self, chance, broken=0.5)
         run.go(_STEPS)
@@ -117,20 +150,49 @@ def _state(search: Search) -> Any:
 
 
 class _Run:
-    """A search on some slots whose trials report in any order; some fail, are lost, report nan, or lose their folder."""
+    """A search on some slots whose trials report in any order.
+
+    Parameters
+    ----------
+    suite : FidelitySuite
+    chance : random.Random
+    failing : float
+        The share of trials that fail or are lost at some step, about.
+    broken : float
+        The share of trials that report nan.
+    ending : float
+        The share of trials that end by themselves after a step, with a loss below all others.
+    silent : int
+        How many of the first trials never report.
+    slots : int
+    removing : float
+        The probability that a paused trial loses its folder in a step.
+    strides : sequence of int
+        After how many steps a trial reports, in turn.
+    """
 
     def __init__(
-        self, suite: FidelitySuite, chance: random.Random, *, failing: float = 0.0, broken: float = 0.0,
+        self,
+        suite: FidelitySuite,
+        chance: random.Random,
+        *,
+        failing: float = 0.0,
+        broken: float = 0.0,
+        ending: float = 0.0,
+        silent: int = 0,
+        slots: int = _SLOTS,
+        strides: Sequence[int] = (1,),
         removing: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         make: Any = suite.make
-        self.chance, self.failing, self.broken, self.removing = chance, failing, broken, removing
+        self.chance, self.failing, self.broken, self.ending = chance, failing, broken, ending
+        self.silent, self.slots, self.strides, self.removing = silent, slots, strides, removing
         self.search = Search(
             {'x': spaces.uniform(0, 1)}, 'random', seed=3, max_steps=_MAX_STEPS, fidelity=make, policy='fcfs'
         )
         self.log: list[Event] = []
         self.search.ledger.write_to(self.log.append)
-        self.search.apply(ClassesChanged([ComputeClass(slots=_SLOTS)]))
+        self.search.apply(ClassesChanged([ComputeClass(slots=slots)]))
         self.now = 0.0
         self.idle = 0
 
@@ -140,11 +202,11 @@ class _Run:
             self.now += 1.0
             if self.search.ledger.paused and self.chance.random() < self.removing:
                 self.search.apply(FolderRemoved(self.chance.choice(list(self.search.ledger.paused)), self.now))
-            while len(self.search.pending) < _SLOTS:
+            while len(self.search.pending) < self.slots:
                 if self.search.ask(now=self.now) is None:
                     self.idle += 1
                     break
-            self._step(self.chance.choice(list(self.search.pending.values())))
+            self._step(self.chance.choice([trial for trial in self.search.pending.values() if trial.id >= self.silent]))
 
     def _step(self, trial: Trial) -> None:
         search = self.search
@@ -153,7 +215,10 @@ class _Run:
             error = TrialError('exception', 'raised') if state is TrialState.FAILED else None
             search.record(Result(trial.id, state, error=error, finished=self.now, attempt=trial.attempt))
             return
-        step = 1 + (search.ledger.reports[trial.id].step if trial.id in search.ledger.reports else trial.step)
+        step = search.ledger.last_step(trial) + self.strides[trial.id % len(self.strides)]
+        if trial.id % 100 < 100 * self.ending and search.ledger.last_step(trial):
+            search.tell(trial, trial.params['x'] - 1)
+            return
         is_broken = trial.id % 100 < 100 * self.broken
         loss = math.nan if is_broken else trial.params['x'] + 1 / step
         decision = search.hear(Report(trial.id, trial.attempt, step, {'loss': loss}, self.now))
