@@ -108,7 +108,8 @@ class TPE(LearningSampler):
         pool = self._pool(tree, rng)
         if pool is None:
             return None
-        candidates, ratios = pool
+        order = np.argsort(-pool[1], kind='stable')  # values of the best may be equal, to the last digit
+        candidates, ratios = pool[0][order], pool[1][order]
         return candidates, -np.logaddexp(math.log(_GOOD), math.log(1.0 - _GOOD) - ratios)  # (Bergstra et al., eq. 3)
 
     def _pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Floats, Floats] | None:

@@ -40,6 +40,9 @@ _BETTER = 0.8
 _LEAST = 6
 """Predicted trials before the effects may count."""
 
+_AS_GOOD = 1.2
+"""Ratio of squared errors up to which less of a class's own is as good: by chance, errors differ as much. Chosen."""
+
 _FORGOTTEN = 0.97
 """Weight of an earlier error beside the next one: the first predictions are the worst."""
 
@@ -143,10 +146,13 @@ class Effects:
         classes = {name: sums for name, sums in self._classes.items() if sums.products.any()}
         for sums in classes.values():
             sums.grow(self._size)
-        self._chosen = int(np.argmin(self._errors[1:]))
+        errors = self._errors[1:]
+        self._chosen = int(np.argmax(errors <= _AS_GOOD * errors.min()))
         noise = (self._errors[1 + self._chosen] + 3 * _NOISE) / (self._predicted + 3)
         scale = np.array(self._scales)  # of the features: sums in these units have equal priors
-        scaled = {name: (scale[:, None] * sums.squares * scale, scale * sums.products) for name, sums in classes.items()}
+        scaled = {
+            name: (scale[:, None] * sums.squares * scale, scale * sums.products) for name, sums in classes.items()
+        }
         self._solutions = [
             {name: scale * effects for name, effects in _solved(scaled, noise, own).items()} for own in _OWN
         ]
@@ -181,7 +187,7 @@ class Effects:
 
     def features(self, tree: int, points: Sequence[Sequence[float]] | Floats) -> Floats:
         """Return the features of points of a tree: shape (points, features)."""
-        numeric, choices, places = self._features_of(tree)
+        numeric, choices, _ = self._features_of(tree)
         points = np.asarray(points, dtype=float).reshape(len(points), -1)
         numbers = 2 * points[:, numeric] - 1
         blocks = [numbers, numbers**2 - 1 / 3]
@@ -247,7 +253,11 @@ def _solved(sums: Mapping[str, tuple[Floats, Floats]], noise: float, own: float)
     """
     size = len(next(iter(sums.values()))[1]) if sums else 0
     common = np.linalg.inv(sum((squares for squares, _ in sums.values()), np.eye(size) * noise))
-    inverses = {name: np.linalg.inv(squares + np.eye(size) * (noise / own**2)) for name, (squares, _) in sums.items()} if own else {}
+    inverses = (
+        {name: np.linalg.inv(squares + np.eye(size) * (noise / own**2)) for name, (squares, _) in sums.items()}
+        if own
+        else {}
+    )
     added = {name: np.zeros(size) for name in sums}
     beta = np.zeros(size)
     for _ in range(_ROUNDS if own else 1):

@@ -16,8 +16,8 @@ from shadho.forest import Tree
 from shadho.records import Attempt, ClassesChanged, ComputeClass, Event, Result, Trial
 from shadho.scheduling.complexity import complexity
 from shadho.scheduling.credits import Credits
-from shadho.scheduling.fit import Fit
 from shadho.scheduling.effects import Effects
+from shadho.scheduling.fit import Fit
 from shadho.scheduling.layout import Layout
 from shadho.scheduling.matching import Matching
 from shadho.scheduling.planner import Planner
@@ -133,7 +133,11 @@ class Market(Policy):
         choice = super().choose(slot, now)
         if isinstance(choice, New) and self._matching.matches(choice.tree.index, slot.compute_class):
             offers = self.context.offers(choice.tree, _OFFERS)
-            return New(choice.tree, self._matching.best(choice.tree.index, slot.compute_class, offers)) if offers else choice
+            return (
+                New(choice.tree, self._matching.best(choice.tree.index, slot.compute_class, offers))
+                if offers
+                else choice
+            )
         if choice is not None or not slot.may_move or self._stragglers is None or len(self._layout.classes) < 2:
             return choice
         if self.ledger.rungs:  # seconds are learned up to the first rung only

@@ -148,7 +148,9 @@ def _prices(seconds: Floats, slots: Floats) -> Floats:
     usual = np.exp(np.log(seconds).mean())
     rates = sparse.kron(sparse.eye(settings), np.ones((1, classes))).tocsc() @ sparse.diags((usual / seconds).ravel())
     equal = sparse.hstack([rates, -np.ones((settings, 1))])
-    capacity = sparse.hstack([sparse.kron(np.ones((1, settings)), sparse.eye(classes)), sparse.csc_matrix((classes, 1))])
+    capacity = sparse.hstack(
+        [sparse.kron(np.ones((1, settings)), sparse.eye(classes)), sparse.csc_matrix((classes, 1))]
+    )
     goal = np.append(np.zeros(settings * classes), -1.0)
     solved = linprog(goal, A_ub=capacity, b_ub=slots, A_eq=equal, b_eq=np.zeros(settings), method='highs')
     prices: Floats = -solved.ineqlin.marginals
