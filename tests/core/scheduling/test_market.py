@@ -114,7 +114,8 @@ def finish(policy, history, tree, own, seconds=1.0, loss=0.5, kind=None):
     error = None if kind is None else TrialError(kind, 'no luck')
     state, loss = (TrialState.DONE, loss) if kind is None else (TrialState.FAILED, math.nan)
     number = history.asked - 1
-    trial = Trial(number, tree, (), {}, own, state=state, error=error, seconds=seconds, started=0.0)
+    point = (0.5,) * len(policy.forest.tree(tree))
+    trial = Trial(number, tree, point, {}, own, state=state, error=error, seconds=seconds, started=0.0)
     history.append(trial, loss)
     policy.on(Result(number, state, trial.loss), trial)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.forest import Tree
-from shadho.samplers.base import Sampler, SamplerContext, Suggestion
+from shadho.samplers.base import Offer, Sampler, SamplerContext, Suggestion
 from shadho.samplers.cmaes import CMAES
 from shadho.samplers.gp import MOST_LEAVES, GaussianProcess
 from shadho.samplers.tpe import TPE
@@ -77,8 +77,12 @@ class Auto(Sampler):
 
     def ask(self, tree: Tree, number: int) -> Suggestion:
         current = self._current(tree)
-        suggestion = current.ask(tree, number)
-        return attrs.evolve(suggestion, meta={**suggestion.meta, 'method': current.name})
+        return _by(current, current.ask(tree, number))
+
+    def offers(self, tree: Tree, numbers: Sequence[int]) -> Sequence[Offer]:
+        current = self._current(tree)
+        offers = current.offers(tree, numbers)
+        return [attrs.evolve(offer, suggestion=_by(current, offer.suggestion)) for offer in offers]
 
     def _current(self, tree: Tree) -> TPE | GaussianProcess | CMAES:
         """Return whose turn it is: a function of how many trials are finished and pending, so that it survives a restart."""
@@ -102,3 +106,8 @@ class Auto(Sampler):
     def promise(self, trees: Sequence[Tree]) -> npt.NDArray[np.float64] | None:
         """Return what the method whose turn it is expects, so that neither of them alone gives a tree up."""
         return (self._gaussian if self._gaussian is not None and self._turn % 2 == 0 else self._parzen).promise(trees)
+
+
+def _by(sampler: Sampler, suggestion: Suggestion) -> Suggestion:
+    """Return a suggestion with the name of the method that made it."""
+    return attrs.evolve(suggestion, meta={**suggestion.meta, 'method': sampler.name})

@@ -18,7 +18,7 @@ from shadho.ledger import Ledger
 from shadho.records import Trial
 from shadho.table import Table
 
-__all__ = ['CountingSampler', 'Sampler', 'SamplerContext', 'Suggestion', 'whole_number']
+__all__ = ['CountingSampler', 'Offer', 'Sampler', 'SamplerContext', 'Suggestion', 'whole_number']
 
 
 @attrs.frozen
@@ -37,6 +37,24 @@ class Suggestion:
     tree: Tree
     point: npt.NDArray[np.float64] = attrs.field(eq=False)
     meta: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Offer:
+    """A suggestion of several, of which a policy may choose any.
+
+    Attributes
+    ----------
+    suggestion : Suggestion
+    number : int
+        Its number in its tree (see `Sampler.ask`).
+    value : float
+        The logarithm of the expected improvement, but for a constant; equal where nothing is known.
+    """
+
+    suggestion: Suggestion
+    number: int
+    value: float = 0.0
 
 
 @attrs.frozen
@@ -128,8 +146,22 @@ class Sampler(ABC):
         ----------
         tree : Tree
         number : int
-            How many trials the tree has had, those of earlier runs included (`Table.asked_in`): 0 for its first one.
+            The least number of a suggestion that no trial of the tree has had, in earlier runs either; 0 for its first one.
         """
+
+    def offers(self, tree: Tree, numbers: Sequence[int]) -> Sequence[Offer]:
+        """Return suggestions of which any may be begun, the first of the most valuable ones being what `ask` returns.
+
+        With unequal hardware, a policy chooses the one that suits the free slot. The others are not pending; a number that was passed
+        over is among the next `numbers`. By default there is no choice, and `ask` is called.
+
+        Parameters
+        ----------
+        tree : Tree
+        numbers : sequence of int
+            The least numbers of suggestions that no trial of the tree has had, in ascending order.
+        """
+        return ()
 
     def tell(self, suggestion: Suggestion, loss: float) -> None:
         """Learn the loss (to be minimised; nan when the trial failed) of a suggestion, which the tables have already.
@@ -165,3 +197,7 @@ class CountingSampler(Sampler):
 
     def ask(self, tree: Tree, number: int) -> Suggestion | None:
         return None if number >= self.length(tree) else Suggestion(tree, self.point(tree, number))
+
+    def offers(self, tree: Tree, numbers: Sequence[int]) -> Sequence[Offer]:
+        length = self.length(tree)
+        return [Offer(Suggestion(tree, self.point(tree, number)), number) for number in numbers if number < length]

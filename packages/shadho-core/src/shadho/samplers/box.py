@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.forest import Dimension, Tree, sizes_of, snap
-from shadho.samplers.base import Sampler, SamplerContext, Suggestion
+from shadho.samplers.base import Offer, Sampler, SamplerContext, Suggestion
 
 __all__ = ['Box', 'BoxSampler']
 
@@ -109,6 +109,9 @@ class BoxSampler(Sampler):
             rng = np.random.default_rng((self.seed, tree.index, number))
             point[places], notes = self._box(tree).draw(number, rng, pending, is_new)
         return Suggestion(tree, point, notes)
+
+    def offers(self, tree: Tree, numbers: Sequence[int]) -> Sequence[Offer]:
+        return [Offer(self.ask(tree, number), number) for number in numbers]
 
     def tell(self, suggestion: Suggestion, loss: float) -> None:
         places = _places(suggestion.tree)

@@ -221,6 +221,21 @@ class GaussianProcess(LearningSampler):
                 return point
         return best  # of a small space, all was tried
 
+    def pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
+        model = self._model([tree])
+        if model is None or not len(tree):
+            return None
+        best = self._best(model, tree, rng)
+        own = self._improvement(model, tree)
+        candidates = own.candidates(rng, _UNIFORM, _NEAR)
+        if tree.size < math.inf:
+            candidates = candidates[self.context.visited.are_new(tree, candidates)]
+        points = np.vstack([best, candidates])
+        values = own.log_improvement(points)
+        if values.argmax() != 0:  # nothing is to be gained, or all of what is was tried
+            return None
+        return points, values
+
     def _improvement(self, model: _Model, tree: Tree) -> _Improvement:
         return _Improvement(model, tree, self.table.columns_of(tree.index), self._decided(tree.index))
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from shadho.checks import as_integer
 from shadho.errors import ConfigurationError
 from shadho.forest import Tree, snap
-from shadho.samplers.base import Sampler, SamplerContext, Suggestion
+from shadho.samplers.base import Offer, Sampler, SamplerContext, Suggestion
 from shadho.table import LeafColumns
 
 if TYPE_CHECKING:
@@ -116,11 +116,32 @@ class LearningSampler(Sampler):
         self.table.columns_of(tree.index)
         point = None
         if self.knows_enough:
-            point = on_one_thread(self.suggest)(tree, np.random.default_rng((self.seed, tree.index, number)))
-        if point is None:  # while little is known: a design that fills the cube evenly
-            block, place = divmod(number, _BLOCK)
-            point = snap(self._design(len(tree), tree.index, block).point(place), tree.sizes)
-        return Suggestion(tree, point)
+            point = on_one_thread(self.suggest)(tree, self._rng(tree, number))
+        return Suggestion(tree, self._first_point(tree, number) if point is None else point)
+
+    def offers(self, tree: Tree, numbers: Sequence[int]) -> Sequence[Offer]:
+        self.table.columns_of(tree.index)
+        if not self.knows_enough:
+            return [Offer(Suggestion(tree, self._first_point(tree, number)), number) for number in numbers]
+        pool = on_one_thread(self.pool)(tree, self._rng(tree, numbers[0]))
+        if pool is None:
+            return ()
+        return [Offer(Suggestion(tree, point), numbers[0], value) for point, value in zip(*pool)]
+
+    def pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Sequence[Floats], Sequence[float]] | None:
+        """Return points of which `suggest` would take the first of the most valuable ones, and their values (see `Offer`).
+
+        None, the default, if there are no others, or too little is known.
+        """
+        return None
+
+    def _rng(self, tree: Tree, number: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, tree.index, number))
+
+    def _first_point(self, tree: Tree, number: int) -> Floats:
+        """Return a point while little is known: one of a design that fills the cube evenly."""
+        block, place = divmod(number, _BLOCK)
+        return snap(self._design(len(tree), tree.index, block).point(place), tree.sizes)
 
 
 class _Design:

@@ -97,6 +97,23 @@ class TPE(LearningSampler):
         self._good = self._others = np.empty(0, dtype=np.intp)
 
     def suggest(self, tree: Tree, rng: np.random.Generator) -> Floats | None:
+        pool = self._pool(tree, rng)
+        if pool is None:
+            return None
+        candidates, ratios = pool
+        best: Floats = candidates[np.argmax(ratios)]
+        return best
+
+    def pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
+        pool = self._pool(tree, rng)
+        if pool is None:
+            return None
+        order = np.argsort(-pool[1], kind='stable')  # values of the best may be equal, to the last digit
+        candidates, ratios = pool[0][order], pool[1][order]
+        return candidates, -np.logaddexp(math.log(_GOOD), math.log(1.0 - _GOOD) - ratios)  # (Bergstra et al., eq. 3)
+
+    def _pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
+        """Return candidates, and the logarithms of how much likelier they are good ones than others."""
         self._keep_up()
         good, others = self._good, self._others
         if not (len(tree) and len(good)):
@@ -110,8 +127,7 @@ class TPE(LearningSampler):
         bad = np.concatenate([points[len(good) :], pending[:, columns]])
         unlikely = _Density(bad, np.ones(len(bad)), kinds)
         candidates = self._candidates(tree, likely, rng)
-        best: Floats = candidates[np.argmax(likely.logarithm(candidates) - unlikely.logarithm(candidates))]
-        return best
+        return candidates, likely.logarithm(candidates) - unlikely.logarithm(candidates)
 
     def _candidates(self, tree: Tree, likely: _Density, rng: np.random.Generator) -> Floats:
         """Draw points from the density of the good trials, new ones where settings can repeat, as long as there are any.

@@ -16,10 +16,12 @@ from shadho.forest import Tree
 from shadho.records import Attempt, ClassesChanged, ComputeClass, Event, Result, Trial
 from shadho.scheduling.complexity import complexity
 from shadho.scheduling.credits import Credits
+from shadho.scheduling.effects import Effects
 from shadho.scheduling.fit import Fit
 from shadho.scheduling.layout import Layout
+from shadho.scheduling.matching import Matching
 from shadho.scheduling.planner import Planner
-from shadho.scheduling.policy import Choice, Heuristic, Move, Policy, PolicyContext, Slot
+from shadho.scheduling.policy import Choice, Heuristic, Move, New, Policy, PolicyContext, Slot
 from shadho.scheduling.promise import Promise
 from shadho.scheduling.quota import QuotaPlanner
 from shadho.scheduling.runtime import UNFIT, RuntimeModel
@@ -32,6 +34,9 @@ Floats = npt.NDArray[np.float64]
 _MOST_EXCLUDED = 0.05
 """Fraction of the planned trees that may be excluded before a new plan. A plan costs milliseconds; an old one wastes
 shares. Chosen."""
+
+_OFFERS = 16
+"""Suggestions from which a slot takes the one that suits it. More suit better, and wait longer."""
 
 
 @attrs.frozen(eq=False)
@@ -105,7 +110,9 @@ class Market(Policy):
         self.heuristics: dict[Heuristic, float] = (
             {Promise(): 1.5} if heuristics is None else _check_heuristics(heuristics)
         )
-        self.runtime = RuntimeModel(lambda tree: complexity(context.forest.tree(tree)))
+        effects = Effects(context.forest)
+        self.runtime = RuntimeModel(lambda tree: complexity(context.forest.tree(tree)), effects)
+        self._matching = Matching(context.ledger, effects)
         self._quota = (
             None if context.trials_per_tree is None else QuotaPlanner(context, self.runtime, {}, fairness, floor)
         )
@@ -124,6 +131,13 @@ class Market(Policy):
 
     def choose(self, slot: Slot, now: float) -> Choice | None:
         choice = super().choose(slot, now)
+        if isinstance(choice, New) and self._matching.matches(choice.tree.index, slot.compute_class):
+            offers = self.context.offers(choice.tree, _OFFERS)
+            return (
+                New(choice.tree, self._matching.best(choice.tree.index, slot.compute_class, offers))
+                if offers
+                else choice
+            )
         if choice is not None or not slot.may_move or self._stragglers is None or len(self._layout.classes) < 2:
             return choice
         if self.ledger.rungs:  # seconds are learned up to the first rung only
@@ -177,6 +191,7 @@ class Market(Policy):
         measured = self.newly_measured(event, trial)
         if measured is not None:
             self.runtime.tell(measured)
+            self._matching.learn(measured.tree)
             self._planner.active.add(measured.tree)  # a tree of an earlier run may not be active yet
             self._results += 1
         if isinstance(event, Trial):
@@ -228,6 +243,7 @@ class Market(Policy):
             self._interval = self._planner.interval(plan)
             self._credits.follow(plan)
             self._fit.lay_out(plan.layout)
+            self._matching.lay_out(plan)
             self._layout = plan.layout
             self._has_one_tree = len(plan.layout.trees) == 1 and self._quota is None
             self.placement = plan.describe()

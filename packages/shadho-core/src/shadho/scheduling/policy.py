@@ -15,6 +15,7 @@ import numpy.typing as npt
 from shadho.forest import Forest, Tree
 from shadho.ledger import Ledger
 from shadho.records import Event, Report, Trial
+from shadho.samplers import Offer
 from shadho.table import Table
 
 __all__ = ['Choice', 'ClassPlan', 'Heuristic', 'Move', 'New', 'Policy', 'PolicyContext', 'Run', 'Slot']
@@ -50,6 +51,10 @@ def _promotes_nothing() -> Generator[Trial, None, None]:
     yield from ()
 
 
+def _offers_nothing(tree: Tree, count: int) -> Sequence[Offer]:
+    return ()
+
+
 @attrs.frozen
 class PolicyContext:
     """The read-only state that a policy decides from.
@@ -67,6 +72,9 @@ class PolicyContext:
         The sampler's estimate of the promise of trees (see `Sampler.promise`).
     promotable : callable
         Yields paused trials that deserve to go on, the best first (see `Fidelity.promotable`).
+    offers : callable
+        Returns about so many suggestions of a tree, of which a slot may begin any (see `Sampler.offers`); empty if there is no
+        choice.
     """
 
     forest: Forest
@@ -75,6 +83,7 @@ class PolicyContext:
     trials_per_tree: int | None = None
     promise: Callable[[Sequence[Tree]], npt.NDArray[np.float64] | None] = _promises_nothing
     promotable: Callable[[], Generator[Trial, None, None]] = _promotes_nothing
+    offers: Callable[[Tree, int], Sequence[Offer]] = _offers_nothing
 
 
 @attrs.frozen
@@ -100,9 +109,10 @@ class Slot:
 
 @attrs.frozen
 class New:
-    """Begin a new trial of a tree."""
+    """Begin a new trial of a tree, by default with the sampler's own suggestion."""
 
     tree: Tree
+    offer: Offer | None = None
 
 
 @attrs.frozen

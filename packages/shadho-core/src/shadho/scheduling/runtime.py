@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shadho.records import Trial
+from shadho.scheduling.effects import Effects
 from shadho.scheduling.hosts import HostWatch
 
 __all__ = ['INFEASIBLE', 'UNFIT', 'RuntimeModel', 'age']
@@ -77,6 +78,8 @@ class RuntimeModel:
     ----------
     complexity : callable
         Returns the complexity of a tree from its number.
+    effects : Effects, optional
+        What the parameters of a trial add to its seconds: a class in which small settings ran is not as fast as it looks.
 
     Notes
     -----
@@ -85,8 +88,9 @@ class RuntimeModel:
     keeps only sums, so its cost does not grow with the number of trials.
     """
 
-    def __init__(self, complexity: Callable[[int], float]) -> None:
+    def __init__(self, complexity: Callable[[int], float], effects: Effects | None = None) -> None:
         self._complexity = complexity
+        self._effects = effects
         self._rows: dict[int, int] = {}
         self._columns: dict[str, int] = {}
         self._complexities = np.zeros(0)
@@ -131,6 +135,8 @@ class RuntimeModel:
         self._logs[row, column] += logarithm
         self._seconds[row, column] += seconds
         self._squares += logarithm**2
+        if self._effects is not None:
+            self._effects.tell(trial, logarithm)
 
     def know(self, trial: Trial) -> None:
         """Register the tree and class of a trial that begins.
@@ -201,6 +207,12 @@ class RuntimeModel:
         elapsed = self._elapsed(list(running), now)
         used = slice(len(self._rows)), slice(len(self._columns))
         count, logs, sums = (table[used] for table in (self._count, self._logs, self._seconds))
+        if self._effects is not None and self._effects.are_known:
+            logs, sums = logs.copy(), sums.copy()
+            for tree, name, shift in self._effects.shifts(trees, classes):
+                place = self._rows[tree], self._columns[name]
+                logs[place] -= count[place] * shift
+                sums[place] *= math.exp(-shift)
         spread = self._spread()
         means = self._fit(count, logs, spread)
         overdue = _overdue(means, count.sum(axis=1), math.sqrt(spread), *elapsed)

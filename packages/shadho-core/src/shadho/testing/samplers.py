@@ -16,7 +16,7 @@ import pytest
 from shadho.forest import Forest, Tree
 from shadho.ledger import Ledger
 from shadho.records import Attempt, Event, Result, Trial, TrialError, TrialState
-from shadho.samplers import Sampler, SamplerContext, Suggestion
+from shadho.samplers import Offer, Sampler, SamplerContext, Suggestion
 from shadho.search import Search
 from shadho.testing.spaces import SPACES, some_trees
 
@@ -67,6 +67,11 @@ class SamplerRun:
             assert suggestion.tree is tree
             _check(suggestion)
         return suggestion
+
+    def offers(self, tree: Tree) -> Sequence[Offer]:
+        """Return suggestions in a tree of which any could be begun."""
+        number = self.context.ledger.history.asked_in(tree.index)
+        return self.sampler.offers(tree, range(number, number + 8))
 
     def ask(self, tree: Tree) -> Trial | None:
         """Begin a trial in a tree; None when the sampler has no suggestion left there."""
@@ -203,6 +208,24 @@ class SamplerSuite(ABC):
             if one is not None and other is not None:
                 assert one.point.tolist() == other.point.tolist()
                 assert one.meta == other.meta
+
+    def test_of_what_it_offers_the_first_of_the_most_valuable_is_what_it_would_suggest(self, forest: Forest) -> None:
+        run = self.run(forest)
+        for tree in some_trees(forest):
+            for trial in _ask(run, tree, 14)[:-2]:
+                run.tell(trial, _loss(trial))
+            own, offers = run.suggest(tree), run.offers(tree)
+            if not offers:  # there is no choice
+                continue
+            best = max(offers, key=lambda offer: offer.value)
+            assert own is not None
+            assert best.suggestion.point.tolist() == own.point.tolist()
+            assert best.suggestion.meta == own.meta
+            assert best.number == run.context.ledger.history.asked_in(tree.index)
+            for offer in offers:
+                assert offer.suggestion.tree is tree
+                assert math.isfinite(offer.value)
+                _check(offer.suggestion)
 
     def test_chance_comes_from_the_seed_alone(self, forest: Forest) -> None:
         before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]

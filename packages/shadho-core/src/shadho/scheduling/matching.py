@@ -1,0 +1,157 @@
+"""Matching: which setting of a tree a compute class runs, of those that it could begin with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from shadho.ledger import Ledger
+from shadho.samplers import Offer
+from shadho.scheduling.effects import Effects
+from shadho.scheduling.planner import Plan
+
+__all__ = ['Matching']
+
+Floats = npt.NDArray[np.float64]
+
+_KINDS = 64
+"""Latest settings of a tree that its prices are found with. More are more exact, at a cost in each solution. Chosen."""
+
+_GROWTH = 1.1
+"""Growth of the number of a tree's trials at which its prices are found anew."""
+
+_LEAST = 0.02
+"""Least slots of a class, as a fraction of all slots of a tree: a class without any would have no price."""
+
+_SLACK = 0.1
+"""Excess of the log of the priced seconds over those in the best class up to which a setting is at home in a class. Less
+follows errors of the seconds, more gives gains away. Chosen."""
+
+
+_PATIENCE = 300
+"""Suggestions that may be preferred to an earlier one before it is begun wherever there is a slot. Chosen: a setting for a rare
+class waits that long for it."""
+
+
+@attrs.frozen(eq=False)
+class _Rule:
+    """The logarithm of the price of a setting in each class, but for a constant: ``base + features @ weights``."""
+
+    columns: dict[str, int]
+    base: Floats
+    weights: Floats
+
+
+class Matching:
+    """Gives each class the settings that cost least there, by comparison with the other classes.
+
+    In a tree, the time of a class has a price, at which demand for the class is what the plan gives it. A setting is at home where
+    its priced seconds are least. A free slot begins the offer of the most value per priced second, as a multiple of the least
+    priced seconds of the offer: so what is chosen is as long, on the whole, as what is offered, and only runs elsewhere.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    effects : Effects
+        What parameters add to seconds.
+
+    Notes
+    -----
+    The prices are the dual variables of the linear program that maximises trials per second for an even mix of the latest settings.
+    Where all settings cost alike everywhere, by a factor for each class, no offer is better placed than another, and the first of
+    the most valuable ones is chosen: the sampler's own. All that is kept follows from the log.
+    """
+
+    def __init__(self, ledger: Ledger, effects: Effects) -> None:
+        self._ledger = ledger
+        self._effects = effects
+        self._rules: dict[int, _Rule | None] = {}
+        self._next: dict[int, int] = {}  # count of a tree's trials at which its rule is due
+        self._plan = Plan()
+
+    def lay_out(self, plan: Plan) -> None:
+        """Follow a new plan; rules of other classes go."""
+        if list(plan.layout.rows) != list(self._plan.layout.rows):
+            self._rules.clear()
+            self._next.clear()
+        self._plan = plan
+
+    def learn(self, tree: int) -> None:
+        """Find the prices of a tree anew, if it has enough new trials."""
+        layout = self._plan.layout
+        if len(layout.rows) < 2 or layout.slots == 1 or not self._effects.are_known:
+            return
+        count = self._ledger.measured.count(tree)
+        column = layout.columns.get(tree)
+        if column is None or count < self._next.get(tree, 0):
+            return
+        self._next[tree] = max(count + 1, math.ceil(_GROWTH * count))
+        self._rules[tree] = self._rule(tree, column)
+
+    def matches(self, tree: int, compute_class: str) -> bool:
+        """Whether it matters which setting of a tree a class runs."""
+        rule = self._rules.get(tree)
+        return rule is not None and compute_class in rule.columns
+
+    def best(self, tree: int, compute_class: str, offers: Sequence[Offer]) -> Offer:
+        """Return the offer that a class begins."""
+        rule = self._rules[tree]
+        assert rule is not None
+        if offers[-1].number - offers[0].number > _PATIENCE:
+            return offers[0]
+        features = self._effects.features(tree, [offer.suggestion.point for offer in offers])
+        costs = rule.base + features @ rule.weights
+        excess = costs[:, rule.columns[compute_class]] - costs.min(axis=1)
+        values = np.array([offer.value for offer in offers]) - np.maximum(excess - _SLACK, 0.0)
+        return offers[int(np.argmax(values))]
+
+    def _rule(self, tree: int, column: int) -> _Rule | None:
+        layout = self._plan.layout
+        names = list(layout.rows)
+        seconds, slots = self._plan.seconds[:, column], self._plan.slots[:, column]
+        centre = self._effects.centre(tree, names)
+        fits = np.isfinite(seconds)
+        if centre is None or fits.sum() < 2:
+            return None
+        weights = self._effects.weights(tree, names)
+        points = self._ledger.measured.points(tree, _KINDS)
+        running = [trial.point for trial in self._ledger.unmeasured if trial.tree == tree]
+        features = self._effects.features(tree, np.vstack([points, *running]))
+        logs = np.where(fits, np.log(seconds), 0.0) - centre @ weights
+        costs = logs + features @ weights
+        beside = costs[:, fits] - costs[:, fits].mean(axis=1, keepdims=True)
+        if np.ptp(beside, axis=0).max() < _SLACK:  # all settings compare alike
+            return None
+        slots = np.maximum(slots, _LEAST * slots.sum())
+        prices = _prices(np.exp(costs[:, fits]), slots[fits])
+        base = np.full(len(names), np.inf)
+        base[fits] = logs[fits] + np.log(np.maximum(prices, 1e-9 * prices.max()))
+        return _Rule(dict(layout.rows), base, weights)
+
+
+def _prices(seconds: Floats, slots: Floats) -> Floats:
+    """Return prices of classes: shape (classes,), at which trials per second are most for equal numbers of all settings.
+
+    Parameters
+    ----------
+    seconds : array, shape (settings, classes)
+    slots : array, shape (classes,)
+    """
+    from scipy import sparse
+    from scipy.optimize import linprog
+
+    settings, classes = seconds.shape
+    usual = np.exp(np.log(seconds).mean())
+    rates = sparse.kron(sparse.eye(settings), np.ones((1, classes))).tocsc() @ sparse.diags((usual / seconds).ravel())
+    equal = sparse.hstack([rates, -np.ones((settings, 1))])
+    capacity = sparse.hstack(
+        [sparse.kron(np.ones((1, settings)), sparse.eye(classes)), sparse.csc_matrix((classes, 1))]
+    )
+    goal = np.append(np.zeros(settings * classes), -1.0)
+    solved = linprog(goal, A_ub=capacity, b_ub=slots, A_eq=equal, b_eq=np.zeros(settings), method='highs')
+    prices: Floats = -solved.ineqlin.marginals
+    return prices

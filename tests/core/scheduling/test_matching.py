@@ -1,0 +1,136 @@
+"""Settings of a flat space run in the classes that suit them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shadho import ComputeClass, Search, SearchResult, Shadho, spaces
+from shadho.backends import Simulated
+from shadho.records import ClassesChanged
+from shadho.scheduling import Slot
+from shadho.storage.memory import Memory
+
+SPACE = {'width': spaces.loguniform(16, 1024), 'rate': spaces.loguniform(1e-4, 1e-1), 'kind': ['a', 'b']}
+CLASSES = [ComputeClass('gpu', 4), ComputeClass('cpu', 15)]
+
+
+def is_large(params: Any) -> bool:
+    return bool(params['width'] > 128)
+
+
+def seconds(params: Any, compute_class: ComputeClass) -> float:
+    """Return seconds: small networks are equally fast everywhere, large ones ten times slower without a GPU."""
+    own = 20 * (params['width'] / 16) ** 0.5
+    return float(own * (10 if is_large(params) and compute_class.name == 'cpu' else 1))
+
+
+def uniform(params: Any, compute_class: ComputeClass) -> float:
+    return seconds(params, CLASSES[0]) * (3 if compute_class.name == 'cpu' else 1)
+
+
+def simulated(
+    policy: str, seconds: Any = seconds, classes: Any = CLASSES, space: Any = SPACE, **options: Any
+) -> SearchResult:
+    options = {'method': 'random', 'seed': 1, 'max_tasks': 400, **options}
+    backend = Simulated(classes, seconds)
+    return Shadho(
+        'matched',
+        lambda params: params.get('rate', 0.0),
+        space,
+        policy=policy,
+        backend=backend,
+        storage=None,
+        display=False,
+        **options,
+    ).run()
+
+
+def settings(result: SearchResult) -> list[Any]:
+    return [trial.params for trial in sorted(result, key=lambda trial: trial.id)]
+
+
+def test_a_flat_space_has_more_trials_in_the_same_time_and_of_the_same_sizes() -> None:
+    results = {policy: simulated(policy, timeout=7200, max_tasks=10_000) for policy in ('fcfs', 'market')}
+    count = {policy: len(result) for policy, result in results.items()}
+    assert count['market'] > 1.1 * count['fcfs']
+    large = {policy: np.mean([is_large(trial.params) for trial in result]) for policy, result in results.items()}
+    assert large['market'] == pytest.approx(large['fcfs'], rel=0.1)
+    late = [trial for trial in results['market'] if trial.id > 100]
+    placed = Counter((trial.compute_class, is_large(trial.params)) for trial in late)
+    assert placed['gpu', False] < 0.05 * placed['cpu', False]
+    assert placed['cpu', True] < 0.6 * placed['gpu', True]  # which has more than its slots can run
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'classes'),
+    [(uniform, CLASSES), (lambda params, compute_class: 7.0, CLASSES), (seconds, [ComputeClass('cpu', 8)])],
+)
+@pytest.mark.parametrize('method', ['random', 'tpe'])
+def test_where_no_setting_suits_a_class_better_than_others_the_sampler_has_its_way(
+    seconds: Any, classes: Any, method: str
+) -> None:
+    blind, matched = (
+        simulated(policy, seconds, classes, method=method, max_tasks=150) for policy in ('fcfs', 'market')
+    )
+    assert settings(blind) == settings(matched)
+
+
+def test_every_setting_of_a_grid_is_run_once() -> None:
+    space = {'width': [16, 32, 64, 256, 512, 1024], 'depth': list(range(15)), 'kind': ['a', 'b']}
+    result = simulated('market', space=space, method='grid', max_tasks=1000)
+    assert Counter(map(str, settings(result))).total() == 180 == len({str(params) for params in settings(result)})
+    assert any('number' in trial.meta for trial in result)
+
+
+def test_no_suggestion_waits_for_ever() -> None:
+    result = simulated('market', max_tasks=3000)
+    skipped: list[int] = []
+    for place, trial in enumerate(sorted(result, key=lambda trial: trial.id)):
+        following = place + len(skipped)
+        number = trial.meta.get('number', skipped[0] if skipped else following)
+        if number in skipped:
+            skipped.remove(number)
+        skipped += range(following, number)
+        assert not skipped or place - skipped[0] < 400
+
+
+@pytest.mark.parametrize('method', ['random', 'tpe', 'pso'])
+def test_a_log_brings_back_what_would_be_chosen(method: str) -> None:
+    storage = Memory()
+    changes = [(100, 'gpu', 2), (150, 'cpu', 8), (200, 'gpu', 5)]
+    opt = Shadho(
+        'matched', lambda params: params['rate'], SPACE, method, backend=Simulated(CLASSES, seconds, changes=changes), storage=storage,
+        seed=0, max_tasks=120, display=False,
+    )  # fmt: skip
+    opt.run()
+    events = [event for _, event in storage.read()]
+    assert sum(isinstance(event, ClassesChanged) for event in events) > 1
+    searches = []
+    for _ in range(2):
+        search = opt._new_search(0)
+        for event in events:
+            search.apply(event)
+            if searches == []:  # asking changes nothing
+                search.choose(Slot('gpu'), search.ledger.time)
+        searches.append(search)
+    choices = [[search.choose(Slot(name), search.ledger.time) for name in search.classes] for search in searches]
+    assert choices[0] == choices[1]
+    assert any(choice.offer is not None for choice in choices[0])
+
+
+def test_a_large_setting_waits_for_the_class_that_suits_it() -> None:
+    search = Search(SPACE, 'random', seed=0)
+    search.plan(CLASSES, 0.0)
+    now = 0.0
+    for number in range(200):
+        own = CLASSES[number % 2]
+        trial = search.ask(own.name, now)
+        now += 1
+        search.tell(trial, 0.5, seconds=seconds(trial.params, own))
+    asked = [(own.name, is_large(search.ask(own.name, now).params)) for own in CLASSES * 20]
+    assert asked.count(('gpu', True)) > 15
+    assert asked.count(('cpu', False)) > 15
