@@ -106,8 +106,18 @@ def test_trials_that_were_chosen_for_a_class_tell_by_how_much_they_were_longer_t
         size = rng.random()
         own = 'fast' if size > 0.5 else 'slow'
         effects.tell(Trial(number, 0, (size, 0.5, 0.5), {}, own), 4 * size + 0.1 * rng.standard_normal())
-    shifts = {own: shift for _, own, shift in effects.shifts([0], CLASSES)}
+    assert list(effects.shifts(CLASSES)) == []
+    effects.selected.add(0)
+    shifts = {own: shift for _, own, shift in effects.shifts(CLASSES)}
     assert shifts['fast'] - shifts['slow'] == pytest.approx(2.0, abs=0.3)
+
+
+def test_a_class_without_trials_has_the_effects_that_the_others_share() -> None:
+    effects = Effects(FLAT)
+    told(effects, FLAT, 40)
+    fast, slow, new = effects.weights(0, [*CLASSES, 'new']).T
+    assert ((new > 0) | (np.maximum(fast, slow) < 0.2)).all()
+    assert fast[0] < new[0] < slow[0]
 
 
 def test_spaces_of_any_size_can_be_learned_from() -> None:
@@ -115,7 +125,7 @@ def test_spaces_of_any_size_can_be_learned_from() -> None:
     effects, rng = Effects(many), np.random.default_rng(0)
     for number in range(3):
         effects.tell(Trial(number, 0, tuple(rng.random(500)), {}, 'fast'), 1.0)
-    assert effects.features(0, rng.random((2, 500))).shape == (2, 400)
+    assert effects.features(0, rng.random((2, 500))).shape == (2, 200)
     none = Forest({'x': 1})
     effects = Effects(none)
     for number in range(30):

@@ -126,12 +126,12 @@ class LearningSampler(Sampler):
         pool = on_one_thread(self.pool)(tree, self._rng(tree, numbers[0]))
         if pool is None:
             return ()
-        return [Offer(Suggestion(tree, point), numbers[0], value) for point, value in zip(*pool)]
+        return [Offer(Suggestion(tree, point), numbers[0], float(value)) for point, value in zip(*pool)]
 
-    def pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Sequence[Floats], Sequence[float]] | None:
+    def pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
         """Return points of which `suggest` would take the first of the most valuable ones, and their values (see `Offer`).
 
-        None, the default, if there are no others, or too little is known.
+        Shapes (points, dimensions) and (points,). None, the default, if there are no others, or too little is known.
         """
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -31,7 +32,7 @@ _NOISE = 0.1
 _MOST_VALUES = 16
 """Values of a choice up to which each has an effect of its own."""
 
-_MOST_FEATURES = 400
+_MOST_FEATURES = 200
 """Features of all leaves together; leaves that come later have none. The cost of a trial grows with the square. Chosen."""
 
 _BETTER = 0.8
@@ -88,6 +89,11 @@ class Effects:
     ----------
     forest : Forest
 
+    Attributes
+    ----------
+    selected : set of int
+        Trees whose settings were chosen for the classes that ran them.
+
     Notes
     -----
     Ridge regression within the pairs of tree and class, by sums that a trial updates in O(features of its tree squared), however
@@ -99,10 +105,12 @@ class Effects:
         self._first: list[int] = []  # of each column: its first feature, or -1
         self._size = 0
         self._places: dict[int, tuple[Integers, Integers, Integers]] = {}
-        self._pairs: dict[tuple[int, str], _Pair] = {}
+        self.selected: set[int] = set()
+        self._pairs: dict[int, dict[str, _Pair]] = {}
         self._classes: dict[str, _Class] = {}
         self._scales: list[float] = []  # prior standard deviations of the features
-        self._solutions: list[dict[str, Floats]] = []  # by prior of what is a class's own: effects by class
+        self._common: list[Floats] = []  # effects in a class without trials, by prior of what is a class's own
+        self._solutions: list[dict[str, Floats]] = []  # effects by class, likewise
         self._chosen = 0
         self._count = 0
         self._solve_at = _LEAST
@@ -118,15 +126,16 @@ class Effects:
         """Learn from a finished trial."""
         places = self._features_of(trial.tree)[2]
         features = self.features(trial.tree, [trial.point])[0]
-        pair = self._pairs.get((trial.tree, trial.compute_class))
+        pairs = self._pairs.setdefault(trial.tree, {})
+        pair = pairs.get(trial.compute_class)
         if pair is None:
-            self._pairs[trial.tree, trial.compute_class] = _Pair(1, log_seconds, features)
+            pairs[trial.compute_class] = _Pair(1, log_seconds, features)
             self._classes.setdefault(trial.compute_class, _Class())
             return
         off, late = features - pair.features, log_seconds - pair.log_seconds
         share = pair.count / (pair.count + 1)
         if self._solutions:
-            expected = [0.0, *(off @ _taken(effects.get(trial.compute_class), places) for effects in self._solutions)]
+            expected = [0.0, *(off @ self._taken(number, trial.compute_class, places) for number in range(len(_OWN)))]
             self._errors = _FORGOTTEN * self._errors + share * (late - np.array(expected)) ** 2
             self._predicted = _FORGOTTEN * self._predicted + 1
         sums = self._classes[trial.compute_class]
@@ -153,40 +162,56 @@ class Effects:
         scaled = {
             name: (scale[:, None] * sums.squares * scale, scale * sums.products) for name, sums in classes.items()
         }
-        self._solutions = [
-            {name: scale * effects for name, effects in _solved(scaled, noise, own).items()} for own in _OWN
-        ]
+        solved = [_solved(scaled, noise, own, len(scale)) for own in _OWN]
+        self._common = [scale * common for common, _ in solved]
+        self._solutions = [{name: scale * effects for name, effects in each.items()} for _, each in solved]
 
     def weights(self, tree: int, classes: Sequence[str]) -> Floats:
         """Return the effects of a tree's features: shape (features, classes)."""
         places = self._features_of(tree)[2]
-        solution = self._solutions[self._chosen] if self._solutions else {}
-        return np.column_stack([_taken(solution.get(name), places) for name in classes])
+        return np.column_stack([self._taken(self._chosen, name, places) for name in classes])
+
+    def _taken(self, number: int, compute_class: str, places: Integers) -> Floats:
+        """Return the effects of some features in a class, by one of the solutions; 0 for features that are new."""
+        taken = np.zeros(len(places))
+        if self._solutions:
+            effects = self._solutions[number].get(compute_class, self._common[number])
+            known = places < len(effects)
+            taken[known] = effects[places[known]]
+        return taken
 
     def centre(self, tree: int, classes: Sequence[str]) -> Floats | None:
         """Return the mean features of a tree's trials in some classes: shape (features,); None without any."""
-        pairs = [pair for name in classes if (pair := self._pairs.get((tree, name))) is not None]
+        known = self._pairs.get(tree, {})
+        pairs = [known[name] for name in classes if name in known]
         if not pairs:
             return None
         mean: Floats = np.average([pair.features for pair in pairs], axis=0, weights=[pair.count for pair in pairs])
         return mean
 
-    def shifts(self, trees: Sequence[int], classes: Sequence[str]) -> Iterator[tuple[int, str, float]]:
-        """Yield by how much the trials of trees in classes were longer, in log seconds, than the tree's mean trial would be there.
+    def shifts(self, classes: Sequence[str]) -> Iterator[tuple[int, str, float]]:
+        """Yield by how much the trials of selected trees in classes were longer, in log seconds, than the tree's mean trial.
 
         A class that was given a tree's small settings is not as fast as it looks.
         """
-        for tree in trees:
+        for tree in self.selected:
             centre = self.centre(tree, classes)
-            for name in classes if centre is not None else ():
-                pair = self._pairs.get((tree, name))
-                if pair is not None:
-                    yield tree, name, float((pair.features - centre) @ self.weights(tree, [name])[:, 0])
+            weights = self.weights(tree, classes)
+            for column, name in enumerate(classes):
+                pair = self._pairs[tree].get(name)
+                if pair is not None and centre is not None:
+                    yield tree, name, float((pair.features - centre) @ weights[:, column])
 
     # --- features ----------------------------------------------------------------------------------
 
-    def features(self, tree: int, points: Sequence[Sequence[float]] | Floats) -> Floats:
-        """Return the features of points of a tree: shape (points, features)."""
+    def features(self, tree: int, points: Sequence[Any] | Floats) -> Floats:
+        """Return the features of points of a tree: shape (points, features).
+
+        Parameters
+        ----------
+        tree : int
+        points : sequence of arrays or tuples, or an array, shape (points, dimensions)
+        """
         numeric, choices, _ = self._features_of(tree)
         points = np.asarray(points, dtype=float).reshape(len(points), -1)
         numbers = 2 * points[:, numeric] - 1
@@ -212,9 +237,9 @@ class Effects:
                     is_choice = self._leaves.dimensions[column].kind == 'categorical'
                     self._scales += [_VALUE] * width if is_choice else [_LINEAR, _SQUARE]
             used = [place for place, column in enumerate(columns) if self._first[column] >= 0]
-            is_choice = [self._leaves.dimensions[columns[place]].kind == 'categorical' for place in used]
-            choices = np.array([place for place, yes in zip(used, is_choice) if yes], dtype=np.intp)
-            numeric = np.array([place for place, yes in zip(used, is_choice) if not yes], dtype=np.intp)
+            kinds = [self._leaves.dimensions[columns[place]].kind for place in used]
+            choices = np.array([place for place, kind in zip(used, kinds) if kind == 'categorical'], dtype=np.intp)
+            numeric = np.array([place for place, kind in zip(used, kinds) if kind != 'categorical'], dtype=np.intp)
             first = np.array([self._first[column] for column in columns[numeric]], dtype=np.intp)
             rest = [self._first[column] + np.arange(self._width(column)) for column in columns[choices]]
             known = self._places[tree] = numeric, choices, np.concatenate([first, first + 1, *rest]).astype(np.intp)
@@ -230,17 +255,10 @@ class Effects:
         return dimension.size if dimension.size is not None and dimension.size <= _MOST_VALUES else 0
 
 
-def _taken(effects: Floats | None, places: Integers) -> Floats:
-    """Return the effects of some features; 0 for a class, or features, that are new."""
-    taken = np.zeros(len(places))
-    if effects is not None:
-        known = places < len(effects)
-        taken[known] = effects[places[known]]
-    return taken
-
-
-def _solved(sums: Mapping[str, tuple[Floats, Floats]], noise: float, own: float) -> dict[str, Floats]:
-    """Return the effects in each class: common ones, and the class's own, by ridge regression with backfitting.
+def _solved(
+    sums: Mapping[str, tuple[Floats, Floats]], noise: float, own: float, size: int
+) -> tuple[Floats, dict[str, Floats]]:
+    """Return effects that all classes have in common, and those in each: with what is its own; by ridge regression.
 
     Parameters
     ----------
@@ -250,19 +268,17 @@ def _solved(sums: Mapping[str, tuple[Floats, Floats]], noise: float, own: float)
         Variance.
     own : float
         Prior standard deviation of a class's own effects, as a multiple of that of the common ones.
+    size : int
+        Number of features.
     """
-    size = len(next(iter(sums.values()))[1]) if sums else 0
-    common = np.linalg.inv(sum((squares for squares, _ in sums.values()), np.eye(size) * noise))
-    inverses = (
-        {name: np.linalg.inv(squares + np.eye(size) * (noise / own**2)) for name, (squares, _) in sums.items()}
-        if own
-        else {}
-    )
+    inverse = np.linalg.inv(sum((squares for squares, _ in sums.values()), np.eye(size) * noise))
+    ridge = np.eye(size) * (noise / own**2) if own else np.zeros(0)
+    inverses = {name: np.linalg.inv(squares + ridge) for name, (squares, _) in sums.items()} if own else {}
     added = {name: np.zeros(size) for name in sums}
-    beta = np.zeros(size)
+    common = np.zeros(size)
     for _ in range(_ROUNDS if own else 1):
         left = (products - squares @ added[name] for name, (squares, products) in sums.items())
-        beta = common @ sum(left, np.zeros(size))
-        for name, inverse in inverses.items():
-            added[name] = inverse @ (sums[name][1] - sums[name][0] @ beta)
-    return {name: beta + added[name] for name in sums}
+        common = inverse @ sum(left, np.zeros(size))
+        for name, each in inverses.items():
+            added[name] = each @ (sums[name][1] - sums[name][0] @ common)
+    return common, {name: common + added[name] for name in sums}

@@ -18,11 +18,15 @@ __all__ = ['Matching']
 
 Floats = npt.NDArray[np.float64]
 
-_KINDS = 64
+_KINDS = 48
 """Latest settings of a tree that its prices are found with. More are more exact, at a cost in each solution. Chosen."""
 
-_GROWTH = 1.1
-"""Growth of the number of a tree's trials at which its prices are found anew."""
+_FIRST, _GROWTH = 8, 1.25
+"""Trials of a tree at which its prices are found first, and growth of their number at which they are found anew. Finding them
+takes some milliseconds. Chosen."""
+
+_MOST_TREES = 256
+"""Trees with prices; those found longest ago go. Chosen: of more trees, each has few trials, and the market of trees decides."""
 
 _LEAST = 0.02
 """Least slots of a class, as a fraction of all slots of a tree: a class without any would have no price."""
@@ -69,7 +73,7 @@ class Matching:
     def __init__(self, ledger: Ledger, effects: Effects) -> None:
         self._ledger = ledger
         self._effects = effects
-        self._rules: dict[int, _Rule | None] = {}
+        self._rules: dict[int, _Rule | None] = {}  # the one found last at the end
         self._next: dict[int, int] = {}  # count of a tree's trials at which its rule is due
         self._plan = Plan()
 
@@ -87,10 +91,17 @@ class Matching:
             return
         count = self._ledger.measured.count(tree)
         column = layout.columns.get(tree)
-        if column is None or count < self._next.get(tree, 0):
+        if column is None or count < self._next.get(tree, _FIRST):
             return
-        self._next[tree] = max(count + 1, math.ceil(_GROWTH * count))
-        self._rules[tree] = self._rule(tree, column)
+        self._next[tree] = math.ceil(_GROWTH * count)
+        self._rules.pop(tree, None)
+        rule = self._rules[tree] = self._rule(tree, column)
+        if rule is not None:
+            self._effects.selected.add(tree)
+        if len(self._rules) > _MOST_TREES:
+            oldest = next(iter(self._rules))
+            del self._rules[oldest]
+            self._effects.selected.discard(oldest)
 
     def matches(self, tree: int, compute_class: str) -> bool:
         """Whether it matters which setting of a tree a class runs."""

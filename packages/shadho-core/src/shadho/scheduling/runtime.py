@@ -135,7 +135,7 @@ class RuntimeModel:
         self._logs[row, column] += logarithm
         self._seconds[row, column] += seconds
         self._squares += logarithm**2
-        if self._effects is not None:
+        if self._effects is not None and len(self._columns) > 1:  # with one class, nothing depends on them
             self._effects.tell(trial, logarithm)
 
     def know(self, trial: Trial) -> None:
@@ -207,9 +207,9 @@ class RuntimeModel:
         elapsed = self._elapsed(list(running), now)
         used = slice(len(self._rows)), slice(len(self._columns))
         count, logs, sums = (table[used] for table in (self._count, self._logs, self._seconds))
-        if self._effects is not None and self._effects.are_known:
+        if self._effects is not None and self._effects.selected:
             logs, sums = logs.copy(), sums.copy()
-            for tree, name, shift in self._effects.shifts(trees, classes):
+            for tree, name, shift in self._effects.shifts(classes):
                 place = self._rows[tree], self._columns[name]
                 logs[place] -= count[place] * shift
                 sums[place] *= math.exp(-shift)
