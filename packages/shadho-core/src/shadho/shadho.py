@@ -16,7 +16,7 @@ from shadho.background import BackgroundRun
 from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds
 from shadho.driver import Driver, RunOptions
 from shadho.errors import BackendError, ConfigurationError
-from shadho.execution.objective import LOADING, Command, Function, Objective, check_file, takes_trial
+from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.fidelity import Fidelity
 from shadho.forest import Forest
 from shadho.hardware.classes import DeclaredClass, check_resources
@@ -44,7 +44,7 @@ from shadho.spaces import describe, spec
 from shadho.storage import Storage
 from shadho.storage.base import FileStorage
 from shadho.streams import usable_streams
-from shadho_worker.trial import TrialHandle
+from shadho_worker.handle import TrialHandle, takes_trial
 
 __all__ = ['Shadho']
 
@@ -213,7 +213,7 @@ class Shadho:
         self._check_end(search)
         self.loss_key = search.loss_key
         self.max_steps = search.max_steps
-        self._takes_trial = callable(objective) and takes_trial(objective)
+        self._takes_trial = isinstance(objective, str) or takes_trial(objective)
         check_fidelity(search.fidelity, self._takes_trial)
         self._identity = {
             'exp_key': self.exp_key,

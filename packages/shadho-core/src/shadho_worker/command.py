@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from shadho_worker.as_json import read_json, write_json
+from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome, failed, is_outcome, outcome
+from shadho_worker.reports import VARIABLES, Reports
 from shadho_worker.script import LOSS_KEY_VARIABLE, RESULT_FILE
 
 __all__ = ['OUTPUT_LIMIT', 'describe_exit', 'parameters_text', 'run_command', 'tail']
@@ -34,7 +37,9 @@ def parameters_text(params: Any) -> str:
     return write_json(params, default=_plain)
 
 
-def run_command(command: str, folder: str | os.PathLike[str], loss_key: str = 'loss') -> Outcome:
+def run_command(
+    command: str, folder: str | os.PathLike[str], loss_key: str = 'loss', trial: TrialHandle | None = None
+) -> Outcome:
     """Run a command once; whatever it does is an outcome.
 
     Parameters
@@ -44,6 +49,8 @@ def run_command(command: str, folder: str | os.PathLike[str], loss_key: str = 'l
     folder : path
         Its working folder, which holds ``hyperparameters.json`` and all else that it needs.
     loss_key : str, default 'loss'
+    trial : TrialHandle, optional
+        Takes the reports of the command's program, and answers them; without it, they are not listened to.
 
     Returns
     -------
@@ -51,42 +58,63 @@ def run_command(command: str, folder: str | os.PathLike[str], loss_key: str = 'l
         An outcome with ``seconds`` and ``output``, the end of what the command printed.
     """
     begun = time.perf_counter()
-    status, printed = _run(command, folder, loss_key)
+    status, printed = _run(command, folder, loss_key, trial)
     seconds = time.perf_counter() - begun
-    return {**_outcome(Path(folder), status, printed, loss_key), 'seconds': seconds, 'output': printed}
+    return {**_outcome(Path(folder), status, printed, loss_key, trial), 'seconds': seconds, 'output': printed}
 
 
-def _run(command: str, folder: str | os.PathLike[str], loss_key: str) -> tuple[int, str]:
-    environment = dict(os.environ)
+def _run(command: str, folder: str | os.PathLike[str], loss_key: str, trial: TrialHandle | None) -> tuple[int, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     environment[LOSS_KEY_VARIABLE] = loss_key
     environment['PATH'] = os.pathsep.join([str(Path(sys.executable).parent), environment.get('PATH', os.defpath)])
-    with tempfile.TemporaryFile() as output:
-        status = subprocess.call(
-            command, shell=True, cwd=folder, env=environment,
+    with tempfile.TemporaryFile() as output, contextlib.ExitStack() as stack:
+        reports = None if trial is None else stack.enter_context(Reports(folder, trial))
+        process = subprocess.Popen(
+            command, shell=True, cwd=folder, env=environment if reports is None else {**environment, **reports.variables},
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
+        try:
+            if reports is not None:
+                reports.serve(process)
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         return status, tail(output.fileno())
 
 
-def _outcome(folder: Path, status: int, printed: str, loss_key: str) -> Outcome:
+def _outcome(folder: Path, status: int, printed: str, loss_key: str, trial: TrialHandle | None) -> Outcome:
     try:
         text = (folder / RESULT_FILE).read_text(encoding='utf-8')
     except (OSError, ValueError):
         text = ''
     if status and not _is_failure(text):
         return _exit_failure(status, printed)
+    if (
+        trial is not None
+        and not status
+        and (trial.decision in ('paused', 'stopped') or (trial.has_reported and not text))
+    ):
+        return trial.outcome(None, loss_key)
+    step = {} if trial is None else {'step': trial.reported}
+    return {**_result(text, printed, loss_key), **step}
+
+
+def _result(text: str, printed: str, loss_key: str) -> Outcome:
     if not text:
         return failed(
             'result',
             f'the command ended well but left no {RESULT_FILE}; does the script call '
-            'shadho_worker.run(objective), or write that file?',
+            'shadho_worker.run(objective), report its loss, or write that file?',
             printed,
         )
     try:
         data = read_json(text)
     except (ValueError, RecursionError) as error:
         return failed('result', f'{RESULT_FILE} is not JSON: {error}', printed)
-    return data if is_outcome(data) else outcome(data, loss_key)
+    is_whole = is_outcome(data) and data['state'] in ('done', 'failed')  # nothing else is a program's to say
+    return data if is_whole else outcome(data, loss_key)
 
 
 def tail(file: int) -> str:

@@ -17,8 +17,8 @@ from sklearn.model_selection._validation import _fit_and_score
 from shadho.execution.objective import Function
 from shadho.sklearn.callbacks import Task
 from shadho.sklearn.settings import Settings
+from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome
-from shadho_worker.trial import TrialHandle
 
 __all__ = ['FITS', 'SCORE', 'CrossValidation', 'Numbered', 'failed_fit']
 

@@ -29,9 +29,9 @@ from shadho.errors import BackendError
 from shadho.execution.sandbox import FILES, Ended, Pickled, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
 from shadho_worker.files import ready_outputs
+from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome
 from shadho_worker.task import OUTCOME, REQUEST, run_task
-from shadho_worker.trial import TrialHandle
 from shadho_workqueue.reach import Driver
 from shadho_workqueue.worker.engine_worker import EngineWorker
 
