@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from shadho_worker.as_json import read_json, write_json
 from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome, failed, is_outcome, outcome
+from shadho_worker.reaper import MARK, Leftovers
 from shadho_worker.reports import VARIABLES, Reports
 from shadho_worker.script import LOSS_KEY_VARIABLE, RESULT_FILE
 
@@ -22,6 +25,9 @@ __all__ = ['OUTPUT_LIMIT', 'describe_exit', 'parameters_text', 'run_command', 't
 
 OUTPUT_LIMIT = 20_000
 """Characters kept of what a trial prints: the last ones."""
+
+_LOOK = 0.05
+"""Seconds between looks for what a command has left behind after SIGTERM."""
 
 
 def parameters_text(params: Any) -> str:
@@ -38,8 +44,9 @@ def parameters_text(params: Any) -> str:
 
 
 def run_command(
-    command: str, folder: str | os.PathLike[str], loss_key: str = 'loss', trial: TrialHandle | None = None
-) -> Outcome:
+    command: str, folder: str | os.PathLike[str], loss_key: str = 'loss', trial: TrialHandle | None = None,
+    grace: float = 0.0,
+) -> Outcome:  # fmt: skip
     """Run a command once; whatever it does is an outcome.
 
     Parameters
@@ -51,6 +58,13 @@ def run_command(
     loss_key : str, default 'loss'
     trial : TrialHandle, optional
         Takes the reports of the command's program, and answers them; without it, they are not listened to.
+    grace : float, default 0.0
+        Seconds between SIGTERM and SIGKILL for the command when waiting for it is interrupted, as by Ctrl-C.
+
+    Notes
+    -----
+    This process outlives SIGTERM, which its whole group gets, until the command and all that it has started have ended. Who sends it
+    is to send SIGKILL in the end.
 
     Returns
     -------
@@ -58,17 +72,20 @@ def run_command(
         An outcome with ``seconds`` and ``output``, the end of what the command printed.
     """
     begun = time.perf_counter()
-    status, printed = _run(command, folder, loss_key, trial)
+    status, printed = _run(command, folder, loss_key, trial, grace)
     seconds = time.perf_counter() - begun
     return {**_outcome(Path(folder), status, printed, loss_key, trial), 'seconds': seconds, 'output': printed}
 
 
-def _run(command: str, folder: str | os.PathLike[str], loss_key: str, trial: TrialHandle | None) -> tuple[int, str]:
+def _run(
+    command: str, folder: str | os.PathLike[str], loss_key: str, trial: TrialHandle | None, grace: float
+) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     environment[LOSS_KEY_VARIABLE] = loss_key
     environment['PATH'] = os.pathsep.join([str(Path(sys.executable).parent), environment.get('PATH', os.defpath)])
     with tempfile.TemporaryFile() as output, contextlib.ExitStack() as stack:
         reports = None if trial is None else stack.enter_context(Reports(folder, trial))
+        terminated = stack.enter_context(_outliving_sigterm())
         process = subprocess.Popen(
             command, shell=True, cwd=folder, env=environment if reports is None else {**environment, **reports.variables},
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -77,11 +94,44 @@ def _run(command: str, folder: str | os.PathLike[str], loss_key: str, trial: Tri
             if reports is not None:
                 reports.serve(process)
             status = process.wait()
+            leftovers = Leftovers(os.environ.get(MARK, str(folder)), os.getpgrp())
+            while terminated and not leftovers.have_ended():  # a shell ends before its program, which may save
+                time.sleep(_LOOK)
+                if reports is not None:
+                    reports.take()
+            if reports is not None:
+                reports.take()
         except BaseException:
-            process.kill()
-            process.wait()
+            _end(process, grace)
             raise
         return status, tail(output.fileno())
+
+
+def _end(process: subprocess.Popen[bytes], grace: float) -> None:
+    try:
+        if grace:
+            process.terminate()
+            process.wait(grace)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _outliving_sigterm() -> Iterator[list[int]]:
+    """Let this process live on after SIGTERM, unless it has a handler of its own; gives a list that is empty until it comes."""
+    came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield came
+        return
+    signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _outcome(folder: Path, status: int, printed: str, loss_key: str, trial: TrialHandle | None) -> Outcome:

@@ -84,6 +84,8 @@ class Command:
     output_folder : Path
         Where they are brought: ``output_folder/<trial>/``.
     loss_key : str
+    grace : float
+        Seconds between SIGTERM and SIGKILL for a command whose waiting is interrupted.
     """
 
     command: str
@@ -91,6 +93,7 @@ class Command:
     outputs: tuple[str, ...] = ()
     output_folder: Path = Path('output')
     loss_key: str = 'loss'
+    grace: float = 0.0
 
     takes_trial: ClassVar[bool] = True
     """Its program may report; one that does not is run to its end."""
@@ -104,7 +107,7 @@ class Command:
                     folder = Path(stack.enter_context(place))
                 self._fill(folder, params)
                 with explaining('the command could not be started'):
-                    outcome = run_command(self.command, folder, self.loss_key, handle)
+                    outcome = run_command(self.command, folder, self.loss_key, handle, self.grace)
                 problem = self._bring_back(folder, trial)
         except BackendError as error:
             return {**shadho_worker.failed('exception', str(error)), 'seconds': 0.0}
