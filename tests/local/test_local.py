@@ -144,7 +144,7 @@ def test_a_trial_that_ends_or_blocks_its_process_fails_alone(monkeypatch: pytest
         'segfault': 'crash', 'exit': 'crash', 'exit well': 'crash', 'killed': 'crash', 'sys.exit': 'exception', 'hang': 'timeout',
         'raise': 'exception', 'memory': 'memory', 'deaf': 'timeout', 'closes output': None, 'goes away': None, 'fine': None,
     }  # fmt: skip
-    trials = outcomes(run(hostile, kinds(*expected), trial_timeout=1.0))
+    trials = outcomes(run(hostile, kinds(*expected), trial_timeout=1.0, grace=0.2))
     assert {kind: trial.error and trial.error.kind for kind, trial in trials.items()} == expected
     assert 'SIGSEGV' in trials['segfault'].error.message
     assert 'exit status 3; did it call os._exit?' in trials['exit'].error.message
@@ -152,6 +152,7 @@ def test_a_trial_that_ends_or_blocks_its_process_fails_alone(monkeypatch: pytest
     assert "raise ValueError('no')" in trials['raise'].error.traceback
     assert 'trial_timeout of 1 s' in trials['hang'].error.message
     assert trials['hang'].seconds >= 1.0
+    assert trials['deaf'].error.message.endswith('trial_timeout of 1 s; it did not end within 0.2 s of SIGTERM')
 
 
 STARTS_CHILDREN = """

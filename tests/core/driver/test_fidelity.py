@@ -257,3 +257,36 @@ def test_a_backend_without_folders_says_at_once_that_it_gives_no_handle() -> Non
 
     with pytest.raises(ConfigurationError, match="backend='bare' cannot run an objective that takes its trial"):
         make(backend=Bare())
+
+    make('true', backend=Bare(), fidelity='full', max_steps=None)  # most commands report nothing
+    with pytest.raises(ConfigurationError, match=r"backend='bare' cannot run .* or a command without max_steps"):
+        make('true', backend=Bare())
+
+
+SCRIPT = """
+import json, shadho_worker
+params = json.load(open('hyperparameters.json'))
+trial = shadho_worker.trial()
+for step in trial.steps():
+    trial.report(loss=params['x'] + 1 / step)
+"""
+
+
+@pytest.mark.parametrize('backend', ['inline', 'local'])
+def test_a_script_is_paused_and_promoted_as_a_function_is(backend: str) -> None:
+    Path('script.py').write_text(SCRIPT)
+    search = make('python3 script.py', max_tasks=9, backend=backend, storage=None)
+    search.add_input_file('script.py')
+    result = search.run()
+    assert states(result).keys() == {'done', 'paused'}
+    assert {trial.step for trial in result if trial.state is TrialState.PAUSED} <= {1, 3}
+    assert all(trial.loss == pytest.approx(trial.params['x'] + 1 / trial.step) for trial in result)
+    curves = result.reports()
+    assert {trial.id: [report.step for report in curves[trial.id]] for trial in result} == {
+        trial.id: list(range(1, trial.step + 1)) for trial in result
+    }
+
+
+def test_a_command_that_reports_nothing_is_run_to_its_end() -> None:
+    result = make('echo 1 > result.json', max_tasks=3, storage=None).run()
+    assert states(result) == {'done': 3}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +44,18 @@ def test_parameters_of_numpy_are_written_as_plain_json() -> None:
 def test_parameters_that_json_cannot_hold_are_refused() -> None:
     with pytest.raises(TypeError, match='cannot be written as JSON for a command; choose between names'):
         parameters_text({'x': object()})
+
+
+@pytest.mark.parametrize(('grace', 'saved'), [(60.0, True), (0.0, False)])
+def test_a_command_whose_waiting_is_interrupted_gets_its_grace(tmp_path: Path, grace: float, saved: bool) -> None:
+    def interrupt() -> None:
+        while not (tmp_path / 'started').exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_command("trap 'touch saved; exit' TERM; touch started; while :; do sleep 0.01; done", tmp_path, grace=grace)
+    thread.join()
+    assert (tmp_path / 'saved').exists() == saved

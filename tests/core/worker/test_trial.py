@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shadho_worker.trial import LAST_STEP, Answer, Tell, TrialHandle
+from shadho_worker.handle import LAST_STEP, Answer, Tell, TrialHandle
 
 
 def handle(tell: Tell | None = None, **facts: Any) -> TrialHandle:

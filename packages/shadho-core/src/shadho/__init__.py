@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shadho.result import SearchResult
     from shadho.search import Search
     from shadho.shadho import Shadho
-    from shadho_worker.trial import TrialHandle
+    from shadho_worker.handle import TrialHandle
 
 __version__ = '0.1.0'
 
@@ -46,7 +46,7 @@ _HOMES = {
     'Shadho': 'shadho.shadho',
     'ShadhoError': 'shadho.errors',
     'Trial': 'shadho.records',
-    'TrialHandle': 'shadho_worker.trial',
+    'TrialHandle': 'shadho_worker.handle',
     'TrialState': 'shadho.records',
     'hookimpl': 'shadho.plugins.hookspecs',
     'load_result': 'shadho.report.recorded',

@@ -112,6 +112,15 @@ def check_size(name: str, value: Any) -> int | None:
     return int(float(amount) * (1024 if binary else 1000) ** ' kmgt'.index((prefix or ' ').lower()))
 
 
+def check_grace(value: Any) -> float:
+    """Return the seconds between SIGTERM and SIGKILL."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
+        raise ConfigurationError(
+            f'grace must be a number of seconds, 0 or more (0 kills trials at once, without SIGTERM); got {value!r}'
+        )
+    return float(value)
+
+
 def check_whole(name: str, value: Any, least: int, otherwise: str = '') -> int:
     """Return an integer of at least `least`; `otherwise` names alternatives in the error."""
     number = as_integer(value)

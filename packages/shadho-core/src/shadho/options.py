@@ -100,16 +100,21 @@ def check_fidelity(fidelity: Fidelity, takes_trial: bool) -> None:
         raise ConfigurationError(
             f'fidelity={fidelity.name!r} judges trials by what they report, and this objective cannot report. Use a '
             'function with a second parameter, as in def objective(params, trial), that calls trial.report(loss=...) in a '
-            'loop, for step in trial.steps()'
+            'loop, for step in trial.steps(), or a command whose program reports'
         )
 
 
 def check_backend(backend: Backend, job: Job) -> None:
-    """Refuse a backend that cannot give an objective its trial; ConfigurationError."""
-    if job.objective.takes_trial and not backend.has_folders:
+    """Refuse a backend that cannot give an objective its trial; ConfigurationError.
+
+    A command is refused only if it has steps, as most commands report nothing.
+    """
+    is_needed = job.max_steps is not None if job.is_command else job.objective.takes_trial
+    if is_needed and not backend.has_folders:
         raise ConfigurationError(
             f'backend={backend.name!r} cannot run an objective that takes its trial: there, trials cannot report, and have no '
-            "folder that follows them. Use another backend, such as 'local', or a function of the parameters alone"
+            "folder that follows them. Use another backend, such as 'local', or a function of the parameters alone, or a command "
+            'without max_steps'
         )
 
 

@@ -17,7 +17,7 @@ from shadho.errors import ConfigurationError
 from shadho.jsontags import readable
 from shadho.words import counted, format_loss, format_params, html_table
 from shadho_worker import jsonable
-from shadho_worker.trial import LAST_STEP
+from shadho_worker.handle import LAST_STEP
 
 __all__ = [
     'DEFAULT_CLASS',

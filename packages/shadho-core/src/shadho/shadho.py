@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal, overload
 
 from shadho.backends import Backend, Job
 from shadho.background import BackgroundRun
-from shadho.checks import check_count, check_flag, check_path, check_plugins, check_seconds, check_size
+from shadho.checks import check_count, check_flag, check_grace, check_path, check_plugins, check_seconds, check_size
 from shadho.driver import Driver, RunOptions
 from shadho.errors import BackendError, ConfigurationError
 from shadho.execution.folders import folders_of
-from shadho.execution.objective import LOADING, Command, Function, Objective, check_file, takes_trial
+from shadho.execution.objective import LOADING, Command, Function, Objective, check_file
 from shadho.fidelity import Fidelity
 from shadho.forest import Forest
 from shadho.hardware.classes import DeclaredClass, check_resources
@@ -46,7 +46,7 @@ from shadho.storage import Storage
 from shadho.storage.base import FileStorage
 from shadho.streams import usable_streams
 from shadho_worker import jsonable
-from shadho_worker.trial import TrialHandle
+from shadho_worker.handle import TrialHandle, takes_trial
 
 __all__ = ['Shadho']
 
@@ -90,6 +90,9 @@ class Shadho:
         included.
     trial_timeout : float, optional
         Seconds after which a trial is ended, as failed.
+    grace : float, default 10.0
+        Seconds between SIGTERM and SIGKILL for a trial that is ended by `trial_timeout`, the end of the search, or its move to
+        another slot: time to save. Only a trial that handles SIGTERM uses it; others end at once. 0 kills at once.
     max_tasks_per_child : int, optional
         Trials after which a process that runs trials is replaced by a new one, for objectives that leak memory or other
         resources; by default, processes live as long as the search. A trial that runs out of memory ends its process in any case.
@@ -173,6 +176,7 @@ class Shadho:
         resources: Mapping[str, Any] | None = None,
         trials_per_tree: int | None = None,
         trial_timeout: float | None = None,
+        grace: float = 10.0,
         max_tasks_per_child: int | None = None,
         max_retries: int = 3,
         direction: str = 'minimize',
@@ -199,6 +203,7 @@ class Shadho:
         self.timeout = check_seconds('timeout', timeout)
         self.max_tasks = check_count(self._limit_name, max_tasks, 1)
         self.trial_timeout = check_seconds('trial_timeout', trial_timeout)
+        self.grace = check_grace(grace)
         self.max_tasks_per_child = check_count('max_tasks_per_child', max_tasks_per_child, 1)
         self.max_retries = check_count('max_retries', max_retries, 0) or 0
         self.resources = check_resources(resources)
@@ -225,7 +230,7 @@ class Shadho:
         self._check_end(search)
         self.loss_key = search.loss_key
         self.max_steps = search.max_steps
-        self._takes_trial = callable(objective) and takes_trial(objective)
+        self._takes_trial = isinstance(objective, str) or takes_trial(objective)
         check_fidelity(search.fidelity, self._takes_trial)
         self._identity = {
             'exp_key': self.exp_key,
@@ -317,10 +322,12 @@ class Shadho:
         objective: Objective = Function(self.objective, self.loss_key, self._takes_trial)
         if isinstance(self.objective, str):
             folder = Path(f'{self.exp_key}-output').absolute()
-            objective = Command(self.objective, tuple(self._inputs), tuple(self._outputs), folder, self.loss_key)
+            objective = Command(
+                self.objective, tuple(self._inputs), tuple(self._outputs), folder, self.loss_key, self.grace
+            )
         return Job(
             self.exp_key, objective, self.resources, tuple(self._classes), self.trial_timeout, self.max_tasks_per_child,
-            self.max_steps, seed, folders,
+            self.max_steps, seed, folders, self.grace,
         )  # fmt: skip
 
     # --- running -------------------------------------------------------------------------------
@@ -393,7 +400,11 @@ class Shadho:
                 with self._folders() as folders, self._backend as backend:
                     job = self._job(search.seed, folders)
                     backend.open(job)
-                    result = Driver(job, self._run_options(), search, storage, backend, interrupts).run()
+                    try:
+                        result = Driver(job, self._run_options(), search, storage, backend, interrupts).run()
+                    except (KeyboardInterrupt, SystemExit):  # a second signal
+                        backend.hurry()
+                        raise
                     interrupts.exit_when_terminated()  # an exception for the backend: the search is cut off, not at its end
             interrupts.exit_when_terminated()
             return result

@@ -10,14 +10,19 @@ machine which runs the command needs no SHADHO installed::
         import shadho_worker
         shadho_worker.run(objective)
 
+An objective with a second parameter gets the handle of its trial, as other code of a script does by `trial()`: it reports step by
+step, and ends early when the search says so.
+
 By hand, such a script takes its parameters as JSON: ``python objective.py '{"x": 1.5}'``, prints
 the result and writes no file.
 """
 
 from shadho_worker.as_json import jsonable, read_json, write_json
 from shadho_worker.outcomes import failed, failure, outcome
+from shadho_worker.reports import trial
 from shadho_worker.script import LOSS_KEY_VARIABLE, PARAMETERS_FILE, RESULT_FILE, run
 
 __all__ = [
-    'LOSS_KEY_VARIABLE', 'PARAMETERS_FILE', 'RESULT_FILE', 'failed', 'failure', 'jsonable', 'outcome', 'read_json', 'run', 'write_json',
+    'LOSS_KEY_VARIABLE', 'PARAMETERS_FILE', 'RESULT_FILE', 'failed', 'failure', 'jsonable', 'outcome', 'read_json', 'run', 'trial',
+    'write_json',
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from pathlib import Path
 
 __all__ = ['archive', 'place_package']
 
-_FOR_SCRIPTS = ('__init__', 'as_json', 'outcomes', 'script')
+_FOR_SCRIPTS = ('__init__', 'as_json', 'handle', 'outcomes', 'reports', 'script')
 """Modules that ``import shadho_worker`` loads."""
 
 _UNCHECKED = 0b01

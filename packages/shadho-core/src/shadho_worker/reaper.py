@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 
-__all__ = ['MARK', 'kill_marked', 'watch']
+__all__ = ['MARK', 'Leftovers', 'kill_marked', 'watch']
 
 MARK = 'SHADHO_SANDBOX'
 _ROUNDS = 50
@@ -19,23 +19,64 @@ _ROUNDS = 50
 
 def kill_marked(folder: str) -> None:
     """Kill every process whose sandbox is this folder, or lies in it; does nothing without /proc."""
-    mark = f'{MARK}={folder}'.encode()
-    if not os.path.isdir('/proc/self'):
-        return
     for _ in range(_ROUNDS):  # what is killed may just have started another
-        found = False
-        for name in os.listdir('/proc'):
-            if name.isdigit() and int(name) != os.getpid() and _carries(name, mark):
-                try:
-                    os.kill(int(name), signal.SIGKILL)
-                    found = True
-                except OSError:
-                    pass
-        if not found:
+        killed = [_send(process, signal.SIGKILL) for process in _marked(folder)]
+        if not any(killed):
             return
 
 
-def _carries(process: str, mark: bytes) -> bool:
+class Leftovers:
+    """What a process that was sent SIGTERM with its group has started.
+
+    Processes that have left the group get SIGTERM once none of the group lives: until then, they may be one of those to end.
+
+    Parameters
+    ----------
+    folder : str
+        Of the sandbox.
+    group : int
+        Number of the process group.
+    """
+
+    def __init__(self, folder: str, group: int) -> None:
+        self._folder, self._group = folder, group
+        self._were_asked = False
+
+    def have_ended(self) -> bool:
+        """Whether none lives but the process that asks; always without /proc."""
+        processes = _marked(self._folder)
+        if processes and not self._were_asked and all(_group(process) != self._group for process in processes):
+            self._were_asked = True
+            for process in processes:
+                _send(process, signal.SIGTERM)
+        return not processes
+
+
+def _marked(folder: str) -> list[int]:
+    """Return the other processes whose sandbox is this folder, or lies in it."""
+    if not os.path.isdir('/proc/self'):
+        return []
+    mark = f'{MARK}={folder}'.encode()
+    numbers = (int(name) for name in os.listdir('/proc') if name.isdigit())
+    return [number for number in numbers if number != os.getpid() and _carries(number, mark)]
+
+
+def _group(process: int) -> int:
+    try:
+        return os.getpgid(process)
+    except OSError:
+        return -1
+
+
+def _send(process: int, number: int) -> bool:
+    try:
+        os.kill(process, number)
+    except OSError:
+        return False
+    return True
+
+
+def _carries(process: int, mark: bytes) -> bool:
     try:
         with open(f'/proc/{process}/environ', 'rb') as file:
             variables = file.read().split(b'\0')

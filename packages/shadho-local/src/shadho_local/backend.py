@@ -83,7 +83,7 @@ class Local(Backend):
             )
         self._pool = SandboxPool(
             objective, self._discovered, pin=self.pin, max_tasks_per_child=job.max_tasks_per_child,
-            hears=job.objective.takes_trial,
+            hears=job.objective.takes_trial, grace=job.grace,
         )  # fmt: skip
 
     def _form_classes(self, job: Job) -> list[ComputeClass]:
@@ -118,6 +118,10 @@ class Local(Backend):
         assert self._pool is not None
         self._attempts.pop(trial.id, None)
         self._pool.stop(trial.id)
+
+    def hurry(self) -> None:
+        if self._pool is not None:
+            self._pool.hurry()
 
     def poll(self, timeout: float | None) -> Sequence[Report | Result]:
         assert self._pool is not None

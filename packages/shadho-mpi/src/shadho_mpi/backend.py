@@ -230,7 +230,9 @@ class MPI(Backend):
             if isinstance(job.objective, Command) and member.facts.host != here:
                 packed = packed or _pack_inputs(job.objective)
                 files = packed
-            limits = job.trial_timeout, job.max_tasks_per_child, job.objective.takes_trial, job.folders
+            # Most commands need no folder that all ranks share: those without steps are not refused for want of one.
+            folders = None if job.is_command and job.max_steps is None else job.folders
+            limits = job.trial_timeout, job.max_tasks_per_child, job.objective.takes_trial, folders, job.grace
             self._tell(number, 'open', self._run, objective, member.compute_class, files, *limits)
         if self._ranks is not None:
             self._ranks.runs = self._run
@@ -288,6 +290,10 @@ class MPI(Backend):
         for number, member in self._members.items():
             if member.running.pop(trial.id, None) is not None:
                 self._tell(number, 'stop', trial.id)
+
+    def hurry(self) -> None:
+        for number in self._members:
+            self._tell(number, 'hurry')
 
     def poll(self, timeout: float | None) -> Sequence[Report | Result]:
         until = None if timeout is None else time.monotonic() + timeout

@@ -65,6 +65,7 @@ class Rank:
     def open(
         self, run: int, objective: bytes, compute_class: Any, files: bytes | None, timeout: float | None,
         max_tasks_per_child: int | None = None, hears: bool = False, folders: Path | None = None,
+        grace: float = 0.0,
     ) -> None:  # fmt: skip
         """Get ready for a search.
 
@@ -86,6 +87,8 @@ class Rank:
             Whether trials report while they run.
         folders : Path or None
             Where the folders of trials are: on a file system that all ranks share.
+        grace : float
+            Seconds between SIGTERM and SIGKILL for trials that outlive their time or are stopped.
         """
         self.close()
         if folders is not None and not folders.parent.is_dir():
@@ -102,7 +105,7 @@ class Rank:
             return objective if files is None else self._move_in(objective, files, folder)
 
         self._pool = SandboxPool(
-            settle, [compute_class], gpus=self._gpus, max_tasks_per_child=max_tasks_per_child, hears=hears
+            settle, [compute_class], gpus=self._gpus, max_tasks_per_child=max_tasks_per_child, hears=hears, grace=grace
         )
 
     def _move_in(self, objective: bytes, files: bytes, folder: Path) -> bytes:
@@ -129,6 +132,11 @@ class Rank:
         assert self._pool is not None
         self._attempts.pop(trial, None)
         self._pool.stop(trial)
+
+    def hurry(self) -> None:
+        """Grant no grace from now on."""
+        if self._pool is not None:
+            self._pool.hurry()
 
     def poll(self, timeout: float) -> list[tuple[Any, ...]]:
         """Return what has ended and what was reported.

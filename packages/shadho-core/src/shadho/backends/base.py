@@ -45,6 +45,8 @@ class Job:
         Of the search.
     folders : Path or None
         Parent of the folders of trials, each named by the trial's id; None if no trial needs one.
+    grace : float
+        Seconds between SIGTERM and SIGKILL for a trial that outlives its time or is stopped.
     """
 
     exp_key: str
@@ -56,6 +58,7 @@ class Job:
     max_steps: int | None = None
     seed: int = 0
     folders: Path | None = None
+    grace: float = 10.0
 
     def facts(self, trial: Trial) -> dict[str, Any] | None:
         """Return the arguments of a trial's handle (see `shadho.TrialHandle`); None if the objective takes none."""
@@ -174,9 +177,12 @@ class Backend(ABC):
     def stop(self, trial: Trial) -> None:
         """Stop the current attempt of a trial, `trial.attempt`; returns at once.
 
-        No Result will come of that attempt. The trial may be started again at once, with the next attempt, also in
-        another class. Stopping an attempt that the backend does not have, such as one whose result it has returned, is harmless.
+        No Result will come of that attempt, though it may keep its slot for the seconds of its `Job.grace`. The trial may be
+        started again at once, with the next attempt, also in another class. Stopping an attempt that the backend does not have, such as one whose result it has returned, is harmless.
         """
+
+    def hurry(self) -> None:
+        """Grant no trial its grace from now on: a second Ctrl-C or SIGTERM has come. A backend without grace need not override this."""
 
     def answer(self, trial: Trial, answer: Answer) -> None:
         """Pass the answer to a report on to a running trial; harmless when it has ended.

@@ -11,7 +11,7 @@ from shadho.backends.base import Backend, Job
 from shadho.errors import ConfigurationError
 from shadho.hardware.machine import probe
 from shadho.records import ComputeClass, Report, Result, Trial
-from shadho_worker.trial import TrialHandle
+from shadho_worker.handle import TrialHandle
 
 __all__ = ['Inline']
 

@@ -19,8 +19,8 @@ from shadho.checks import as_integer, as_list
 from shadho.errors import BackendError, ConfigurationError, nearest
 from shadho.hardware.classes import check_classes, form_classes, slots
 from shadho.records import ComputeClass, Report, Result, Trial, TrialError, TrialState
+from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome
-from shadho_worker.trial import TrialHandle
 
 __all__ = ['Simulated']
 

@@ -60,6 +60,13 @@ def _by_name(_: click.Context, option: click.Parameter, text: str | None) -> dic
 @click.option('--max-tasks', type=int, help='Trials of the whole search, those of earlier runs included.')
 @click.option('--timeout', type=float, help='Seconds of this run.')
 @click.option('--trial-timeout', type=float, help='Seconds after which a trial is ended.')
+@click.option(
+    '--grace',
+    type=float,
+    default=10.0,
+    show_default=True,
+    help='Seconds between SIGTERM and SIGKILL for a trial that is ended.',
+)
 @click.option('--max-steps', type=int, help='Steps of a trial that runs to its end, such as epochs.')
 @click.option(
     '--fidelity', default='full', show_default=True, shell_complete=suggests('fidelity'),

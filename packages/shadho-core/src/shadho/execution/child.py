@@ -21,8 +21,8 @@ import shadho_worker
 from shadho.execution.filters import set_filters
 from shadho.execution.objective import LOADING
 from shadho_worker.command import tail
+from shadho_worker.handle import Answer, Tell, TrialHandle
 from shadho_worker.outcomes import Outcome
-from shadho_worker.trial import Answer, Tell, TrialHandle
 
 __all__ = ['BROKEN', 'NO_MEMORY', 'main']
 

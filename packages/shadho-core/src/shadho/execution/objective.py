@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import shutil
 import tempfile
@@ -20,11 +19,11 @@ from shadho.execution.limits import explaining
 from shadho.records import copy_containers
 from shadho_worker.command import parameters_text, run_command
 from shadho_worker.files import COPY_LIMIT
+from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome
 from shadho_worker.package import place_package
-from shadho_worker.trial import TrialHandle
 
-__all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file', 'takes_trial']
+__all__ = ['LOADING', 'Command', 'Function', 'Objective', 'check_file']
 
 LOADING = 'SHADHO_LOADING'
 """Set in the environment of a process while it loads the objective."""
@@ -69,23 +68,6 @@ class Function:
         return outcome
 
 
-def takes_trial(function: Callable[..., Any]) -> bool:
-    """Whether a function asks for the handle of the trial, by a second parameter without a default, or one named ``trial``.
-
-    Examples
-    --------
-    >>> takes_trial(lambda params, trial: 1.0), takes_trial(lambda params, verbose=False: 1.0)
-    (True, False)
-    """
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # of some built-in functions
-        return False
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    second = [parameter for parameter in parameters if parameter.kind in kinds][1:2]
-    return any(parameter.default is parameter.empty or parameter.name == 'trial' for parameter in second)
-
-
 @attrs.frozen
 class Command:
     """A shell command, run in a new folder that holds the input files and the parameters.
@@ -102,6 +84,8 @@ class Command:
     output_folder : Path
         Where they are brought: ``output_folder/<trial>/``.
     loss_key : str
+    grace : float
+        Seconds between SIGTERM and SIGKILL for a command whose waiting is interrupted.
     """
 
     command: str
@@ -109,11 +93,13 @@ class Command:
     outputs: tuple[str, ...] = ()
     output_folder: Path = Path('output')
     loss_key: str = 'loss'
+    grace: float = 0.0
 
-    takes_trial: ClassVar[bool] = False
+    takes_trial: ClassVar[bool] = True
+    """Its program may report; one that does not is run to its end."""
 
     def evaluate(self, params: Any, trial: int, handle: TrialHandle | None = None) -> Outcome:
-        """Run the command once in a temporary folder."""
+        """Run the command once in a temporary folder; with a handle, its reports are heard and answered."""
         try:
             with contextlib.ExitStack() as stack:
                 with explaining('the folder of the trial could not be made'):
@@ -121,7 +107,7 @@ class Command:
                     folder = Path(stack.enter_context(place))
                 self._fill(folder, params)
                 with explaining('the command could not be started'):
-                    outcome = run_command(self.command, folder, self.loss_key)
+                    outcome = run_command(self.command, folder, self.loss_key, handle, self.grace)
                 problem = self._bring_back(folder, trial)
         except BackendError as error:
             return {**shadho_worker.failed('exception', str(error)), 'seconds': 0.0}

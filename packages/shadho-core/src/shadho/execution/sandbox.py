@@ -3,7 +3,8 @@
 Each slot is a fresh interpreter in a session of its own, spoken to through one socket pair. The
 objective is sent once. When a trial ends its process, runs out of memory, outlives its time or is
 stopped, the whole session is killed, children of the objective included, and a new process takes
-over; likewise after `max_tasks_per_child` trials. When the driver itself is killed, a small helper
+over; likewise after `max_tasks_per_child` trials. One that outlives its time or is stopped gets SIGTERM
+first, and seconds of grace. When the driver itself is killed, a small helper
 (`sessions.Reaper`) ends what it leaves behind.
 """
 
@@ -42,7 +43,7 @@ from shadho.execution.limits import explaining
 from shadho.execution.sessions import kill_session
 from shadho_worker.command import describe_exit, tail
 from shadho_worker.outcomes import Outcome, is_outcome
-from shadho_worker.reaper import MARK
+from shadho_worker.reaper import MARK, Leftovers
 
 __all__ = ['FILES', 'Ended', 'Pickled', 'Reported', 'Sandbox', 'pickle_objective', 'pickle_params', 'poll']
 
@@ -54,6 +55,9 @@ its process."""
 
 _START_PAUSE = 1.0
 """Seconds between two attempts to start a process that the system refuses."""
+
+_LOOK = 0.05
+"""Seconds between looks for what the process of a trial has left behind after SIGTERM."""
 
 _CHILD = """
 import sys
@@ -183,6 +187,8 @@ class Sandbox:
         Trials after which a new process takes over; no limit without.
     hears : bool, default False
         Whether reports are answered while a trial runs; without, it pauses by itself at the step `until` of its `facts`.
+    grace : float, default 0.0
+        Seconds between SIGTERM and SIGKILL for a trial that outlives its time or is stopped; it is killed at once without.
     start_patience : float, default 0.0
         Seconds for which the system may refuse a new process before that is an error.
 
@@ -202,9 +208,13 @@ class Sandbox:
         environment: Mapping[str, str] | None = None,
         max_tasks_per_child: int | None = None,
         hears: bool = False,
+        grace: float = 0.0,
         start_patience: float = 0.0,
     ) -> None:
         self._hears = hears
+        self._grace = grace
+        self._deadline = math.inf  # when the process is killed, after SIGTERM
+        self._leftovers: Leftovers | None = None  # once the process has ended after SIGTERM
         self._answers: socket.socket | None = None
         self._objective = objective
         self._most = max_tasks_per_child
@@ -226,8 +236,13 @@ class Sandbox:
         self._next_start = -math.inf
 
     def __len__(self) -> int:
-        """Return how many trials it has, the running one included."""
-        return len(self._tasks)
+        """Return how many trials it has, the running one included, and one that was stopped but has not ended."""
+        return len(self._tasks) + (self._is_ending and not self._sent)
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether the process was sent SIGTERM."""
+        return self._deadline < math.inf
 
     def start_process(self) -> None:
         """Start the process; returns before it is ready.
@@ -295,13 +310,40 @@ class Sandbox:
         self._advance()
 
     def stop(self, trial: int) -> None:
-        """Drop a trial; one that has been sent is ended together with its process."""
+        """Drop a trial; one that has been sent is ended together with its process, which gets its grace. Returns at once."""
         for place, task in enumerate(self._tasks):
             if task.trial == trial:
                 del self._tasks[place]
                 if place < self._sent:
-                    self.stop_process()
+                    self._drop_process()
                 return
+
+    def end(self) -> None:
+        """Drop all trials; returns at once, and the process has ended when `poll` of this sandbox returns."""
+        self._tasks.clear()
+        self._drop_process()
+
+    def hurry(self) -> None:
+        """Grant no grace from now on."""
+        self._grace = 0.0
+        if self._is_ending:
+            self._deadline = time.monotonic()
+
+    def _drop_process(self) -> None:
+        """End the process, whose running trial is no more of interest."""
+        if self._sent == 1 and self._grace:  # of two that were sent, the second would begin when the first one leaves
+            self._sent = 0
+            self._terminate()
+        elif not self._is_ending or self._sent:
+            self.stop_process()
+
+    def _terminate(self) -> None:
+        """Send SIGTERM to the process and its group, unless it was sent already; they are killed when their grace is over."""
+        if self._process is None or self._is_ending:
+            return
+        self._deadline = time.monotonic() + self._grace
+        with contextlib.suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGTERM)
 
     def answer(self, trial: int, attempt: int, answer: Mapping[str, Any]) -> None:
         """Answer a report of the running trial; harmless when it has ended."""
@@ -311,7 +353,7 @@ class Sandbox:
 
     def _advance(self) -> None:
         """Send the next trials: the one to run now, and a small one to follow."""
-        while self._is_ready and self._sent < len(self._tasks):
+        while self._is_ready and not self._is_ending and self._sent < len(self._tasks):
             task = self._tasks[self._sent]
             if self._sent and (self._sent > 1 or len(task.message) > _AHEAD_LIMIT):
                 return
@@ -344,16 +386,40 @@ class Sandbox:
         """
         if self._process is None:
             return []
-        if self._socket.fileno() in readable:
-            try:
+        received = b''
+        if self._leftovers is None and self._socket.fileno() in readable:
+            with contextlib.suppress(OSError):
                 received = self._socket.recv(_CHUNK)
-            except OSError:
-                received = b''
-            return self._take(received) if received else [*self._died()]
-        has_ended = self._process.poll() is not None if self._exit_file is None else self._exit_file in readable
+            has_ended = not received
+        elif self._exit_file is None:
+            has_ended = self._process.poll() is not None
+        else:
+            has_ended = self._exit_file in readable
+        news = self._take(received) if received else []
+        if self._is_ending:
+            if has_ended and self._leftovers is None and self._process is not None:
+                self._leftovers = Leftovers(str(self._folder), self._process.pid)
+            return [*news, *self._left()]
+        if received:
+            return news
         if has_ended:
             return [*self._died()]
         return [*self._timed_out()] if self.patience <= 0 else []
+
+    def _left(self) -> list[Ended]:
+        """Return the trial that outlived its time, once all that it started has ended after SIGTERM, or its grace is over."""
+        is_late = time.monotonic() >= self._deadline
+        if not is_late and (self._leftovers is None or not self._leftovers.have_ended()):
+            return []
+        return self._end_ending(f'; it did not end within {self._grace:g} s of SIGTERM' if is_late else '')
+
+    def _end_ending(self, remark: str = '') -> list[Ended]:
+        """End what was sent SIGTERM for good."""
+        if self._sent:
+            limit = self._tasks[0].timeout
+            return self._ended_by('timeout', f'the trial was ended after its trial_timeout of {limit:g} s{remark}')
+        self.stop_process()
+        return []
 
     def _take(self, received: bytes) -> list[Ended | Reported]:
         """Add to what was received; each message is a line, and the first one is empty."""
@@ -375,6 +441,8 @@ class Sandbox:
                 if self._sent and outcome['trial'] == self._tasks[0].trial:
                     ended.append(Reported(*[outcome[name] for name in ('trial', 'attempt', 'step', 'report')]))
                 continue
+            if self._is_ending:  # the objective has returned within its grace
+                return [*ended, *self._end_ending()]
             is_last = outcome.pop('is_last', False)
             if (
                 self._sent and outcome['trial'] == self._tasks[0].trial
@@ -390,6 +458,8 @@ class Sandbox:
             self._restart()  # its last process ended while trials were waiting
         if self._process is None:
             return []
+        if self._leftovers is not None:
+            return []
         return [self._socket.fileno()] if self._exit_file is None else [self._socket.fileno(), self._exit_file]
 
     @property
@@ -399,10 +469,13 @@ class Sandbox:
 
     @property
     def patience(self) -> float:
-        """Seconds until the running trial's time is over; infinite without a limit.
+        """Seconds until the running trial's time is over, or its grace; infinite without a limit.
 
         Loading the objective does not count, but a trial with a limit does not wait for ever for it.
         """
+        if self._is_ending:
+            left = self._deadline - time.monotonic()
+            return left if self._leftovers is None else min(left, _LOOK)
         if not self._tasks:
             return math.inf
         if self._process is None:
@@ -428,14 +501,15 @@ class Sandbox:
 
     def _timed_out(self) -> list[Ended]:
         if self._is_ready:
-            return self._ended_by(
-                'timeout', f'the trial was ended after its trial_timeout of {self._tasks[0].timeout:g} s'
-            )
+            if self._grace:
+                self._terminate()
+                return []
+            return self._end_ending()
         return self._ended_by('timeout', 'the objective was not loaded in time: does its import wait for something?')
 
     def _ended_by(self, kind: str, message: str) -> list[Ended]:
         """End the process, and with it the running trial, if there is one."""
-        if not self._tasks:
+        if not self._tasks or (self._is_ending and not self._sent):
             self.stop_process()
             return []
         printed = tail(self._output.fileno())
@@ -449,6 +523,7 @@ class Sandbox:
             return
         process, self._process = self._process, None
         self._sent, self._is_ready = 0, False
+        self._deadline, self._leftovers = math.inf, None
         kill_session(process, self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._socket.close()

@@ -42,6 +42,8 @@ class SandboxPool:
         Trials after which a slot gets a new process; no limit without.
     hears : bool, default False
         Whether reports are answered while a trial runs.
+    grace : float, default 0.0
+        Seconds between SIGTERM and SIGKILL for trials that outlive their time or are stopped.
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class SandboxPool:
         gpus: Sequence[str] | None = None,
         max_tasks_per_child: int | None = None,
         hears: bool = False,
+        grace: float = 0.0,
     ) -> None:
         self._sandboxes: dict[str, list[Sandbox]] = {}
         allow_open_files(sum(own.slots for own in classes), FILES)
@@ -74,12 +77,12 @@ class SandboxPool:
             file.write(objective if isinstance(objective, bytes) else objective(self.folder))
             file.flush()
             stack.callback(self._close_slots)
-            self._make_slots(file, classes, pin, gpus, max_tasks_per_child, hears)
+            self._make_slots(file, classes, pin, gpus, max_tasks_per_child, hears, grace)
             self._open = stack.pop_all()
 
     def _make_slots(
         self, objective: IO[bytes], classes: Sequence[ComputeClass], pin: bool | None, gpus: Sequence[str] | None,
-        max_tasks_per_child: int | None, hears: bool,
+        max_tasks_per_child: int | None, hears: bool, grace: float,
     ) -> None:  # fmt: skip
         cpus = cycle(usable_cpus())
         devices = cycle([device for device, _ in visible_gpus()] if gpus is None else gpus)
@@ -98,6 +101,7 @@ class SandboxPool:
                     environment=gpu_environment(shown, own.resources),
                     max_tasks_per_child=max_tasks_per_child,
                     hears=hears,
+                    grace=grace,
                     start_patience=_START_PATIENCE,
                 )
                 slots.append(slot)
@@ -119,22 +123,33 @@ class SandboxPool:
             slot.answer(trial, attempt, answer)
 
     def stop(self, trial: int) -> None:
-        """End a trial; nothing more is heard of it."""
+        """End a trial, which gets its grace; nothing more is heard of it. Returns at once."""
         for slot in self._slots():
             slot.stop(trial)
+
+    def hurry(self) -> None:
+        """Grant no grace from now on."""
+        for slot in self._slots():
+            slot.hurry()
 
     def poll(self, timeout: float | None) -> list[Ended | Reported]:
         """Return trials that have ended, and reports, as soon as there are any; see `shadho.execution.sandbox.poll`."""
         return sandbox.poll(self._slots(), timeout)
 
     def close(self) -> None:
-        """End all that runs."""
+        """End all that runs, and wait for it, at most as long as the grace."""
         self._open.close()
 
     def _close_slots(self) -> None:
-        for slot in self._slots():
-            slot.close()
-        self._sandboxes = {}
+        try:
+            for slot in self._slots():
+                slot.end()
+            while any(map(len, self._slots())):  # a signal that comes just before waiting begins does not end it
+                sandbox.poll(self._slots(), 1.0)
+        finally:  # a second Ctrl-C ends the waiting
+            for slot in self._slots():
+                slot.close()
+            self._sandboxes = {}
 
 
 def _cores(own: ComputeClass) -> int:

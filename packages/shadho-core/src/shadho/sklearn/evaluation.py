@@ -19,8 +19,8 @@ from shadho.records import Trial
 from shadho.result import SearchResult
 from shadho.sklearn.callbacks import Task
 from shadho.sklearn.settings import Settings
+from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome
-from shadho_worker.trial import TrialHandle
 
 __all__ = ['FITS', 'SCORE', 'CrossValidation', 'Evaluation', 'Numbered', 'failed_fit']
 

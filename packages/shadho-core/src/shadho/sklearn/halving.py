@@ -25,7 +25,7 @@ from shadho.records import Trial, TrialState
 from shadho.result import SearchResult
 from shadho.sklearn.evaluation import CrossValidation, Evaluation
 from shadho.sklearn.settings import Settings, first_of
-from shadho_worker.trial import TrialHandle
+from shadho_worker.handle import TrialHandle
 
 __all__ = ['SAMPLES', 'Halving', 'RungByRung', 'best_of_the_largest', 'check_halving']
 

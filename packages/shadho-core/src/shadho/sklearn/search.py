@@ -46,7 +46,7 @@ from shadho.storage import Storage
 __all__ = ['ShadhoSearchCV']
 
 _FURTHER = (
-    'trials_per_tree', 'trial_timeout', 'max_tasks_per_child', 'max_retries', 'resume', 'grid_points', 'repeats',
+    'trials_per_tree', 'trial_timeout', 'grace', 'max_tasks_per_child', 'max_retries', 'resume', 'grid_points', 'repeats',
     'warm_start', 'durability', 'echo', 'plugins', 'options', 'policy_options',
 )  # fmt: skip
 """Options of `Shadho` that `search_options` may hold: those that are no parameters here, nor settled."""

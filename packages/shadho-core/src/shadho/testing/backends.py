@@ -264,6 +264,27 @@ class BackendSuite(ABC):
         self._check_failed(silent, 'result', 'result.json')
         assert 'says 3' in silent.output
 
+    def test_the_program_of_a_command_pauses_and_goes_on_from_its_folder(self, tmp_path: Path) -> None:
+        backend = self.make()
+        script = tmp_path / 'steps.py'
+        script.write_text(_SCRIPT)
+        command = Command(f'{shlex.quote(_python())} steps.py', (script,))
+        if not backend.has_folders or backend.affinity(self._job(command)) < 0:
+            return  # it runs no such commands
+        with self._open(command, backend, folders=tmp_path / 'folders', max_steps=9) as run:
+            trial = run.start({'x': 2.0}, until=1)
+            reports, result = run.hear(trial, lambda report: Answer(leave='paused'))
+            assert [(report.step, report.results) for report in reports] == [(1, {'loss': 2.0, 'done': [1]})]
+            assert (result.state, result.loss, result.step) == (TrialState.PAUSED, 2.0, 1)
+            again = attrs.evolve(trial, attempt=1, step=1, until=3)
+            run.begin(again)
+            reports, result = run.hear(again, lambda report: Answer(9 if report.step < 9 else None))
+        assert [report.step for report in reports] == list(range(2, reports[-1].step + 1))
+        if result.state is TrialState.PAUSED:  # it could not be answered while the trial ran
+            assert result.step == 3
+        else:
+            assert (result.state, result.step, result.results['done']) == (TrialState.DONE, 9, list(range(1, 10)))
+
     def test_a_quick_trial_is_done_under_a_time_limit_or_the_limit_refused(self) -> None:
         with self._open_or_refused(Function(lambda params: 1.0), trial_timeout=60.0) as run:
             assert run is None or run.one().state is TrialState.DONE
@@ -587,6 +608,22 @@ class IsolatedBackendSuite(ConcurrentBackendSuite):
             self._check_failed(run.one(), 'timeout', '1.5')
             assert (tmp_path / 'ready').exists()
             run.wait_until(lambda: not _is_alive(tmp_path))
+
+
+_SCRIPT = """
+import json, shadho_worker
+
+def objective(params, trial):
+    file = trial.folder / 'done.json'
+    done = json.loads(file.read_text()) if trial.step else []
+    for step in trial.steps():
+        done.append(step)
+        trial.report(loss=params['x'] * step, done=done)
+    if trial.is_paused:
+        file.write_text(json.dumps(done))
+
+shadho_worker.run(objective)
+"""
 
 
 def _counts_steps(params: Any, trial: Any) -> None:

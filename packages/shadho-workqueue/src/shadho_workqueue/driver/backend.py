@@ -37,10 +37,10 @@ from shadho.records import LATEST, Hardware, Report, Result, TrialError, TrialSt
 from shadho.words import printable
 from shadho_worker.command import OUTPUT_LIMIT, parameters_text
 from shadho_worker.files import input_name, output_name, pack_folder
+from shadho_worker.handle import LAST_STEP
 from shadho_worker.outcomes import is_outcome
 from shadho_worker.package import archive
 from shadho_worker.task import ARCHIVE, FOLDER, REQUEST
-from shadho_worker.trial import LAST_STEP
 from shadho_workqueue.driver.engine import Engine
 from shadho_workqueue.driver.outputs import take_folder, take_outputs
 from shadho_workqueue.driver.shipping import by_value, own_modules

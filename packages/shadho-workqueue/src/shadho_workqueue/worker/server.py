@@ -29,9 +29,9 @@ from shadho.errors import BackendError
 from shadho.execution.sandbox import FILES, Pickled, Reported, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
 from shadho_worker.files import input_name, ready_outputs, unpack_folder
+from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome
 from shadho_worker.task import FOLDER, OUTCOME, REQUEST, run_task
-from shadho_worker.trial import TrialHandle
 from shadho_workqueue.reach import Driver
 from shadho_workqueue.worker.engine_worker import EngineWorker
 

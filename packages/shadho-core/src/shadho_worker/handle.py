@@ -6,13 +6,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shadho_worker.as_json import jsonable
 from shadho_worker.outcomes import Outcome, failed, outcome
 
-__all__ = ['LAST_STEP', 'Answer', 'TrialHandle', 'Tell']
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ['LAST_STEP', 'Answer', 'Tell', 'TrialHandle', 'takes_trial', 'warn']
 
 LAST_STEP = 10**15
 """Upper bound on the number of a step; larger ones are corrupt."""
@@ -50,9 +52,12 @@ class TrialHandle:
         The last step of the earlier attempts that were paused, after which this one begins; 0 at first.
     max_steps : int or None
         Steps of a trial that runs to its end.
+    facts : mapping
+        What all this was made of, as it travels.
     """
 
     def __init__(self, facts: Mapping[str, Any], tell: Tell | None = None) -> None:
+        self.facts = facts
         self.id: int = facts['id']
         self.attempt: int = facts['attempt']
         self.seed: int = facts['seed']
@@ -64,9 +69,10 @@ class TrialHandle:
         self._folder: str | None = facts['folder']
         self._loss_key: str = facts['loss_key']
         self._tell = tell
-        self._last = self.step
+        self._last: int = self.step
         self._current = 0  # the step of `steps`
-        self._results: dict[str, Any] | None = None
+        self._results: dict[str, Any] | None = None  # of the last report, as JSON
+        self._loss: Any = None
         self._end = ''  # 'paused', 'stopped', or 'done' after the last step
         self._timing: dict[str, float] = {}  # seconds of parts of the attempt
         self._since = time.perf_counter()  # the attempt began, or was paused
@@ -77,8 +83,10 @@ class TrialHandle:
 
         Its content is there again in every later attempt, wherever that runs.
         """
+        from pathlib import Path  # which takes longer to import than all else here
+
         if self._folder is None:
-            import tempfile  # which takes longer to import than all else here
+            import tempfile
 
             self._folder = tempfile.mkdtemp(prefix=f'shadho-{self.id}-')
         path = Path(self._folder)
@@ -89,6 +97,21 @@ class TrialHandle:
     def should_stop(self) -> bool:
         """Whether to leave, as all steps are done, or the search has paused or stopped the trial."""
         return self._end != ''
+
+    @property
+    def decision(self) -> str:
+        """Why to leave: 'paused', 'stopped', or 'done' after the last step; '' while the trial goes on."""
+        return self._end
+
+    @property
+    def reported(self) -> int:
+        """The last step that was reported, in this attempt or those that were paused; 0 if none was."""
+        return self._last
+
+    @property
+    def has_reported(self) -> bool:
+        """Whether this attempt has reported."""
+        return self._results is not None
 
     @property
     def is_paused(self) -> bool:
@@ -132,21 +155,24 @@ class TrialHandle:
         try:
             self._report(values, step, more)
         except Exception as error:
-            _warn(f'trial {self.id}: the report is dropped: {type(error).__name__}: {error}')
+            warn(f'trial {self.id}: the report is dropped: {type(error).__name__}: {error}')
         return not self.should_stop
 
     def _report(self, values: Any, step: int | None, more: Mapping[str, Any]) -> None:
         if self.should_stop:
             return
-        given = dict(values) if hasattr(values, 'keys') else {} if values is None else {self._loss_key: values}
+        given: dict[str, Any] = (
+            dict(values) if hasattr(values, 'keys') else {} if values is None else {self._loss_key: values}
+        )
         number = int(step) if step is not None else self._current or self._last + 1
         if number > LAST_STEP:
             raise ValueError(f'there is no step {number:.3g}')
         if number <= self._last:
-            _warn(f'trial {self.id}: the report of step {number} comes after that of step {self._last}, and is dropped')
+            warn(f'trial {self.id}: the report of step {number} comes after that of step {self._last}, and is dropped')
             return
-        results = jsonable({**given, **more})
-        self._last, self._results = number, results
+        given.update(more)
+        results = jsonable(given)
+        self._last, self._results, self._loss = number, results, given.get(self._loss_key)
         is_last = self.max_steps is not None and number >= self.max_steps
         is_due = not is_last and self._until is not None and number >= self._until
         if is_last:
@@ -167,23 +193,48 @@ class TrialHandle:
     def outcome(self, returned: Any, loss_key: str) -> Outcome:
         """Return the outcome of an objective from its return value and its reports."""
         if self._end in ('paused', 'stopped'):
-            found = outcome(self._results, loss_key)
             saved = {'save': time.perf_counter() - self._since} if self.is_paused else {}
             timing = {**self._timing, **saved}
-            return {
-                **found, 'state': self._end, 'results': self._results, 'error': None, 'step': self._last, 'timing': timing,
-            }  # fmt: skip
+            return {**self._judged(loss_key), 'state': self._end, 'error': None, 'step': self._last, 'timing': timing}
         if returned is None and self._results is None:
             message = (
                 'the objective has neither reported nor returned a loss: call trial.report(loss=...), or return one'
             )
             return {**failed('result', message), 'step': self._last}
-        if returned is None:
-            returned = self._results
-        return {**outcome(returned, loss_key), 'step': self._last, 'timing': self._timing}
+        found = self._judged(loss_key) if returned is None else outcome(returned, loss_key)
+        return {**found, 'step': self._last, 'timing': self._timing}
+
+    def _judged(self, loss_key: str) -> Outcome:
+        """Return the outcome of the last report, whose results are JSON by now, but not its loss."""
+        known = dict.fromkeys(self._results or {})
+        if loss_key in known:
+            known[loss_key] = self._loss
+        return {**outcome(known, loss_key), 'results': self._results}
 
 
-def _warn(message: str) -> None:
+def takes_trial(function: Callable[..., Any]) -> bool:
+    """Whether a function asks for the handle of the trial, by a second parameter without a default, or one named ``trial``.
+
+    Examples
+    --------
+    >>> takes_trial(lambda params, trial: 1.0), takes_trial(lambda params, verbose=False: 1.0)
+    (True, False)
+    """
+    if not hasattr(function, '__wrapped__') and getattr(getattr(function, '__code__', None), 'co_argcount', 2) < 2:
+        return False
+    import inspect  # slow to import, which a script of a function of the parameters alone need not wait for
+
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # of some built-in functions
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    second = [parameter for parameter in parameters if parameter.kind in kinds][1:2]
+    return any(parameter.default is parameter.empty or parameter.name == 'trial' for parameter in second)
+
+
+def warn(message: str) -> None:
+    """Write a message to standard error, if it is there."""
     try:
         sys.stderr.write(f'{message}{os.linesep}')
     except Exception:  # an objective may have closed it
