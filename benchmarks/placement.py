@@ -1,0 +1,275 @@
+"""Does it pay to decide which *setting* runs where, in a space of a single tree? A simulation.
+
+One command and its tables::
+
+    python benchmarks/placement.py                  # some twenty minutes on two cores
+    python benchmarks/placement.py --quick          # fewer seeds
+    python benchmarks/placement.py --only hour      # one section: hour, target
+
+No trial is run: the driver of real searches runs on simulated clusters (`Simulated`). In a flat space, a policy that places trees
+has nothing to decide: ``fcfs`` gives each slot the sampler's next suggestion, ``market`` the one of some that suits it. The seconds
+of settings in each compute class are assumed:
+
+* ``networks`` (modelled): small networks take as long everywhere, larger ones ten times as long without a GPU (4 + 15 slots);
+* ``svm`` (recorded losses and seconds of 5,120 support vector machines, ``data/svm_mnist.csv``): the kernel is one of the
+  parameters; rbf and sigmoid take 1 : 4 : 12 times as long on three classes, linear and poly 1 : 1.2 : 1.5 (4 + 5 + 10 slots);
+* ``uniform``: the networks, but all take three times as long without a GPU, so that there is nothing to be gained.
+
+The bound is that of the linear program over settings and classes: no placement of the same mix of settings finishes more an hour.
+Ratios are of means over the same seeds, in brackets bootstrap intervals of 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import cache
+from typing import Any
+
+import attrs
+import numpy as np
+from replay.runs import HOUR, ratio
+from replay.workloads import AFFINITY, COEF0, DEGREE, GAMMA, KERNELS, C, Log, recorded_svm
+from scipy.optimize import linprog
+
+from shadho import ComputeClass, Shadho, Trial, hookimpl, spaces
+from shadho.backends import Simulated
+from shadho.forest import Forest
+
+_SAMPLED = 400
+"""Settings of which the bound is computed."""
+
+_MOST = 20_000
+"""Trials after which a target counts as missed."""
+
+POLICIES = ('fcfs', 'market')
+
+
+@attrs.frozen(eq=False)
+class Problem:
+    """A flat space, and what its settings take on some classes.
+
+    Attributes
+    ----------
+    space : dict
+    classes : sequence of ComputeClass
+    loss : callable
+        Of the parameters.
+    seconds : callable
+        Of the parameters and the name of a class.
+    is_large : callable
+        Of the parameters: settings are counted by it.
+    top : float
+        Share of random settings that reach the target.
+    """
+
+    space: Mapping[str, Any]
+    classes: Sequence[ComputeClass]
+    loss: Callable[[Any], float]
+    seconds: Callable[[Any, str], float]
+    is_large: Callable[[Any], bool]
+    top: float = 0.004
+
+    def random(self, count: int) -> list[Any]:
+        """Return random settings, the same at each call."""
+        tree, rng = Forest(self.space).tree(0), np.random.default_rng(0)
+        return [tree.decode(rng.random(len(tree))) for _ in range(count)]
+
+    def times(self, factor: int) -> Problem:
+        """Return the same on so many times more slots."""
+        classes = [ComputeClass(each.name, each.slots * factor) for each in self.classes]
+        return attrs.evolve(self, classes=classes)
+
+
+def _size(params: Mapping[str, Any]) -> float:
+    """Return the size of a network, from 0 to 1."""
+    return (math.log(params['width'] / 16) / math.log(64) + (params['depth'] - 1) / 5) / 2
+
+
+def _network(params: Mapping[str, Any], compute_class: str) -> float:
+    base = 20 * math.exp(2 * _size(params))
+    return base * (10 if _size(params) >= 0.5 and compute_class == 'cpu' else 1)
+
+
+def _uniform(params: Mapping[str, Any], compute_class: str) -> float:
+    return _network(params, 'gpu') * (3 if compute_class == 'cpu' else 1)
+
+
+def _bowl(params: Mapping[str, Any]) -> float:
+    loss = 0.3 * (_size(params) - 0.5) ** 2 + 0.05 * (math.log10(params['rate']) + 2.5) ** 2
+    loss += 0.3 * (params['dropout'] - 0.2) ** 2 + 0.01 * (math.log10(params['decay']) + 4) ** 2
+    return loss + (0.1 if params['optimizer'] == 'sgd' else 0)
+
+
+def _svm(params: Mapping[str, Any]) -> tuple[float, float]:
+    kernel = params['kernel']
+    return recorded_svm(kernel, {name: params[name] for name in KERNELS[kernel]})
+
+
+NETWORKS = Problem(
+    {
+        'width': spaces.loguniform(16, 1024),
+        'depth': spaces.randint(1, 7),
+        'rate': spaces.loguniform(1e-4, 1e-1),
+        'optimizer': ['sgd', 'adam', 'lion'],
+        'decay': spaces.loguniform(1e-6, 1e-2),
+        'dropout': spaces.uniform(0, 0.6),
+    },
+    [ComputeClass('gpu', 4), ComputeClass('cpu', 15)],
+    _bowl,
+    _network,
+    lambda params: _size(params) >= 0.5,
+)
+
+
+def _domain(bounds: Any) -> Any:
+    if isinstance(bounds, Log):
+        return spaces.log10_uniform(bounds.low, bounds.high)
+    return bounds if isinstance(bounds, list) else spaces.uniform(*bounds)
+
+
+SVM = Problem(
+    {'kernel': list(KERNELS), **{name: _domain(bounds) for name, bounds in zip(('C', 'gamma', 'coef0', 'degree'), (C, GAMMA, COEF0, DEGREE))}},
+    [ComputeClass(name, slots) for name, slots in zip(AFFINITY, (4, 5, 10))],
+    lambda params: _svm(params)[0],
+    lambda params, compute_class: _svm(params)[1] * AFFINITY[compute_class][params['kernel']],
+    lambda params: params['kernel'] in ('rbf', 'sigmoid'),
+)  # fmt: skip
+
+PROBLEMS = {
+    'networks, 19 slots': NETWORKS,
+    'networks, 95 slots': NETWORKS.times(5),
+    'svm, 19 slots': SVM,
+    'uniform, 19 slots': attrs.evolve(NETWORKS, seconds=_uniform),
+}
+
+
+class Until:
+    """An observer that ends a search when a loss is reached, and notes when that was."""
+
+    def __init__(self, target: float) -> None:
+        self.target = target
+        self.reached = math.inf
+
+    @hookimpl
+    def shadho_trial_finished(self, trial: Trial) -> None:
+        if trial.loss is not None and trial.loss <= self.target:
+            self.reached = min(self.reached, trial.finished or 0.0)
+
+    @hookimpl
+    def shadho_should_stop(self, trial: Trial) -> bool:
+        return self.reached < math.inf
+
+
+def _run(name: str, policy: str, method: str, seed: int, target: float = -math.inf, **limits: Any) -> tuple[Any, float]:
+    problem, until = PROBLEMS[name], Until(target)
+    backend = Simulated(problem.classes, lambda params, compute_class: problem.seconds(params, compute_class.name))
+    result = Shadho(
+        'placed', problem.loss, problem.space, method, policy=policy, seed=seed, backend=backend, storage=None, display=False,
+        plugins=[until], **limits,
+    ).run()  # fmt: skip
+    return result, until.reached
+
+
+def run_hours(name: str, policy: str, seed: int) -> tuple[float, float]:
+    """Return trials per hour, from the second of five hours on, and the share of large ones."""
+    result, _ = _run(name, policy, 'random', seed, timeout=5 * HOUR)
+    done = [trial for trial in result if trial.finished > HOUR]
+    return len(done) / 4, float(np.mean([PROBLEMS[name].is_large(trial.params) for trial in done]))
+
+
+def run_target(name: str, policy: str, method: str, seed: int) -> float:
+    """Return the second at which the target is reached."""
+    return _run(name, policy, method, seed, target(name), max_tasks=_MOST)[1]
+
+
+@cache
+def target(name: str) -> float:
+    """Return the loss of the top settings."""
+    problem = PROBLEMS[name]
+    losses = np.sort([problem.loss(params) for params in problem.random(20_000)])
+    return float(losses[int(problem.top * len(losses))])
+
+
+def bound(name: str) -> float:
+    """Return the most trials per hour of an even mix of random settings."""
+    problem = PROBLEMS[name]
+    settings = problem.random(_SAMPLED)
+    seconds = np.array([[problem.seconds(params, each.name) for each in problem.classes] for params in settings])
+    count, classes = seconds.shape
+    goal = np.append(np.zeros(count * classes), -1.0)
+    capacity = np.hstack([np.tile(np.eye(classes), count), np.zeros((classes, 1))])
+    equal = np.zeros((count, count * classes + 1))
+    for row in range(count):
+        equal[row, row * classes : (row + 1) * classes] = 1 / seconds[row]
+    equal[:, -1] = -1.0
+    slots = [each.slots for each in problem.classes]
+    solved = linprog(goal, A_ub=capacity, b_ub=slots, A_eq=equal, b_eq=np.zeros(count))
+    return float(-solved.fun * count * HOUR)
+
+
+def hour(pool: Executor, seeds: int) -> None:
+    """Compare trials per hour with random search."""
+    print('\nTrials per hour, random search (after the first hour), and the share of large settings')
+    for name in PROBLEMS:
+        tasks = [(name, policy, seed) for policy in POLICIES for seed in range(seeds)]
+        found = list(pool.map(run_hours, *zip(*tasks)))
+        (blind, blind_large), (placed, large) = (zip(*found[:seeds]), zip(*found[seeds:]))
+        most = bound(name)
+        print(
+            f'  {name:20} fcfs {np.mean(blind):7.1f}  market {np.mean(placed):7.1f}  ratio {ratio(placed, blind)}'
+            f'  of the bound {np.mean(placed) / most:.2f} (fcfs {np.mean(blind) / most:.2f})'
+            f'  large {np.mean(blind_large):.2f} {np.mean(large):.2f}',
+            flush=True,
+        )
+
+
+def until_target(pool: Executor, seeds: int) -> None:
+    """Compare the time to the top settings."""
+    print(f'\nHours to the top {NETWORKS.top:.1%} of random settings')
+    for method in ('random', 'tpe', 'auto'):
+        own = seeds if method == 'random' else max(seeds // 2, 4)
+        for name in PROBLEMS:
+            if method != 'random' and '95' in name:
+                continue
+            tasks = [(name, policy, method, seed) for policy in POLICIES for seed in range(own)]
+            found = np.array(list(pool.map(run_target, *zip(*tasks)))) / HOUR
+            blind, placed = found[:own], found[own:]
+            print(
+                f'  {method:7} {name:20} fcfs {blind.mean():6.2f}  market {placed.mean():6.2f}  {ratio(blind, placed)} times sooner',
+                flush=True,
+            )
+
+
+SECTIONS = {'hour': hour, 'target': until_target}
+
+
+def quiet() -> None:
+    """Leave warnings out, of workers that seem slow because their trials are."""
+    logging.getLogger('shadho').setLevel(logging.ERROR)
+
+
+def main() -> None:
+    """Run the sections."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--quick', action='store_true', help='fewer seeds')
+    parser.add_argument('--only', choices=SECTIONS, nargs='+', default=list(SECTIONS), help='sections to run')
+    parser.add_argument('--seeds', type=int, default=40)
+    parser.add_argument('--workers', type=int, default=2, help='processes')
+    arguments = parser.parse_args()
+    print(
+        'A simulation: clusters, classes and their speeds are assumed; networks are modelled, svm replays recorded losses and seconds.'
+    )
+    with ProcessPoolExecutor(arguments.workers, initializer=quiet) as pool:
+        for name in arguments.only:
+            begun = time.perf_counter()
+            SECTIONS[name](pool, 4 if arguments.quick else arguments.seeds)
+            print(f'({name}: {(time.perf_counter() - begun) / 60:.1f} minutes)', flush=True)
+
+
+if __name__ == '__main__':
+    main()
