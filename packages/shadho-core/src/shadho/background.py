@@ -48,6 +48,9 @@ class BackgroundRun:
         self._search: Search | None = None
         self._result: SearchResult | None = None
         self._error: BaseException | None = None
+        # SciPy imports it, perhaps only when the interpreter is ending, when that fails.
+        import concurrent.futures.thread  # noqa: F401
+
         self._over = threading.Event()  # a thread whose join() was interrupted counts as ended in Python 3.11 and older
         threading.Thread(target=self._follow, daemon=True, name='shadho-search').start()
         atexit.register(self._stop_at_exit)
