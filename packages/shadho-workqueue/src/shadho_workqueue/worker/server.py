@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -28,10 +27,9 @@ import shadho_worker
 from shadho.errors import BackendError
 from shadho.execution.sandbox import FILES, Pickled, Reported, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
-from shadho_worker.files import input_name, ready_outputs, unpack_folder
 from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome
-from shadho_worker.task import FOLDER, OUTCOME, REQUEST, run_task
+from shadho_worker.task import OUTCOME, REQUEST, place_folder, run_task, with_files
 from shadho_workqueue.reach import Driver
 from shadho_workqueue.worker.engine_worker import EngineWorker
 
@@ -61,7 +59,7 @@ class FolderCommand:
     def evaluate(self, params: tuple[str, str], trial: int, handle: TrialHandle | None = None) -> Outcome:
         """Run the command once, in the folder of its task."""
         folder, text = params
-        return run_task(folder, text, self.command, self.loss_key, self.inputs, self.outputs)
+        return run_task(folder, text, self.command, self.loss_key, self.inputs, self.outputs, handle=handle)
 
 
 @attrs.define(eq=False)
@@ -215,13 +213,9 @@ class TaskServer:
             self.objectives[name] = file = tempfile.TemporaryFile()
             file.write(pickled)
             file.flush()
-        handle = request['handle']
-        if handle is not None and handle['folder'] is not None:
-            handle['folder'] = str(folder / FOLDER)
-            if (folder / input_name(0)).exists():
-                unpack_folder(folder / input_name(0), folder / FOLDER)
+        place_folder(folder, request['handle'])
         slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
-        slot.sandbox.start(request['trial'], params, request['timeout'], handle)
+        slot.sandbox.start(request['trial'], params, request['timeout'], request['handle'])
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
         slot.reports = []
 
@@ -258,7 +252,7 @@ class TaskServer:
         if link is not None:
             now = time.monotonic()
             reports = [(step, results, now - time) for step, results, time in slot.reports]
-            self.send(link, slot.folder, {**_with_files(slot, outcome), 'reports': reports})
+            self.send(link, slot.folder, {**with_files(outcome, slot.folder, slot.outputs), 'reports': reports})
 
     def send(self, link: socket.socket, folder: Path, outcome: Outcome) -> None:
         try:
@@ -287,16 +281,3 @@ class TaskServer:
             self.engine.close()
         for slot in self.slots:
             slot.sandbox.close()
-
-
-def _with_files(slot: _Slot, outcome: Outcome) -> Outcome:
-    """Give what a trial has left the names under which it travels, unless its command has done so."""
-    if 'archives' in outcome:
-        return outcome
-    try:
-        return {**outcome, 'archives': ready_outputs(slot.folder, slot.outputs)}
-    except (OSError, ValueError, tarfile.TarError) as error:
-        if outcome['state'] == 'failed':
-            return outcome
-        text = f'the folder of the trial could not be packed: {error}'
-        return {**outcome, **shadho_worker.failed('result', text, results=outcome['results'])}
