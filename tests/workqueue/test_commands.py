@@ -174,6 +174,22 @@ def test_a_program_that_outlives_its_time_or_crashes_has_reported_before(run: An
     assert late.finished - result.reports()[late.id][1].time > 1.0
 
 
+def test_a_program_that_outlives_its_time_may_save(run: Any, tmp_path: Path) -> None:
+    path = script(
+        tmp_path,
+        READ + 'trap "[ $case = saves ] && { sleep 0.3; echo all > saved; exit; }" TERM\n'
+        'while :; do sleep 0.05; done\n',
+    )
+    options: dict[str, Any] = {'trial_timeout': 1.0, 'grace': 2.0, 'outputs': ['saved']}
+    trials = by_case(run('bash evaluate.sh', ['saves', 'ignores'], [path], **options))
+    limit = 'the trial was ended after its trial_timeout of 1 s'
+    assert {name: trial.error and trial.error.message for name, trial in trials.items()} == {
+        'saves': limit, 'ignores': f'{limit}; it did not end within 2 s of SIGTERM',
+    }  # fmt: skip
+    assert (Path('commands-output') / str(trials['saves'].id) / 'saved').read_text() == 'all\n'
+    assert trials['saves'].seconds < 3.0 <= trials['ignores'].seconds
+
+
 def test_a_program_may_report_without_max_steps(run: Any) -> None:
     (trial,) = run('echo 0.5 >> $SHADHO_REPORTS; mkdir $SHADHO_FOLDER')
     assert (trial.state, trial.loss, trial.step) == (TrialState.DONE, 0.5, 1)
@@ -183,7 +199,10 @@ def test_a_time_limit_ends_a_command_and_all_that_it_started(
     run: Any, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     (trial,) = run(
-        f"setsid bash -c 'echo $$ > {tmp_path}/pid; exec sleep 1000' & sleep 1000", trial_timeout=1.5, outputs=['made']
+        f"setsid bash -c 'echo $$ > {tmp_path}/pid; exec sleep 1000' & sleep 1000",
+        trial_timeout=1.5,
+        grace=0.5,
+        outputs=['made'],
     )
     assert (trial.state, trial.error.kind) == (TrialState.FAILED, 'timeout')
     assert '1.5' in trial.error.message

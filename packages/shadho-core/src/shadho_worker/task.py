@@ -6,6 +6,7 @@ beside it does the same without starting an interpreter.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -148,8 +149,9 @@ def main() -> None:
     until = begun + request['timeout'] if request['timeout'] else None
     while not os.waitpid(child, os.WNOHANG)[0]:
         if until is not None and time.monotonic() > until:
-            _end(child)
             text = f'the trial was ended after its trial_timeout of {request["timeout"]:g} s'
+            if not _end(child, request['grace']) and request['grace']:
+                text += f'; it did not end within {request["grace"]:g} s of SIGTERM'
             outcome = {**failed('timeout', text), 'seconds': time.monotonic() - begun, 'output': ''}
             break
         time.sleep(_LOOK)
@@ -190,14 +192,23 @@ def _read_reports() -> list[tuple[int, Mapping[str, Any], float]]:
     return [(step, results, now - told) for step, results, told in reports]
 
 
-def _end(child: int) -> None:
-    """Kill a process and its group, which it may just not have made yet."""
+def _end(child: int, grace: float) -> bool:
+    """Kill a process and its group, which it may just not have made yet; return whether they ended within their grace."""
+    deadline = time.monotonic() + grace
+    if grace:
+        with contextlib.suppress(OSError):
+            os.killpg(child, signal.SIGTERM)
+    while time.monotonic() < deadline:  # the child waits for all that the command has started
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return True
+        time.sleep(_LOOK)
     for kill in (os.killpg, os.kill):
         try:
             kill(child, signal.SIGKILL)
         except OSError:
             pass
     os.waitpid(child, 0)
+    return False
 
 
 def _read_outcome() -> Outcome:

@@ -59,7 +59,7 @@ _PATIENCE = 5.0
 """Seconds without any worker, after which it is said how to start one."""
 
 _SLACK = 60
-"""Seconds past a trial's time after which the driver gives it up, should its worker have failed to end it."""
+"""Seconds past a trial's time and grace after which the driver gives it up, should its worker have failed to end it."""
 
 _MISSING_INPUT = 1  # results of the engine's tasks
 _OUT_OF_SPACE = (16, 64)
@@ -397,7 +397,7 @@ class WorkQueue(Backend):
         timeout = self._job.trial_timeout
         if timeout is None or self._engine is None:
             return
-        limit, now = max(timeout, LOADING_SECONDS) + timeout + _SLACK, self.now()
+        limit, now = max(timeout, LOADING_SECONDS) + timeout + self._job.grace + _SLACK, self.now()
         running = [(trial, worker.name) for worker in self._workers for trial in worker.running]
         for trial, host in running:
             own = self._tasks.get(trial)
@@ -536,6 +536,7 @@ class WorkQueue(Backend):
             'handle': self._job.facts(trial),
             'params': own.params,
             'timeout': self._job.trial_timeout,
+            'grace': self._job.grace,
             'max_tasks_per_child': self._job.max_tasks_per_child,
             'resources': dict(trial.resources),
         }

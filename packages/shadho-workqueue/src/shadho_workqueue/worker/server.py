@@ -214,15 +214,17 @@ class TaskServer:
             file.write(pickled)
             file.flush()
         place_folder(folder, request['handle'])
-        slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
+        slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'], request['grace'])
         slot.sandbox.start(request['trial'], params, request['timeout'], request['handle'])
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
         slot.reports = []
 
-    def slot_for(self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None) -> _Slot:
-        """Return an idle slot for this objective, these resources and trials per process, or make one."""
+    def slot_for(
+        self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None, grace: float
+    ) -> _Slot:
+        """Return an idle slot for this objective, these resources, trials per process and grace, or make one."""
         cores, gpus = max(1, int(resources.get('cores', 1))), resources.get('gpus')
-        purpose = (objective, cores, gpus, max_tasks_per_child)
+        purpose = (objective, cores, gpus, max_tasks_per_child, grace)
         idle = [slot for slot in self.slots if slot.link is None]
         for slot in idle:
             if slot.purpose == purpose:
@@ -237,7 +239,7 @@ class TaskServer:
         place = self.folder / f'slot-{self.number}'
         sandbox = Sandbox(
             self.objectives[objective], place, threads=cores, environment=gpu_environment(devices, resources),
-            max_tasks_per_child=max_tasks_per_child,
+            max_tasks_per_child=max_tasks_per_child, grace=grace,
         )  # fmt: skip
         self.slots.append(_Slot(sandbox, purpose, devices))
         return self.slots[-1]
@@ -267,7 +269,7 @@ class TaskServer:
         assert slot.link is not None
         slot.link.close()
         slot.link = None
-        slot.sandbox.stop(slot.trial)
+        slot.sandbox.stop(slot.trial, at_once=True)  # the engine removes the folder in which it would save
 
     def end(self, number: int, frame: object = None) -> None:
         """Let the engine's worker end, by a signal."""
