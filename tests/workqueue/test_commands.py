@@ -110,11 +110,99 @@ def test_the_end_of_what_a_command_prints_is_kept(run: Any, tmp_path: Path) -> N
     assert 'bytes before this were dropped' in trial.output.partition('\n')[0]
 
 
+STEPS = """
+import json
+import time
+
+import shadho_worker
+
+
+def objective(params, trial):
+    weights = trial.folder / 'deep' / 'done.json'
+    done = json.loads(weights.read_text()) if trial.step else []
+    for step in trial.steps():
+        done.append(step)
+        trial.report(loss=int(params['case']) + 1 / step, done=done)
+    if trial.is_paused:
+        weights.parent.mkdir(exist_ok=True)
+        weights.write_text(json.dumps(done))
+    else:
+        open('model', 'w').write(f'{step} steps')
+
+
+shadho_worker.run(objective)
+"""
+
+
+def test_programs_of_commands_report_and_go_on_from_their_folders(run: Any, tmp_path: Path) -> None:
+    for name, text in {'other.txt': 'not read', 'steps.py': STEPS}.items():
+        (tmp_path / name).write_text(text)
+    inputs = [tmp_path / 'other.txt', tmp_path / 'steps.py']
+    options: dict[str, Any] = {'max_steps': 4, 'fidelity': 'asha', 'fidelity_options': {'eta': 2}}
+    result = run('python3 steps.py', ['1', '2', '3', '4'], inputs, ['model'], **options)
+    assert [trial.error for trial in result if trial.error] == []
+    assert {trial.state for trial in result} <= {TrialState.DONE, TrialState.PAUSED}
+    assert max(trial.attempt for trial in result) == 2  # paused after steps 1 and 2
+    for trial in result:
+        steps = list(range(1, trial.step + 1))
+        assert trial.results['done'] == steps
+        assert [report.step for report in result.reports()[trial.id]] == steps
+        model = Path('commands-output') / str(trial.id) / 'model'
+        assert model.exists() == (trial.state is TrialState.DONE)
+        assert not model.exists() or model.read_text() == '4 steps'
+
+
+def test_a_program_that_outlives_its_time_or_crashes_has_reported_before(run: Any, tmp_path: Path) -> None:
+    path = script(
+        tmp_path,
+        READ + 'for step in 1 2; do echo "{\\"loss\\": $step}" >> $SHADHO_REPORTS; '
+        'until grep -q "^$step " $SHADHO_DECISION; do sleep 0.05; done; done\n'
+        '[ $case = crash ] && kill -SEGV $$\n'
+        'sleep 1000\n',
+    )
+    result = run('bash evaluate.sh', ['crash', 'late'], [path], trial_timeout=3.0, max_steps=3)
+    trials = by_case(result)
+    assert {name: trial.error and trial.error.kind for name, trial in trials.items()} == {
+        'crash': 'crash', 'late': 'timeout',
+    }  # fmt: skip
+    for trial in trials.values():
+        curve = result.reports()[trial.id]
+        assert [(report.step, report.results) for report in curve] == [(1, {'loss': 1}), (2, {'loss': 2})]
+        assert curve[0].time <= curve[1].time
+    late = trials['late']
+    assert late.finished is not None
+    assert late.finished - result.reports()[late.id][1].time > 1.0
+
+
+def test_a_program_that_outlives_its_time_may_save(run: Any, tmp_path: Path) -> None:
+    path = script(
+        tmp_path,
+        READ + 'trap "[ $case = saves ] && { sleep 0.3; echo all > saved; exit; }" TERM\n'
+        'while :; do sleep 0.05; done\n',
+    )
+    options: dict[str, Any] = {'trial_timeout': 1.0, 'grace': 2.0, 'outputs': ['saved']}
+    trials = by_case(run('bash evaluate.sh', ['saves', 'ignores'], [path], **options))
+    limit = 'the trial was ended after its trial_timeout of 1 s'
+    assert {name: trial.error and trial.error.message for name, trial in trials.items()} == {
+        'saves': limit, 'ignores': f'{limit}; it did not end within 2 s of SIGTERM',
+    }  # fmt: skip
+    assert (Path('commands-output') / str(trials['saves'].id) / 'saved').read_text() == 'all\n'
+    assert trials['saves'].seconds < 3.0 <= trials['ignores'].seconds
+
+
+def test_a_program_may_report_without_max_steps(run: Any) -> None:
+    (trial,) = run('echo 0.5 >> $SHADHO_REPORTS; mkdir $SHADHO_FOLDER')
+    assert (trial.state, trial.loss, trial.step) == (TrialState.DONE, 0.5, 1)
+
+
 def test_a_time_limit_ends_a_command_and_all_that_it_started(
     run: Any, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     (trial,) = run(
-        f"setsid bash -c 'echo $$ > {tmp_path}/pid; exec sleep 1000' & sleep 1000", trial_timeout=1.5, outputs=['made']
+        f"setsid bash -c 'echo $$ > {tmp_path}/pid; exec sleep 1000' & sleep 1000",
+        trial_timeout=1.5,
+        grace=0.5,
+        outputs=['made'],
     )
     assert (trial.state, trial.error.kind) == (TrialState.FAILED, 'timeout')
     assert '1.5' in trial.error.message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +50,29 @@ def test_trials_pause_at_their_steps_and_go_on_in_the_process_of_others(sandbox:
     ends = [(outcome['state'], outcome['step']) for _, outcome in attempts]
     assert ends == [('paused', 1), ('paused', 2), ('paused', 3), ('done', 4), ('done', 4)]
     assert len({outcome['results']['pid'] for _, outcome in attempts}) == 1
+
+
+def _waits(params: Any) -> None:
+    import signal
+    import time
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(params).touch()
+    time.sleep(1000.0)
+
+
+@pytest.mark.parametrize('at_once', [False, True])
+def test_a_trial_that_is_stopped_has_its_grace_unless_told_otherwise(
+    tmp_path: Path, wait_until: Callable[..., None], at_once: bool
+) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(pickle_objective(Function(_waits)))
+        file.flush()
+        sandbox = Sandbox(file, tmp_path / 'slot', grace=1000.0)
+        try:
+            sandbox.start(0, str(tmp_path / 'begun'))
+            wait_until(lambda: poll([sandbox], 0.0) == [] and (tmp_path / 'begun').exists(), 'the begin of the trial')
+            sandbox.stop(0, at_once=at_once)
+            assert len(sandbox) == (0 if at_once else 1)
+        finally:
+            sandbox.close()

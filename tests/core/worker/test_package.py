@@ -84,7 +84,7 @@ def task(tmp_path: Path) -> Any:
     def run(command: str, **request: Any) -> Any:
         request = {
             'trial': 7, 'command': command, 'params': '{"x": 2.0}', 'loss_key': 'loss', 'timeout': None, 'inputs': [],
-            'outputs': [], **request,
+            'outputs': [], 'handle': None, 'grace': 0.0, **request,
         }  # fmt: skip
         (tmp_path / '.shadho.json').write_text(json.dumps(request))
         (tmp_path / ARCHIVE).write_bytes(archive())

@@ -309,12 +309,14 @@ class Sandbox:
         self._tasks.append(task)
         self._advance()
 
-    def stop(self, trial: int) -> None:
-        """Drop a trial; one that has been sent is ended together with its process, which gets its grace. Returns at once."""
+    def stop(self, trial: int, *, at_once: bool = False) -> None:
+        """Drop a trial; one that has been sent is ended together with its process, which gets its grace unless `at_once`."""
         for place, task in enumerate(self._tasks):
             if task.trial == trial:
                 del self._tasks[place]
-                if place < self._sent:
+                if place < self._sent and at_once:
+                    self.stop_process()
+                elif place < self._sent:
                     self._drop_process()
                 return
 

@@ -40,7 +40,7 @@ from shadho_worker.files import input_name, output_name, pack_folder
 from shadho_worker.handle import LAST_STEP
 from shadho_worker.outcomes import is_outcome
 from shadho_worker.package import archive
-from shadho_worker.task import ARCHIVE, FOLDER, REQUEST
+from shadho_worker.task import ARCHIVE, FOLDER, FOLDER_ARCHIVE, REQUEST
 from shadho_workqueue.driver.engine import Engine
 from shadho_workqueue.driver.outputs import take_folder, take_outputs
 from shadho_workqueue.driver.shipping import by_value, own_modules
@@ -59,7 +59,7 @@ _PATIENCE = 5.0
 """Seconds without any worker, after which it is said how to start one."""
 
 _SLACK = 60
-"""Seconds past a trial's time after which the driver gives it up, should its worker have failed to end it."""
+"""Seconds past a trial's time and grace after which the driver gives it up, should its worker have failed to end it."""
 
 _MISSING_INPUT = 1  # results of the engine's tasks
 _OUT_OF_SPACE = (16, 64)
@@ -204,13 +204,12 @@ class WorkQueue(Backend):
         folder = self._spool.folder
         self._inputs = self._input_files(job, folder)
         self._runner = self._runner_files(folder)
-        self._outputs: Sequence[str] = () if job.folders is None else (FOLDER,)
-        if isinstance(job.objective, Command):
-            self._outputs = job.objective.outputs
+        self._incoming = _incoming(job)
         self._clear_incoming()
         if job.folders is not None:
             with explaining(f'the folders of trials cannot be made in {job.folders.parent}'):
-                self._incoming.mkdir(parents=True)  # not by the engine, while the driver removes folders that are empty
+                # Not by the engine, while the driver removes folders that are empty.
+                self._incoming[FOLDER].mkdir(parents=True)
         self._engine = self._start_engine(job, folder, before.port, password)
         self._rendezvous = Rendezvous(
             job.exp_key,
@@ -309,8 +308,8 @@ class WorkQueue(Backend):
 
     def _clear_incoming(self) -> None:
         """Remove what the engine has brought and nobody has taken over, of a driver that was killed perhaps."""
-        if self._outputs:
-            shutil.rmtree(self._incoming, ignore_errors=True)
+        for place in {*self._incoming.values()}:
+            shutil.rmtree(place, ignore_errors=True)
         if self._job.folders is not None:
             with contextlib.suppress(OSError):  # it holds folders of trials
                 self._job.folders.rmdir()
@@ -398,7 +397,7 @@ class WorkQueue(Backend):
         timeout = self._job.trial_timeout
         if timeout is None or self._engine is None:
             return
-        limit, now = max(timeout, LOADING_SECONDS) + timeout + _SLACK, self.now()
+        limit, now = max(timeout, LOADING_SECONDS) + timeout + self._job.grace + _SLACK, self.now()
         running = [(trial, worker.name) for worker in self._workers for trial in worker.running]
         for trial, host in running:
             own = self._tasks.get(trial)
@@ -533,10 +532,11 @@ class WorkQueue(Backend):
             'loss_key': objective.loss_key,
             'objective': self._inputs[0][1] if shell is None else None,
             'inputs': () if shell is None else [path.name for path in shell.inputs],
-            'outputs': self._outputs,
+            'outputs': [*self._incoming],
             'handle': self._job.facts(trial),
             'params': own.params,
             'timeout': self._job.trial_timeout,
+            'grace': self._job.grace,
             'max_tasks_per_child': self._job.max_tasks_per_child,
             'resources': dict(trial.resources),
         }
@@ -548,8 +548,8 @@ class WorkQueue(Backend):
             'files_once': folder,
             'buffers': [(json.dumps(request), REQUEST)],
             'outputs': [
-                (str(self._incoming / str(own.number) / name), name)
-                for name in map(output_name, range(len(self._outputs)))
+                (str(place / str(own.number) / output_name(number)), output_name(number))
+                for number, place in enumerate(self._incoming.values())
             ],
         }
         self._engine.send(do='submit', attempt=own.number, group=group.key, asked=task)
@@ -558,11 +558,11 @@ class WorkQueue(Backend):
         """Return the archive of what earlier attempts at a trial have left in its folder, as `_input_files` returns files."""
         if self._job.folders is None or not (self._job.folders / str(own.trial.id)).is_dir():
             return []
-        folder = self._incoming.parent / str(own.trial.id)
-        archive = self._incoming / str(own.number) / input_name(0)
+        folder = self._incoming[FOLDER].parent / str(own.trial.id)
+        archive = self._incoming[FOLDER] / str(own.number) / FOLDER_ARCHIVE
         archive.parent.mkdir(parents=True, exist_ok=True)
         pack_folder(folder, archive, folder)
-        return [(str(archive), input_name(0))]
+        return [(str(archive), FOLDER_ARCHIVE)]
 
     def stop(self, trial: Trial) -> None:
         self._ended_early = [result for result in self._ended_early if result.trial != trial.id]
@@ -579,8 +579,8 @@ class WorkQueue(Backend):
         """Take a trial off the books."""
         own = self._tasks.pop(trial)
         del self._attempts[own.number]
-        if self._outputs:
-            shutil.rmtree(self._incoming / str(own.number), ignore_errors=True)
+        for place in {*self._incoming.values()}:
+            shutil.rmtree(place / str(own.number), ignore_errors=True)
         if own.group is not None:
             self._inside[own.trial.compute_class] -= 1
             self._busy[own.group] -= 1
@@ -608,7 +608,7 @@ class WorkQueue(Backend):
         outcome = _outcome(message['text'], trial)
         if outcome is None or not self._may_end(self._tasks[trial].trial, outcome):
             return [self._without_outcome(trial, message)]
-        problem = self._take_outputs(trial, outcome.get('archives'))
+        problem = self._take_outputs(trial, outcome)
         if problem and outcome['state'] != 'failed':
             outcome |= shadho_worker.failed('result', problem, outcome['output'], outcome['results'])
         own = self._forget(trial)
@@ -652,22 +652,20 @@ class WorkQueue(Backend):
         )  # fmt: skip
         return self._lost(trial, message['host'])
 
-    @property
-    def _incoming(self) -> Path:
-        """Where the engine leaves what trials send, and finds what they are sent, beside what has been looked at."""
-        own = self._job.objective.output_folder if isinstance(self._job.objective, Command) else self._job.folders
-        assert own is not None
-        return own.resolve() / '.incoming'
-
-    def _take_outputs(self, trial: int, archives: Any) -> str:
-        """Put the output files or the folder of a trial in their places; return what is wrong with them."""
-        if not self._outputs:
-            return ''
+    def _take_outputs(self, trial: int, outcome: Mapping[str, Any]) -> str:
+        """Put the output files and the folder of a trial in their places; return what is wrong with them."""
+        archives, attempt = outcome.get('archives'), str(self._tasks[trial].number)
         known = archives if isinstance(archives, list) else []
-        sent, target = self._incoming / str(self._tasks[trial].number), self._incoming.parent / str(trial)
-        if self._function is None:
-            return take_outputs(sent, target, self._outputs, known)
-        return take_folder(sent / output_name(0), target) if known else ''  # else the trial has made none
+        files = [name for name in self._incoming if name != FOLDER]
+        problems = []
+        if files:
+            place = self._incoming[files[0]]
+            problem = take_outputs(place / attempt, place.parent / str(trial), files, known)
+            problems += [problem] if outcome['state'] == 'done' else []  # a trial that pauses leaves them later
+        if FOLDER in self._incoming and len(files) in known:  # else the trial has made none
+            place = self._incoming[FOLDER]
+            problems.append(take_folder(place / attempt / output_name(len(files)), place.parent / str(trial)))
+        return '; '.join(filter(None, problems))
 
     def _lost(self, trial: int, host: str) -> Result:
         """A trial whose worker has gone: the one that ran it when the manager last told of its workers."""
@@ -679,6 +677,16 @@ class WorkQueue(Backend):
         return Result(
             trial, state, error=error, started=own.submitted, finished=self.now(), host=printable(host), attempt=own.trial.attempt
         )  # fmt: skip
+
+
+def _incoming(job: Job) -> dict[str, Path]:
+    """Return where the engine leaves each output of trials, beside what has been looked at; the trial's folder is the last."""
+    places = {}
+    if isinstance(job.objective, Command):
+        places = dict.fromkeys(job.objective.outputs, job.objective.output_folder)
+    if job.folders is not None:
+        places[FOLDER] = job.folders
+    return {name: place.resolve() / '.incoming' for name, place in places.items()}
 
 
 def _check_port(port: Any) -> int | tuple[int, int]:

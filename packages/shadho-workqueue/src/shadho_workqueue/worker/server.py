@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -28,10 +27,9 @@ import shadho_worker
 from shadho.errors import BackendError
 from shadho.execution.sandbox import FILES, Pickled, Reported, Sandbox, pickle_objective
 from shadho.hardware.machine import gpu_environment, visible_gpus
-from shadho_worker.files import input_name, ready_outputs, unpack_folder
 from shadho_worker.handle import TrialHandle
 from shadho_worker.outcomes import Outcome
-from shadho_worker.task import FOLDER, OUTCOME, REQUEST, run_task
+from shadho_worker.task import OUTCOME, REQUEST, place_folder, run_task, with_files
 from shadho_workqueue.reach import Driver
 from shadho_workqueue.worker.engine_worker import EngineWorker
 
@@ -61,7 +59,7 @@ class FolderCommand:
     def evaluate(self, params: tuple[str, str], trial: int, handle: TrialHandle | None = None) -> Outcome:
         """Run the command once, in the folder of its task."""
         folder, text = params
-        return run_task(folder, text, self.command, self.loss_key, self.inputs, self.outputs)
+        return run_task(folder, text, self.command, self.loss_key, self.inputs, self.outputs, handle=handle)
 
 
 @attrs.define(eq=False)
@@ -215,20 +213,18 @@ class TaskServer:
             self.objectives[name] = file = tempfile.TemporaryFile()
             file.write(pickled)
             file.flush()
-        handle = request['handle']
-        if handle is not None and handle['folder'] is not None:
-            handle['folder'] = str(folder / FOLDER)
-            if (folder / input_name(0)).exists():
-                unpack_folder(folder / input_name(0), folder / FOLDER)
-        slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'])
-        slot.sandbox.start(request['trial'], params, request['timeout'], handle)
+        place_folder(folder, request['handle'])
+        slot = self.slot_for(name, request['resources'], request['max_tasks_per_child'], request['grace'])
+        slot.sandbox.start(request['trial'], params, request['timeout'], request['handle'])
         slot.link, slot.folder, slot.trial, slot.outputs = link, folder, request['trial'], request['outputs']
         slot.reports = []
 
-    def slot_for(self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None) -> _Slot:
-        """Return an idle slot for this objective, these resources and trials per process, or make one."""
+    def slot_for(
+        self, objective: str, resources: Mapping[str, Any], max_tasks_per_child: int | None, grace: float
+    ) -> _Slot:
+        """Return an idle slot for this objective, these resources, trials per process and grace, or make one."""
         cores, gpus = max(1, int(resources.get('cores', 1))), resources.get('gpus')
-        purpose = (objective, cores, gpus, max_tasks_per_child)
+        purpose = (objective, cores, gpus, max_tasks_per_child, grace)
         idle = [slot for slot in self.slots if slot.link is None]
         for slot in idle:
             if slot.purpose == purpose:
@@ -243,7 +239,7 @@ class TaskServer:
         place = self.folder / f'slot-{self.number}'
         sandbox = Sandbox(
             self.objectives[objective], place, threads=cores, environment=gpu_environment(devices, resources),
-            max_tasks_per_child=max_tasks_per_child,
+            max_tasks_per_child=max_tasks_per_child, grace=grace,
         )  # fmt: skip
         self.slots.append(_Slot(sandbox, purpose, devices))
         return self.slots[-1]
@@ -258,7 +254,7 @@ class TaskServer:
         if link is not None:
             now = time.monotonic()
             reports = [(step, results, now - time) for step, results, time in slot.reports]
-            self.send(link, slot.folder, {**_with_files(slot, outcome), 'reports': reports})
+            self.send(link, slot.folder, {**with_files(outcome, slot.folder, slot.outputs), 'reports': reports})
 
     def send(self, link: socket.socket, folder: Path, outcome: Outcome) -> None:
         try:
@@ -273,7 +269,7 @@ class TaskServer:
         assert slot.link is not None
         slot.link.close()
         slot.link = None
-        slot.sandbox.stop(slot.trial)
+        slot.sandbox.stop(slot.trial, at_once=True)  # the engine removes the folder in which it would save
 
     def end(self, number: int, frame: object = None) -> None:
         """Let the engine's worker end, by a signal."""
@@ -287,16 +283,3 @@ class TaskServer:
             self.engine.close()
         for slot in self.slots:
             slot.sandbox.close()
-
-
-def _with_files(slot: _Slot, outcome: Outcome) -> Outcome:
-    """Give what a trial has left the names under which it travels, unless its command has done so."""
-    if 'archives' in outcome:
-        return outcome
-    try:
-        return {**outcome, 'archives': ready_outputs(slot.folder, slot.outputs)}
-    except (OSError, ValueError, tarfile.TarError) as error:
-        if outcome['state'] == 'failed':
-            return outcome
-        text = f'the folder of the trial could not be packed: {error}'
-        return {**outcome, **shadho_worker.failed('result', text, results=outcome['results'])}
