@@ -106,7 +106,9 @@ VARIABLES = {
     "'CONDA_EXE'": 'conda, by which the user lets the engine be installed',
     "'XDG_STATE_HOME'": 'the folder of rendezvous: who can write there is trusted by a worker',
     "'TERM'": 'text', "'CUDA_VISIBLE_DEVICES'": 'text', 'OVERRIDE': 'SHADHO_HARDWARE: JSON', 'LOADING': 'a mark',
-    'LOSS_KEY_VARIABLE': 'text', 'name': 'numbers of threads and ranks',
+    'LOSS_KEY_VARIABLE': 'text', 'MARK': 'a mark', '_RANK': 'a number', '_OUTER_RANK': 'a number',
+    'REPORTS_VARIABLE': 'a pipe that a program writes JSON to', 'DECISION_VARIABLE': 'a file that a program reads words from',
+    'name': 'numbers of threads and ranks',
     'variable': 'numbers: what Slurm has given a job',
 }  # fmt: skip
 """All variables that our packages read, and what each decides."""

@@ -110,4 +110,6 @@ def test_the_beginning_of_a_search_says_what_is_chosen_and_why(capsys: pytest.Ca
     Shadho(
         'said', lambda params: params['x'], SPACE, 'auto', max_tasks=1, backend='inline', storage=None, display=True
     ).run()
-    assert 'method auto (gp and tpe in turn; cmaes where a tree has 300 trials)' in capsys.readouterr().err
+    assert 'method auto (gp and tpe in turn; cmaes where a tree has 300 trials)' in ' '.join(
+        capsys.readouterr().err.split()
+    )

@@ -90,7 +90,8 @@ class TrialHandle:
 
             self._folder = tempfile.mkdtemp(prefix=f'shadho-{self.id}-')
         path = Path(self._folder)
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what a trial saves is nobody else's to read
+        path.mkdir(exist_ok=True)
         return path
 
     @property

@@ -209,7 +209,8 @@ class WorkQueue(Backend):
         if job.folders is not None:
             with explaining(f'the folders of trials cannot be made in {job.folders.parent}'):
                 # Not by the engine, while the driver removes folders that are empty.
-                self._incoming[FOLDER].mkdir(parents=True)
+                self._incoming[FOLDER].parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._incoming[FOLDER].mkdir(mode=0o700)
         self._engine = self._start_engine(job, folder, before.port, password)
         self._rendezvous = Rendezvous(
             job.exp_key,
