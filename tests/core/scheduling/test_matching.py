@@ -12,6 +12,7 @@ from shadho import ComputeClass, Search, SearchResult, Shadho, spaces
 from shadho.backends import Simulated
 from shadho.records import ClassesChanged
 from shadho.scheduling import Slot
+from shadho.scheduling.matching import _prices
 from shadho.storage.memory import Memory
 
 SPACE = {'width': spaces.loguniform(16, 1024), 'rate': spaces.loguniform(1e-4, 1e-1), 'kind': ['a', 'b']}
@@ -134,3 +135,17 @@ def test_a_large_setting_waits_for_the_class_that_suits_it() -> None:
     asked = [(own.name, is_large(search.ask(own.name, now).params)) for own in CLASSES * 20]
     assert asked.count(('gpu', True)) > 15
     assert asked.count(('cpu', False)) > 15
+
+
+def test_prices_are_those_at_which_each_class_is_worth_its_time() -> None:
+    # The first setting takes 1 s anywhere, the second 1 s in the first class, and 10 s in the second one: of 10 slots there, some run the
+    # second setting too, so that its priced seconds are equal in both classes.
+    prices = _prices(np.log([[1.0, 1.0], [1.0, 10.0]]), np.array([1.0, 10.0]))
+    assert prices is not None
+    assert prices[0] / prices[1] == pytest.approx(10.0)
+
+
+def test_seconds_of_any_size_have_prices() -> None:
+    prices = _prices(np.array([[-700.0, 700.0], [700.0, -700.0], [0.0, 0.0]]), np.array([1e-3, 1e6]))
+    assert prices is not None
+    assert np.isfinite(prices).all()

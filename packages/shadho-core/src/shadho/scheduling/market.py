@@ -134,11 +134,7 @@ class Market(Policy):
         choice = super().choose(slot, now)
         if isinstance(choice, New) and self._matching.matches(choice.tree.index, slot.compute_class):
             offers = self.context.offers(choice.tree, _OFFERS)
-            return (
-                New(choice.tree, self._matching.best(choice.tree.index, slot.compute_class, offers))
-                if offers
-                else choice
-            )
+            return self._matching.best(choice, slot.compute_class, offers) if offers else choice
         if choice is not None or not slot.may_move or self._stragglers is None or len(self._layout.classes) < 2:
             return choice
         if self.ledger.rungs:  # seconds are learned up to the first rung only

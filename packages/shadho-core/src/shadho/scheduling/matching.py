@@ -13,6 +13,7 @@ from shadho.ledger import Ledger
 from shadho.samplers import Offer
 from shadho.scheduling.effects import Effects
 from shadho.scheduling.planner import Plan
+from shadho.scheduling.policy import New
 
 __all__ = ['Matching']
 
@@ -30,6 +31,9 @@ _MOST_TREES = 256
 
 _LEAST = 0.02
 """Least slots of a class, as a fraction of all slots of a tree: a class without any would have no price."""
+
+_WIDEST = 12.0
+"""Bound on log seconds beside their mean, within which solvers of linear programs are exact."""
 
 _SLACK = 0.1
 """Excess of the log of the priced seconds over those in the best class up to which a setting is at home in a class. Less
@@ -108,17 +112,17 @@ class Matching:
         rule = self._rules.get(tree)
         return rule is not None and compute_class in rule.columns
 
-    def best(self, tree: int, compute_class: str, offers: Sequence[Offer]) -> Offer:
-        """Return the offer that a class begins."""
-        rule = self._rules[tree]
+    def best(self, choice: New, compute_class: str, offers: Sequence[Offer]) -> New:
+        """Return a choice with the offer that a class begins, where `matches` holds."""
+        rule = self._rules[choice.tree.index]
         assert rule is not None
         if offers[-1].number - offers[0].number > _PATIENCE:
-            return offers[0]
-        features = self._effects.features(tree, [offer.suggestion.point for offer in offers])
+            return New(choice.tree, offers[0])
+        features = self._effects.features(choice.tree.index, [offer.suggestion.point for offer in offers])
         costs = rule.base + features @ rule.weights
         excess = costs[:, rule.columns[compute_class]] - costs.min(axis=1)
         values = np.array([offer.value for offer in offers]) - np.maximum(excess - _SLACK, 0.0)
-        return offers[int(np.argmax(values))]
+        return New(choice.tree, offers[int(np.argmax(values))])
 
     def _rule(self, tree: int, column: int) -> _Rule | None:
         layout = self._plan.layout
@@ -138,31 +142,37 @@ class Matching:
         if np.ptp(beside, axis=0).max() < _SLACK:  # all settings compare alike
             return None
         slots = np.maximum(slots, _LEAST * slots.sum())
-        prices = _prices(np.exp(costs[:, fits]), slots[fits])
+        prices = _prices(costs[:, fits], slots[fits])
+        if prices is None:
+            return None
         base = np.full(len(names), np.inf)
         base[fits] = logs[fits] + np.log(np.maximum(prices, 1e-9 * prices.max()))
         return _Rule(dict(layout.rows), base, weights)
 
 
-def _prices(seconds: Floats, slots: Floats) -> Floats:
+def _prices(log_seconds: Floats, slots: Floats) -> Floats | None:
     """Return prices of classes: shape (classes,), at which trials per second are most for equal numbers of all settings.
 
     Parameters
     ----------
-    seconds : array, shape (settings, classes)
+    log_seconds : array, shape (settings, classes)
     slots : array, shape (classes,)
+
+    Returns
+    -------
+    array or None
+        None if the solver fails.
     """
     from scipy import sparse
     from scipy.optimize import linprog
 
-    settings, classes = seconds.shape
-    usual = np.exp(np.log(seconds).mean())
-    rates = sparse.kron(sparse.eye(settings), np.ones((1, classes))).tocsc() @ sparse.diags((usual / seconds).ravel())
+    settings, classes = log_seconds.shape
+    relative = np.clip(log_seconds.mean() - log_seconds, -_WIDEST, _WIDEST)
+    rates = sparse.kron(sparse.eye(settings), np.ones((1, classes))).tocsc() @ sparse.diags(np.exp(relative).ravel())
     equal = sparse.hstack([rates, -np.ones((settings, 1))])
     capacity = sparse.hstack(
         [sparse.kron(np.ones((1, settings)), sparse.eye(classes)), sparse.csc_matrix((classes, 1))]
     )
     goal = np.append(np.zeros(settings * classes), -1.0)
     solved = linprog(goal, A_ub=capacity, b_ub=slots, A_eq=equal, b_eq=np.zeros(settings), method='highs')
-    prices: Floats = -solved.ineqlin.marginals
-    return prices
+    return None if solved.status else np.asarray(-solved.ineqlin.marginals)
