@@ -101,7 +101,7 @@ class TrialHandle:
 
     @property
     def decision(self) -> str:
-        """Why to leave: 'paused', 'stopped', or 'done' after the last step; '' while the trial goes on."""
+        """Why the trial should be left, which is 'paused', 'stopped', or 'done' after the last step; '' while it goes on."""
         return self._end
 
     @property
