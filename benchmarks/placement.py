@@ -33,7 +33,7 @@ from typing import Any
 import attrs
 import numpy as np
 from replay.runs import HOUR, ratio
-from replay.workloads import AFFINITY, COEF0, DEGREE, GAMMA, KERNELS, C, Log, recorded_svm
+from replay.workloads import AFFINITY, COEF0, DEGREE, GAMMA, KERNELS, C, domains, recorded_svm
 from scipy.optimize import linprog
 
 from shadho import ComputeClass, Shadho, Trial, hookimpl, spaces
@@ -126,14 +126,8 @@ NETWORKS = Problem(
 )
 
 
-def _domain(bounds: Any) -> Any:
-    if isinstance(bounds, Log):
-        return spaces.log10_uniform(bounds.low, bounds.high)
-    return bounds if isinstance(bounds, list) else spaces.uniform(*bounds)
-
-
 SVM = Problem(
-    {'kernel': list(KERNELS), **{name: _domain(bounds) for name, bounds in zip(('C', 'gamma', 'coef0', 'degree'), (C, GAMMA, COEF0, DEGREE))}},
+    {'kernel': list(KERNELS), **domains({'C': C, 'gamma': GAMMA, 'coef0': COEF0, 'degree': DEGREE})},
     [ComputeClass(name, slots) for name, slots in zip(AFFINITY, (4, 5, 10))],
     lambda params: _svm(params)[0],
     lambda params, compute_class: _svm(params)[1] * AFFINITY[compute_class][params['kernel']],

@@ -75,7 +75,7 @@ class Workload:
     @property
     def space(self) -> dict[str, Any]:
         """The search space: one tree for each name."""
-        return {'exclusive': True, **{tree: _domains(own) for tree, own in self.trees.items()}}
+        return {'exclusive': True, **{tree: domains(own) for tree, own in self.trees.items()}}
 
     def classes(self, slots: int) -> list[ComputeClass]:
         """Return the compute classes of a cluster."""
@@ -128,7 +128,7 @@ class Workload:
         return [float(losses[int(len(losses) / (slots * waves))]) for waves in (1, 15, 40)]
 
 
-def _domains(own: Mapping[str, Any]) -> dict[str, Any]:
+def domains(own: Mapping[str, Any]) -> dict[str, Any]:
     """Return the domains of a tree as those of a search space."""
 
     def domain(bounds: Any) -> Any:

@@ -11,7 +11,8 @@ import pytest
 from shadho import ComputeClass, Search, SearchResult, Shadho, spaces
 from shadho.backends import Simulated
 from shadho.records import ClassesChanged
-from shadho.scheduling import Slot
+from shadho.samplers import Offer, Suggestion
+from shadho.scheduling import New, Slot
 from shadho.scheduling.matching import _prices
 from shadho.storage.memory import Memory
 
@@ -87,16 +88,34 @@ def test_every_setting_of_a_grid_is_run_once() -> None:
     assert any('number' in trial.meta for trial in result)
 
 
-def test_no_suggestion_waits_for_ever() -> None:
-    result = simulated('market', max_tasks=3000)
-    skipped: list[int] = []
-    for place, trial in enumerate(sorted(result, key=lambda trial: trial.id)):
-        following = place + len(skipped)
-        number = trial.meta.get('number', skipped[0] if skipped else following)
-        if number in skipped:
-            skipped.remove(number)
-        skipped += range(following, number)
-        assert not skipped or place - skipped[0] < 400
+def asked_and_told(method: str, count: int) -> Search:
+    """Return a search on unequal classes that has learned which settings suit which."""
+    search = Search(SPACE, method, seed=0)
+    search.plan(CLASSES, 0.0)
+    for number in range(count):
+        own = CLASSES[number % 2]
+        trial = search.ask(own.name, 0.0)
+        search.tell(trial, trial.params['rate'], seconds=seconds(trial.params, own))
+    return search
+
+
+@pytest.mark.parametrize(('latest', 'begun'), [(300, 'small'), (301, 'large')])
+def test_a_suggestion_that_many_later_ones_were_preferred_to_is_begun_anywhere(latest: int, begun: str) -> None:
+    search = asked_and_told('random', 100)
+    tree = search.forest.tree(0)
+    large, small = (Offer(Suggestion(tree, np.array([width, 0.5, 0.5])), n) for width, n in ((1.0, 0), (0.0, latest)))
+    assert search.policy._matching.matches(0, 'cpu')
+    choice = search.policy._matching.best(New(tree), 'cpu', [large, small])
+    assert choice.offer is {'large': large, 'small': small}[begun]
+
+
+@pytest.mark.parametrize('method', ['random', 'sobol', 'tpe', 'gp', 'auto', 'cmaes', 'pso'])
+def test_methods_offer_a_choice(method: str) -> None:
+    search = asked_and_told(method, 30)
+    choice = search.choose(Slot('cpu'), 0.0)
+    assert isinstance(choice, New)
+    assert choice.offer is not None
+    assert len(search.policy.context.offers(choice.tree, 16)) >= 10
 
 
 @pytest.mark.parametrize('method', ['random', 'tpe', 'pso'])
@@ -124,15 +143,8 @@ def test_a_log_brings_back_what_would_be_chosen(method: str) -> None:
 
 
 def test_a_large_setting_waits_for_the_class_that_suits_it() -> None:
-    search = Search(SPACE, 'random', seed=0)
-    search.plan(CLASSES, 0.0)
-    now = 0.0
-    for number in range(200):
-        own = CLASSES[number % 2]
-        trial = search.ask(own.name, now)
-        now += 1
-        search.tell(trial, 0.5, seconds=seconds(trial.params, own))
-    asked = [(own.name, is_large(search.ask(own.name, now).params)) for own in CLASSES * 20]
+    search = asked_and_told('random', 200)
+    asked = [(own.name, is_large(search.ask(own.name, 0.0).params)) for own in CLASSES * 20]
     assert asked.count(('gpu', True)) > 15
     assert asked.count(('cpu', False)) > 15
 

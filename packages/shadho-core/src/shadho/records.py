@@ -618,9 +618,7 @@ class Trial:
     def with_result(self, result: Result) -> Trial:
         """Return this trial with a result."""
         seconds = self.seconds
-        if (
-            self.state is TrialState.RUNNING and result.state in _AT_REST
-        ):  # a paused trial that is stopped took no longer
+        if self.state is TrialState.RUNNING and result.state in _AT_REST:  # not a paused one that is stopped
             seconds = result.seconds if seconds is None else seconds + result.seconds
         return Trial(
             self.id,

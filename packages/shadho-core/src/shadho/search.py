@@ -46,6 +46,7 @@ from shadho.records import (
 )
 from shadho.samplers import Offer, Sampler, SamplerContext, Suggestion
 from shadho.samplers.grid import combination
+from shadho.samplers.numbers import Numbers
 from shadho.scheduling import Choice, Move, New, Policy, PolicyContext, Run, Slot
 from shadho.table import Table
 
@@ -61,9 +62,6 @@ _MOST_COMPLETE = 100
 
 _RESULTS = 'results'
 """The kind of a note with further results of a trial."""
-
-_NUMBER = 'number'
-"""The key of the notes on a trial under which the number of its suggestion is kept, if it is not the least one left."""
 
 _EXHAUSTED = 'tree exhausted'
 """The kind of a note about a tree in which a sampler has nothing left to suggest, whatever its `length`."""
@@ -175,7 +173,7 @@ class Search:
         self._visited = Visited(self.repeats)
         self._leaders: list[Trial] = []
         self._exhausted: set[int] = set()
-        self._skipped: dict[int, list[int]] = {}  # by tree: numbers of suggestions that later ones were preferred to
+        self._numbers = Numbers(self.history)
         self._are_planned = False
         self.grid_points = check_count('grid_points', grid_points, 1)
         quota = check_count('trials_per_tree', trials_per_tree, 1)
@@ -359,30 +357,21 @@ class Search:
             choice = self.policy.choose(attrs.evolve(slot, may_move=False), now)
         return None if choice is None else self._begin_again(choice.trial, slot.compute_class, now)
 
-    def _numbers(self, tree: Tree, count: int) -> list[int]:
-        """Return the least numbers of suggestions that no trial of a tree has had."""
-        skipped = self._skipped.get(tree.index, [])
-        following = self.history.asked_in(tree.index) + len(skipped)
-        return [*skipped, *range(following, following + max(count - len(skipped), 0))]
-
     def _own_offer(self, tree: Tree) -> Offer | None:
         """Return the sampler's own suggestion; None if it has none left."""
-        [number, *_] = self._numbers(tree, 1)
+        number = self._numbers.first(tree.index)
         suggestion = self.sampler.ask(tree, number)
         return None if suggestion is None else Offer(self._on_grid(suggestion, number), number)
 
     def _offers(self, tree: Tree, count: int) -> Sequence[Offer]:
         """Return suggestions of a tree, of which a slot may begin any."""
-        offers = self.sampler.offers(tree, self._numbers(tree, count))
+        offers = self.sampler.offers(tree, self._numbers.free(tree.index, count))
         if not tree.grid_leaves:
             return offers
         return [attrs.evolve(offer, suggestion=self._on_grid(offer.suggestion, offer.number)) for offer in offers]
 
     def _begin(self, offer: Offer, compute_class: str, now: float) -> Trial:
         suggestion = self._unvisited(offer.suggestion)
-        [number, *_] = self._numbers(suggestion.tree, 1)
-        if offer.number != number:
-            suggestion = attrs.evolve(suggestion, meta={**suggestion.meta, _NUMBER: offer.number})
         tree, point = suggestion.tree, tuple(suggestion.point.tolist())
         params, error = _computed(tree, point)
         trial = Trial(
@@ -392,7 +381,7 @@ class Search:
             params,
             compute_class,
             self._resources(compute_class),
-            suggestion.meta,
+            self._numbers.noted(offer, suggestion),
             started=now,
             until=self.fidelity.until(self.history.asked),
         )
@@ -424,8 +413,7 @@ class Search:
         if isinstance(event, Trial):
             tree = self.forest.tree(event.tree)
             self._visited.add(tree, event.point)
-            if self._skipped or _NUMBER in event.meta:
-                self._take(event)
+            self._numbers.take(event)
             self.policy.on(event, trial)
             self._exclude_if_exhausted(tree)
             return trial
@@ -442,16 +430,6 @@ class Search:
         if isinstance(event, Note) and event.kind == _EXHAUSTED:
             self._exclude(self.forest.tree(int(event.values['tree'])))
         return trial
-
-    def _take(self, trial: Trial) -> None:
-        """Note the number of the suggestion of a trial that has begun."""
-        skipped = self._skipped.setdefault(trial.tree, [])
-        following = self.history.asked_in(trial.tree) - 1 + len(skipped)
-        number = trial.meta.get(_NUMBER, skipped[0] if skipped else following)
-        if number in skipped:
-            skipped.remove(number)
-        else:
-            skipped += range(following, number)
 
     def length(self, tree: Tree) -> float:
         """Return the number of trials at which a tree is exhausted; inf without a bound."""

@@ -73,8 +73,8 @@ def run_command(
     """
     begun = time.perf_counter()
     status, printed = _run(command, folder, loss_key, trial, grace)
-    seconds = time.perf_counter() - begun
-    return {**_outcome(Path(folder), status, printed, loss_key, trial), 'seconds': seconds, 'output': printed}
+    outcome = _outcome(Path(folder), status, printed, loss_key, trial)
+    return {**outcome, 'seconds': time.perf_counter() - begun, 'output': printed}
 
 
 def _run(

@@ -75,7 +75,12 @@ class TrialHandle:
         self._loss: Any = None
         self._end = ''  # 'paused', 'stopped', or 'done' after the last step
         self._timing: dict[str, float] = {}  # seconds of parts of the attempt
-        self._since = time.perf_counter()  # the attempt began, or was paused
+        self._since = 0.0  # when the attempt began, or was paused
+        self.begin()
+
+    def begin(self) -> None:
+        """Let the time of the attempt begin, right before the objective."""
+        self._since = time.perf_counter()
 
     @property
     def folder(self) -> Path:

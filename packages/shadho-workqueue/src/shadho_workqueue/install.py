@@ -41,8 +41,7 @@ _LEFT_OUT = ('makeflow', 'chirp', 'grow', 'poncho', 'ftp-lite', 'parrot', 'doc')
 
 _TASK: dict[str, Any] = {
     'command': 'true', 'feature': None, 'cores': 1, 'memory': 1, 'disk': 1, 'gpus': 0,
-    'files': [],
-    'files_once': [], 'buffers': [], 'outputs': [],
+    'files': [], 'files_once': [], 'buffers': [], 'outputs': [],
 }  # fmt: skip
 
 _ROUTES = """\

@@ -48,10 +48,9 @@ class Folders:
         self.ledger = ledger
         self.most = math.inf if most is None else most
         self._kept = best.id if best is not None and best.is_finished else None
-        self._sizes: dict[int, int] = {}  # of the folders of paused trials
         self._total = 0
         self._worst: list[_Entry] = []  # heap, with the entries of trials that have gone on since
-        self._entries: dict[int, _Entry] = {}
+        self._measured: dict[int, tuple[_Entry, int]] = {}  # of paused trials: entries, and bytes of their folders
         self._given_up: list[int] = []
 
     def path(self, trial: int) -> Path:
@@ -76,15 +75,15 @@ class Folders:
         if self.most == math.inf or not self.path(trial.id).is_dir():
             return
         loss = self.ledger.goal.minimised(trial.loss)
-        entry = self._entries[trial.id] = (trial.reach, -math.inf if math.isnan(loss) else -loss, trial.id)
-        self._sizes[trial.id] = size_of(self.path(trial.id))
-        self._total += self._sizes[trial.id]
+        entry, size = (trial.reach, -math.inf if math.isnan(loss) else -loss, trial.id), size_of(self.path(trial.id))
+        self._measured[trial.id] = entry, size
+        self._total += size
         heapq.heappush(self._worst, entry)
 
     def resume(self, trial: int) -> None:
         """Count the folder of a trial no longer, as it goes on."""
-        self._total -= self._sizes.pop(trial, 0)
-        self._entries.pop(trial, None)
+        _, size = self._measured.pop(trial, (None, 0))
+        self._total -= size
 
     @property
     def exceed(self) -> bool:
@@ -97,7 +96,7 @@ class Folders:
         while self.exceed and self._worst:
             entry = heapq.heappop(self._worst)
             number = entry[-1]
-            if self._entries.get(number) != entry:  # the trial has gone on
+            if self._measured.get(number, (None, 0))[0] != entry:  # the trial has gone on
                 continue
             if best is not None and number == best.id:
                 spared.append(entry)

@@ -48,23 +48,18 @@ class Function:
     def evaluate(self, params: Any, trial: int, handle: TrialHandle | None = None) -> Outcome:
         """Call the function once; whatever it does short of ending the process is an outcome."""
         begun = time.perf_counter()
+        outcome: Outcome
         try:
             if handle is None:
-                returned = self.function(copy_containers(params))
+                outcome = shadho_worker.outcome(self.function(copy_containers(params)), self.loss_key)
             else:
-                returned = self.function(copy_containers(params), handle)
-            seconds = time.perf_counter() - begun
-            outcome: Outcome
-            if handle is None:
-                outcome = shadho_worker.outcome(returned, self.loss_key)
-            else:
-                outcome = handle.outcome(returned, self.loss_key)
+                handle.begin()
+                outcome = handle.outcome(self.function(copy_containers(params), handle), self.loss_key)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            seconds = time.perf_counter() - begun
             outcome = shadho_worker.failure(error)
-        outcome['seconds'] = seconds
+        outcome['seconds'] = time.perf_counter() - begun  # its parts included, as handles time them
         return outcome
 
 

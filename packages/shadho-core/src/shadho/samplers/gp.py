@@ -202,39 +202,48 @@ class GaussianProcess(LearningSampler):
         mean, _ = model.predict(model.data.embedding.features(points, decisions))
         return mean
 
+    def pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
+        model = self._model([tree])
+        if model is None or not len(tree):
+            return None
+        points, values = self._ranked(model, tree, rng)
+        first = self._first_new(tree, points)
+        if values is None or first is None:
+            return None
+        points, values = points[first:], values[first:]
+        if tree.size < math.inf:
+            are_new = self.context.visited.are_new(tree, points)
+            are_new[0] = True  # the one that would be suggested
+            points, values = points[are_new], values[are_new]
+        return points, values
+
     def _best(self, model: _Model, tree: Tree, rng: np.random.Generator) -> Floats:
         """Return the point of a tree where the expected improvement is largest, other than those that were tried.
 
         Where pending trials leave nothing to be gained, that is the point of which least is known.
         """
+        points, _ = self._ranked(model, tree, rng)
+        best: Floats = points[self._first_new(tree, points) or 0]  # of a small space, all was tried
+        return best
+
+    def _ranked(self, model: _Model, tree: Tree, rng: np.random.Generator) -> tuple[Floats, Floats | None]:
+        """Return points of a tree, the best one first, and the logarithms of their expected improvement.
+
+        None in place of these where pending trials leave nothing to be gained; the first point is then the one of which least is known.
+        """
         own = self._improvement(model, tree)
         candidates = own.candidates(rng, _UNIFORM, _NEAR)
         values = own.log_improvement(candidates)
         best, value = max((own.climb(candidates[start]) for start in _starts(values, rng)), key=lambda one: one[1])
-        order = [best, *candidates[np.argsort(-values)]]
         if model.believed and value < math.log(_LEAST_GAIN):
-            order = list(candidates[np.argsort(-own.variance(candidates))])
-        tried = self._asked(tree)
-        point: Floats
-        for point in order:
-            if not (tried == point).all(axis=1).any():
-                return point
-        return best  # of a small space, all was tried
+            return candidates[np.argsort(-own.variance(candidates))], None
+        order = np.argsort(-values)
+        return np.vstack([best, candidates[order]]), np.append(max(value, values[order[0]]), values[order])
 
-    def pool(self, tree: Tree, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
-        model = self._model([tree])
-        if model is None or not len(tree):
-            return None
-        best = self._best(model, tree, rng)
-        own = self._improvement(model, tree)
-        candidates = own.candidates(rng, _UNIFORM, _NEAR)
-        if tree.size < math.inf:
-            candidates = candidates[self.context.visited.are_new(tree, candidates)]
-        points = np.vstack([best, candidates])
-        values = own.log_improvement(points)
-        if values.argmax() != 0:  # nothing is to be gained, or all of what is was tried
-            return None
-        return points, values
+    def _first_new(self, tree: Tree, points: Floats) -> int | None:
+        """Return the place of the first point that was not tried; None if all were."""
+        tried = self._asked(tree)
+        return next((place for place, point in enumerate(points) if not (tried == point).all(axis=1).any()), None)
 
     def _improvement(self, model: _Model, tree: Tree) -> _Improvement:
         return _Improvement(model, tree, self.table.columns_of(tree.index), self._decided(tree.index))

@@ -272,18 +272,7 @@ class BackendSuite(ABC):
         if not backend.has_folders or backend.affinity(self._job(command)) < 0:
             return  # it runs no such commands
         with self._open(command, backend, folders=tmp_path / 'folders', max_steps=9) as run:
-            trial = run.start({'x': 2.0}, until=1)
-            reports, result = run.hear(trial, lambda report: Answer(leave='paused'))
-            assert [(report.step, report.results) for report in reports] == [(1, {'loss': 2.0, 'done': [1]})]
-            assert (result.state, result.loss, result.step) == (TrialState.PAUSED, 2.0, 1)
-            again = attrs.evolve(trial, attempt=1, step=1, until=3)
-            run.begin(again)
-            reports, result = run.hear(again, lambda report: Answer(9 if report.step < 9 else None))
-        assert [report.step for report in reports] == list(range(2, reports[-1].step + 1))
-        if result.state is TrialState.PAUSED:  # it could not be answered while the trial ran
-            assert result.step == 3
-        else:
-            assert (result.state, result.step, result.results['done']) == (TrialState.DONE, 9, list(range(1, 10)))
+            self._check_rungs(run)
 
     def test_a_quick_trial_is_done_under_a_time_limit_or_the_limit_refused(self) -> None:
         with self._open_or_refused(Function(lambda params: 1.0), trial_timeout=60.0) as run:
@@ -314,13 +303,17 @@ class BackendSuite(ABC):
             return  # it refuses such objectives
         options: dict[str, Any] = {'max_steps': 9, 'folders': tmp_path / 'folders'}
         with self._open(Function(_counts_steps, takes_trial=True), backend, **options) as run:
-            trial = run.start(until=1)
-            reports, result = run.hear(trial, lambda report: Answer(leave='paused'))
-            assert [report.step for report in reports] == [1]
-            assert (result.state, result.loss, result.step) == (TrialState.PAUSED, 1.0, 1)
-            again = attrs.evolve(trial, attempt=1, step=1, until=3)
-            run.begin(again)
-            reports, result = run.hear(again, lambda report: Answer(9 if report.step < 9 else None))
+            self._check_rungs(run)
+
+    def _check_rungs(self, run: _Run) -> None:
+        """Check that a trial that reports its steps pauses after the first, and goes on from its folder up to the ninth, or the third."""
+        trial = run.start({'x': 2.0}, until=1)
+        reports, result = run.hear(trial, lambda report: Answer(leave='paused'))
+        assert [(report.step, report.results) for report in reports] == [(1, {'loss': 2.0, 'done': [1]})]
+        assert (result.state, result.loss, result.step) == (TrialState.PAUSED, 2.0, 1)
+        again = attrs.evolve(trial, attempt=1, step=1, until=3)
+        run.begin(again)
+        reports, result = run.hear(again, lambda report: Answer(9 if report.step < 9 else None))
         assert [report.step for report in reports] == list(range(2, reports[-1].step + 1))
         if result.state is TrialState.PAUSED:  # it could not be answered while the trial ran
             assert result.step == 3

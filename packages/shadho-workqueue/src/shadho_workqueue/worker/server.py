@@ -253,7 +253,7 @@ class TaskServer:
         self.served += 1
         if link is not None:
             now = time.monotonic()
-            reports = [(step, results, now - time) for step, results, time in slot.reports]
+            reports = [(step, results, now - told) for step, results, told in slot.reports]
             self.send(link, slot.folder, {**with_files(outcome, slot.folder, slot.outputs), 'reports': reports})
 
     def send(self, link: socket.socket, folder: Path, outcome: Outcome) -> None:
