@@ -24,6 +24,9 @@ _RANKS = ('PMIX_RANK', 'PMI_RANK')
 _LOOK = 0.5
 _GATHERING = 300.0
 """Seconds that ranks have to reach ``run()``, from when this one did."""
+_LAST_WORDS = 0.5
+"""Seconds between the error of a rank and the end of the job. Without, the error was cut off in some of a hundred jobs. Chosen."""
+
 _PAUSE = 5e-3
 _LAUNCHERS = ('hydra_pmi_proxy', 'mpirun', 'orted', 'prted', 'prterun')
 _LOCAL_SIZES = ('MPI_LOCALNRANKS', 'OMPI_COMM_WORLD_LOCAL_SIZE')
@@ -134,10 +137,16 @@ def _duplicate(world: Any) -> Any:
     duplicate, request = world.Idup()
     while not request.Test():
         if time.monotonic() > until:
-            atexit.register(world.Abort, 1)  # a plain end would wait for the missing ranks
+            atexit.register(_abort, world)  # a plain end would wait for the missing ranks
             raise BackendError(_missing(world.Get_size()))
         time.sleep(_PAUSE)
     return duplicate
+
+
+def _abort(world: Any) -> None:
+    """End the job, when its launcher has passed on what ranks have said: it would drop the rest."""
+    time.sleep(_LAST_WORDS)
+    world.Abort(1)
 
 
 def _missing(launched: int) -> str:
