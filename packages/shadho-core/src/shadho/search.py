@@ -196,7 +196,7 @@ class Search:
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         context = PolicyContext(
             self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise, self.promotable,
-            self._offers,
+            self._offers, self._numbers.crowded,
         )  # fmt: skip
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
         self.policy: Policy = _make('policy', Policy, policy_class, context, chosen)
@@ -366,9 +366,12 @@ class Search:
     def _offers(self, tree: Tree, count: int) -> Sequence[Offer]:
         """Return suggestions of a tree, of which a slot may begin any."""
         offers = self.sampler.offers(tree, self._numbers.free(tree.index, count))
-        if not tree.grid_leaves:
+        if tree.size == math.inf and not tree.grid_leaves:
             return offers
-        return [attrs.evolve(offer, suggestion=self._on_grid(offer.suggestion, offer.number)) for offer in offers]
+        return [
+            attrs.evolve(offer, suggestion=self._unvisited(self._on_grid(offer.suggestion, offer.number)))
+            for offer in offers
+        ]
 
     def _begin(self, offer: Offer, compute_class: str, now: float) -> Trial:
         suggestion = self._unvisited(offer.suggestion)

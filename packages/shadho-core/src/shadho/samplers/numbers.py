@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+
 from shadho.records import Trial
 from shadho.samplers.base import Offer, Suggestion
 from shadho.table import Table
@@ -12,6 +14,11 @@ _NUMBER = 'number'
 """The key of the notes on a trial under which the number of its suggestion is kept, if it is not the least one left."""
 
 
+_MOST_WAITING = 15
+"""Numbers that were passed over, of which any may be begun; others wait for these. So there are always new ones to choose from. Chosen:
+of 16 numbers, one is new."""
+
+
 class Numbers:
     """The numbers of the suggestions that trials were begun with, by tree.
 
@@ -20,6 +27,11 @@ class Numbers:
     history : Table
         Counts the trials of each tree.
 
+    Attributes
+    ----------
+    crowded : set of int
+        Trees of which more suggestions were passed over than `free` returns again.
+
     Notes
     -----
     Only numbers that were passed over are kept, so that nothing is where no policy chooses.
@@ -27,6 +39,7 @@ class Numbers:
 
     def __init__(self, history: Table) -> None:
         self._history = history
+        self.crowded: set[int] = set()
         self._skipped: dict[int, list[int]] = {}
 
     def first(self, tree: int) -> int:
@@ -35,10 +48,11 @@ class Numbers:
         return skipped[0] if skipped else self._history.asked_in(tree)
 
     def free(self, tree: int, count: int) -> list[int]:
-        """Return the least numbers that no trial of a tree has had: so many, or all that were passed over."""
+        """Return numbers that no trial of a tree has had: the least that were passed over, and then new ones, so many in all."""
         skipped = self._skipped.get(tree, [])
         following = self._history.asked_in(tree) + len(skipped)
-        return [*skipped, *range(following, following + max(count - len(skipped), 0))]
+        waiting = skipped[:_MOST_WAITING]
+        return [*waiting, *range(following, following + count - len(waiting))]
 
     def noted(self, offer: Offer, suggestion: Suggestion) -> dict[str, object]:
         """Return the notes on a trial that begins with an offer, as its suggestion has become."""
@@ -52,7 +66,9 @@ class Numbers:
         skipped = self._skipped.setdefault(trial.tree, [])
         following = self._history.asked_in(trial.tree) - 1 + len(skipped)
         number = trial.meta.get(_NUMBER, skipped[0] if skipped else following)
-        if number in skipped:
-            skipped.remove(number)
+        place = bisect.bisect_left(skipped, number)
+        if place < len(skipped) and skipped[place] == number:
+            del skipped[place]
         else:
             skipped += range(following, number)
+        (self.crowded.add if len(skipped) > _MOST_WAITING else self.crowded.discard)(trial.tree)

@@ -205,6 +205,10 @@ class Effects:
 
     # --- features ----------------------------------------------------------------------------------
 
+    def places(self, tree: int) -> list[tuple[int, float]]:
+        """Return the place of each feature of a tree among those of all leaves, and its prior standard deviation."""
+        return [(place, self._scales[place]) for place in self._features_of(tree)[2].tolist()]
+
     def features(self, tree: int, points: Sequence[Any] | Floats) -> Floats:
         """Return the features of points of a tree: shape (points, features).
 

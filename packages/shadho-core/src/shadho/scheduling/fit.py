@@ -12,7 +12,7 @@ from shadho.scheduling.layout import Layout
 from shadho.scheduling.runtime import INFEASIBLE, UNFIT, RuntimeModel
 from shadho.table import Table
 
-__all__ = ['Fit']
+__all__ = ['Fit', 'has_fitted']
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -66,16 +66,16 @@ class Fit:
         if place is None:
             return False
         self._running[place] -= 1
-        if not trial.is_finished and trial.state is not TrialState.PAUSED:
-            return False
-        kind = '' if trial.error is None else trial.error.kind
-        if kind in UNFIT:
+        fitted = has_fitted(trial)
+        if fitted is False:
             self._failures[place] += 1
             self.has_failures = True
             # The first failure makes the pair doubtful, the third infeasible; those between change nothing.
             return not self._has_fitted[place] and (self._failures[place] == 1 or self._failures[place] >= INFEASIBLE)
-        if kind != 'lost':
+        if fitted:
+            is_feasible_again = not self._has_fitted[place] and self._failures[place] >= INFEASIBLE
             self._has_fitted[place] = True
+            return bool(is_feasible_again)
         return False
 
     def asks(self, row: int) -> bool:
@@ -101,6 +101,14 @@ class Fit:
         """
         waits: Flags = ~self._has_fitted[row] & (self._running[row] > 0)
         return waits & self._has_fitted.any(axis=0)
+
+
+def has_fitted(trial: Trial) -> bool | None:
+    """Whether an attempt that has ended shows that its trial fits in its class; None if it shows neither."""
+    kind = '' if trial.error is None else trial.error.kind
+    if kind == 'lost' or not (trial.is_finished or trial.state is TrialState.PAUSED):
+        return None
+    return kind not in UNFIT
 
 
 def _have_less(classes: Sequence[ComputeClass]) -> Flags:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,6 +21,7 @@ from shadho.scheduling.effects import Effects
 from shadho.scheduling.fit import Fit
 from shadho.scheduling.layout import Layout
 from shadho.scheduling.matching import Matching
+from shadho.scheduling.memory import Memory
 from shadho.scheduling.planner import Planner
 from shadho.scheduling.policy import Choice, Heuristic, Move, New, Policy, PolicyContext, Slot
 from shadho.scheduling.promise import Promise
@@ -37,6 +39,9 @@ shares. Chosen."""
 
 _OFFERS = 16
 """Suggestions from which a slot takes the one that suits it. More suit better, and wait longer."""
+
+_TREES = 3
+"""Trees that are asked for a setting that fits in a class before its slot stays idle. More cost time in each choice. Chosen."""
 
 
 @attrs.frozen(eq=False)
@@ -113,7 +118,8 @@ class Market(Policy):
         )
         effects = Effects(context.forest)
         self.runtime = RuntimeModel(lambda tree: complexity(context.forest.tree(tree)), effects)
-        self._matching = Matching(context.ledger, effects)
+        self._memory = Memory(effects)
+        self._matching = Matching(context.ledger, effects, self._memory)
         self._quota = (
             None if context.trials_per_tree is None else QuotaPlanner(context, self.runtime, {}, fairness, floor)
         )
@@ -132,9 +138,8 @@ class Market(Policy):
 
     def choose(self, slot: Slot, now: float) -> Choice | None:
         choice = super().choose(slot, now)
-        if isinstance(choice, New) and self._matching.matches(choice.tree.index, slot.compute_class):
-            offers = self.context.offers(choice.tree, _OFFERS)
-            return self._matching.best(choice, slot.compute_class, offers) if offers else choice
+        if isinstance(choice, New):
+            choice = self._suited(choice, slot.compute_class) or self._other(slot.compute_class, now)
         if choice is not None or not slot.may_move or self._stragglers is None or len(self._layout.classes) < 2:
             return choice
         if self.ledger.rungs:  # seconds are learned up to the first rung only
@@ -142,21 +147,65 @@ class Market(Policy):
         trial = self._stragglers.find(slot, self._layout.classes, self.runtime, now)
         return None if trial is None else Move(trial)
 
+    def _suited(self, choice: New, compute_class: str) -> New | None:
+        """Return a choice with the suggestion of its tree that suits a class; None if none fits there."""
+        tree = choice.tree.index
+        is_limited, matches = self._memory.holds_back(tree, compute_class), self._matching.matches(tree, compute_class)
+        if not is_limited and not matches:
+            return choice
+        for count in (2 * _OFFERS, 8 * _OFFERS) if is_limited else (_OFFERS,):
+            offers = self.context.offers(choice.tree, count)
+            if not offers:
+                return choice
+            fits = self._memory.fits(tree, [offer.suggestion.point for offer in offers], compute_class)
+            fitting = [offer for offer, may_run in zip(offers, fits) if may_run]
+            if fitting and matches:
+                return self._matching.best(choice, compute_class, fitting)
+            if fitting:
+                return New(choice.tree, max(fitting, key=lambda offer: offer.value))
+            if offers[0].number == offers[-1].number:  # of a model, which offers no others
+                break
+        return None
+
+    def _other(self, compute_class: str, now: float) -> New | None:
+        """Return a choice of another tree, where no suggestion of the first one fits."""
+        others = itertools.islice(self._picks(compute_class, now), 1, _TREES)
+        return next(filter(None, (self._suited(New(tree), compute_class) for tree in others)), None)
+
     def fits(self, trial: Trial, compute_class: str) -> bool:
         row, place = self._layout.rows.get(compute_class), self._layout.columns.get(trial.tree)
-        if row is None or place is None or not self._fit.asks(row):
+        if row is None or place is None:
             return True
-        return not self._fit.blocked(row)[place]
+        if self._fit.asks(row) and self._fit.blocked(row)[place]:
+            return False
+        return bool(self._memory.fits(trial.tree, [trial.point], compute_class)[0])
 
     def pick(self, compute_class: str, now: float) -> Tree | None:
+        return next(self._picks(compute_class, now), None)
+
+    def _picks(self, compute_class: str, now: float) -> Iterator[Tree]:
+        """Yield the trees that a class may begin, the one that comes next first."""
         layout = self._layout
         row, trees = layout.rows.get(compute_class), layout.trees
         if row is None or not trees:
-            return None
+            return
         if self._is_alone:  # the common search of one tree needs no credits
-            return trees[0]
+            yield trees[0]
+            return
         may_run = self._may_run(row, now)
-        return trees[self._credits.best(row, may_run)] if may_run.any() else None
+        # Settings that fit here alone come first where many wait.
+        crowded = [
+            layout.columns.get(tree)
+            for tree in self.context.crowded
+            if not self._memory.holds_back(tree, compute_class)
+        ]
+        first = np.array([column for column in crowded if column is not None and may_run[column]], dtype=int)
+        if len(first):
+            may_run = np.isin(np.arange(len(may_run)), first)
+        while may_run.any():
+            column = self._credits.best(row, may_run)
+            yield trees[column]
+            may_run[column] = False
 
     @property
     def _is_alone(self) -> bool:
@@ -222,6 +271,7 @@ class Market(Policy):
     def _begun(self, trial: Trial) -> None:
         self.runtime.know(trial)
         self._fit.begun(trial)
+        self._memory.begun(trial)
 
     def _ended(self, result: Result, trial: Trial, is_known: bool) -> None:
         if result.reason == 'moved' and self._stragglers is not None:
@@ -230,6 +280,7 @@ class Market(Policy):
         if trial.error is not None and trial.error.kind in UNFIT and not is_known:  # after its first loss
             self.runtime.tell(trial)
         self._is_due |= self._fit.ended(trial)
+        self._memory.ended(trial)
 
     def _replan_if_due(self) -> None:
         """Make a new plan if enough has changed. Only events lead here, so a replayed log gives the same plans."""
@@ -240,6 +291,7 @@ class Market(Policy):
             self._interval = self._planner.interval(plan)
             self._credits.follow(plan)
             self._fit.lay_out(plan.layout)
+            self._memory.lay_out(plan)
             self._matching.lay_out(plan)
             self._layout = plan.layout
             self._has_one_tree = len(plan.layout.trees) == 1 and self._quota is None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from shadho.ledger import Ledger
 from shadho.samplers import Offer
 from shadho.scheduling.effects import Effects
+from shadho.scheduling.memory import Memory
 from shadho.scheduling.planner import Plan
 from shadho.scheduling.policy import New
 
@@ -66,6 +67,8 @@ class Matching:
     ledger : Ledger
     effects : Effects
         What parameters add to seconds.
+    memory : Memory
+        Which settings fail where: in classes, a setting costs its seconds by its probability to fit.
 
     Notes
     -----
@@ -74,9 +77,10 @@ class Matching:
     the most valuable ones is chosen: the sampler's own. All that is kept follows from the log.
     """
 
-    def __init__(self, ledger: Ledger, effects: Effects) -> None:
+    def __init__(self, ledger: Ledger, effects: Effects, memory: Memory) -> None:
         self._ledger = ledger
         self._effects = effects
+        self._memory = memory
         self._rules: dict[int, _Rule | None] = {}  # the one found last at the end
         self._next: dict[int, int] = {}  # count of a tree's trials at which its rule is due
         self._plan = Plan()
@@ -118,8 +122,9 @@ class Matching:
         assert rule is not None
         if offers[-1].number - offers[0].number > _PATIENCE:
             return New(choice.tree, offers[0])
-        features = self._effects.features(choice.tree.index, [offer.suggestion.point for offer in offers])
-        costs = rule.base + features @ rule.weights
+        points = [offer.suggestion.point for offer in offers]
+        features = self._effects.features(choice.tree.index, points)
+        costs = rule.base + features @ rule.weights - np.log1p(-self._memory.risks(choice.tree.index, points))
         excess = costs[:, rule.columns[compute_class]] - costs.min(axis=1)
         values = np.array([offer.value for offer in offers]) - np.maximum(excess - _SLACK, 0.0)
         return New(choice.tree, offers[int(np.argmax(values))])
@@ -135,9 +140,9 @@ class Matching:
         weights = self._effects.weights(tree, names)
         points = self._ledger.measured.points(tree, _KINDS)
         running = [trial.point for trial in self._ledger.unmeasured if trial.tree == tree]
-        features = self._effects.features(tree, np.vstack([points, *running]))
+        points = np.vstack([points, *running])
         logs = np.where(fits, np.log(seconds), 0.0) - centre @ weights
-        costs = logs + features @ weights
+        costs = logs + self._effects.features(tree, points) @ weights - np.log1p(-self._memory.risks(tree, points))
         beside = costs[:, fits] - costs[:, fits].mean(axis=1, keepdims=True)
         if np.ptp(beside, axis=0).max() < _SLACK:  # all settings compare alike
             return None

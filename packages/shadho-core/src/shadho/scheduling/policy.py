@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from typing import ClassVar
 
@@ -75,6 +75,8 @@ class PolicyContext:
     offers : callable
         Returns about so many suggestions of a tree, of which a slot may begin any (see `Sampler.offers`); empty if there is no
         choice.
+    crowded : collection of int
+        Trees of which so many suggestions were passed over that only the least of them are offered again.
     """
 
     forest: Forest
@@ -84,6 +86,7 @@ class PolicyContext:
     promise: Callable[[Sequence[Tree]], npt.NDArray[np.float64] | None] = _promises_nothing
     promotable: Callable[[], Generator[Trial, None, None]] = _promotes_nothing
     offers: Callable[[Tree, int], Sequence[Offer]] = _offers_nothing
+    crowded: Collection[int] = ()
 
 
 @attrs.frozen

@@ -62,8 +62,8 @@ INFEASIBLE = 3
 crashes by chance. Chosen."""
 
 _RETRY = 100
-"""Finished trials of a class before an infeasible pair is retried. Each failure multiplies them by ten. Shorter waits waste
-trials, longer ones find out later that a pair fits after all. Chosen."""
+"""Finished trials of a class, or of all classes if there is one tree, before an infeasible pair is retried. Each failure multiplies
+them by ten. Shorter waits waste trials, longer ones find out later that a pair fits after all. Chosen."""
 
 
 class RuntimeModel:
@@ -116,7 +116,9 @@ class RuntimeModel:
         kind = '' if trial.error is None else trial.error.kind
         row, column = self._row(trial.tree), self._column(trial.compute_class)
         if kind != 'lost':
-            self._finished[trial.compute_class] = self._finished.get(trial.compute_class, 0) + 1
+            # A class where the only tree does not fit has no trials; it waits for those of the others.
+            for name in self._columns if len(self._rows) == 1 else (trial.compute_class,):
+                self._finished[name] = self._finished.get(name, 0) + 1
         if kind in UNFIT:
             self._unfit[row, column] += 1
             self._failed_at[row, column] = self._finished[trial.compute_class]
