@@ -4,7 +4,7 @@ One command and its tables::
 
     python benchmarks/placement.py                  # some twenty minutes on two cores
     python benchmarks/placement.py --quick          # fewer seeds
-    python benchmarks/placement.py --only hour      # one section: hour, target
+    python benchmarks/placement.py --only memory    # one section: hour, target, memory (half a minute)
 
 No trial is run: the driver of real searches runs on simulated clusters (`Simulated`). In a flat space, a policy that places trees
 has nothing to decide: ``fcfs`` gives each slot the sampler's next suggestion, ``market`` the one of some that suits it. The seconds
@@ -14,6 +14,9 @@ of settings in each compute class are assumed:
 * ``svm`` (recorded losses and seconds of 5,120 support vector machines, ``data/svm_mnist.csv``): the kernel is one of the
   parameters; rbf and sigmoid take 1 : 4 : 12 times as long on three classes, linear and poly 1 : 1.2 : 1.5 (4 + 5 + 10 slots);
 * ``uniform``: the networks, but all take three times as long without a GPU, so that there is nothing to be gained.
+
+In the section ``memory``, a third of the settings do not fit in the smallest of three classes, and a tenth in the second one; all
+take as long everywhere. It counts the trials that fail there, and the fitting settings that the class would begin at the end.
 
 The bound is that of the linear program over settings and classes: no placement of the same mix of settings finishes more an hour.
 Ratios are of means over the same seeds, in brackets bootstrap intervals of 95 %.
@@ -36,9 +39,10 @@ from replay.runs import HOUR, ratio
 from replay.workloads import AFFINITY, COEF0, DEGREE, GAMMA, KERNELS, C, domains, recorded_svm
 from scipy.optimize import linprog
 
-from shadho import ComputeClass, Shadho, Trial, hookimpl, spaces
+from shadho import ComputeClass, Search, Shadho, Trial, hookimpl, spaces
 from shadho.backends import Simulated
 from shadho.forest import Forest
+from shadho.storage.memory import Memory
 
 _SAMPLED = 400
 """Settings of which the bound is computed."""
@@ -239,7 +243,83 @@ def until_target(pool: Executor, seeds: int) -> None:
             )
 
 
-SECTIONS = {'hour': hour, 'target': until_target}
+_SPACE = {
+    'width': spaces.loguniform(16, 1024), 'batch': spaces.loguniform(8, 256), 'rate': spaces.loguniform(1e-4, 1e-1),
+    'kind': ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'],
+}  # fmt: skip
+_PARTS = {
+    'width': _SPACE['width'],
+    'batch': _SPACE['batch'],
+    'model': {'exclusive': True, **{f'model {number}': {'rate': _SPACE['rate']} for number in range(6)}},
+}
+_SIZES = [ComputeClass('small', 8), ComputeClass('middle', 4), ComputeClass('large', 4)]
+
+
+def _need(params: Mapping[str, Any], shape: str) -> float:
+    """Return what share of all settings needs less memory; in the shape ``crashes``, a number by chance."""
+    width, batch = math.log(params['width'] / 16) / math.log(64), math.log(params['batch'] / 8) / math.log(32)
+    if shape == 'number':
+        return width
+    if shape == 'product':
+        both = width + batch
+        return both**2 / 2 if both < 1 else 1 - (2 - both) ** 2 / 2
+    if shape == 'choice':
+        return (ord(params['kind']) - ord('a')) / 10
+    return float(np.random.default_rng(int(1e6 * params['width'])).random())
+
+
+def run_memory(space: Mapping[str, Any], shape: str, policy: str, seed: int) -> list[float]:
+    """Return the failed trials of the smaller classes, and the share of the fitting settings that each begins at the end."""
+    limits = {'small': 2 / 3, 'middle': 0.9, 'large': 0.9 if shape == 'crashes' else 1.0}
+
+    def failures(params: Any, compute_class: ComputeClass) -> str | None:
+        return 'memory' if _need(params, shape) >= limits[compute_class.name] else None
+
+    def seconds(params: Any, compute_class: ComputeClass) -> float:
+        return float(np.random.default_rng(int(1e6 * params['batch'])).uniform(10, 20))
+
+    storage, options = Memory(), {'policy': policy, 'seed': seed}
+    backend = Simulated(_SIZES, seconds, failures=failures)
+    result = Shadho(
+        'memory', lambda params: params['width'], space, 'random', backend=backend, storage=storage, display=False, max_tasks=600,
+        **options,
+    ).run()  # fmt: skip
+    search = Search(space, 'random', **options)
+    search.restore(event for _, event in storage.read())
+    figures: list[float] = []
+    rng = np.random.default_rng(0)
+    trees = [search.forest.tree(number) for number in range(search.forest.count)]
+    points = [(tree, rng.random(len(tree))) for tree in trees for _ in range(400 // len(trees))]
+    for name in ('small', 'middle'):
+        figures.append(sum(trial.error is not None and trial.compute_class == name for trial in result))
+        trials = [Trial(0, tree.index, tuple(point), tree.decode(point)) for tree, point in points]
+        fitting = [trial for trial in trials if shape == 'crashes' or _need(trial.params, shape) < limits[name]]
+        figures.append(float(np.mean([search.policy.fits(trial, name) for trial in fitting])))
+    return figures
+
+
+def memory(pool: Executor, seeds: int) -> None:
+    """Count the trials that run out of memory, and the fitting settings that are not held back."""
+    seeds = max(seeds // 2, 4)
+    print(
+        f'\nTrials of 600 that fail in two classes (most), and shares of the settings that fit and are begun there ({seeds} seeds)'
+    )
+    for shape, space in (
+        *((shape, _SPACE) for shape in ('number', 'product', 'choice', 'crashes')),
+        ('product', _PARTS),
+    ):
+        for policy in POLICIES:
+            found = np.array(list(pool.map(run_memory, *zip(*[(space, shape, policy, seed) for seed in range(seeds)]))))
+            failed, most, begun = found[:, ::2].mean(axis=0), found[:, ::2].max(axis=0), found[:, 1::2].mean(axis=0)
+            name = shape if space is _SPACE else f'{shape}, 6 trees'
+            print(
+                f'  {name:16} {policy:6}  small {failed[0]:5.1f} ({most[0]:.0f}) {begun[0]:4.0%}'
+                f'  middle {failed[1]:5.1f} ({most[1]:.0f}) {begun[1]:4.0%}',
+                flush=True,
+            )
+
+
+SECTIONS = {'hour': hour, 'target': until_target, 'memory': memory}
 
 
 def quiet() -> None:

@@ -169,7 +169,8 @@ class Market(Policy):
 
     def _other(self, compute_class: str, now: float) -> New | None:
         """Return a choice of another tree, where no suggestion of the first one fits."""
-        others = itertools.islice(self._picks(compute_class, now), 1, _TREES)
+        trees = _TREES if self.ledger.running else None  # all, before every slot is idle
+        others = itertools.islice(self._picks(compute_class, now), 1, trees)
         return next(filter(None, (self._suited(New(tree), compute_class) for tree in others)), None)
 
     def fits(self, trial: Trial, compute_class: str) -> bool:
@@ -222,7 +223,7 @@ class Market(Policy):
         if not self.heuristics:
             others = may_run & ~self._fit.slow_perhaps(row)
             may_run = others if (others & self._fit.fitted(row)).any() else may_run
-        if self._quota is not None:
+        if self._quota is not None and (self.ledger.running or not self._memory.is_limited):
             may_run = may_run & self._quota.in_time(self._credits.plan, row, now)
         return may_run
 

@@ -22,7 +22,7 @@ Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.intp]
 Points = Sequence[Any] | Floats
 
-_CLASS, _TREE, _EFFECTS = 6.0, 1.0, 10.0
+_CLASS, _TREE, _EFFECTS = 4.0, 1.0, 7.0
 """Prior standard deviations of the probit of a failure: in a class, of a tree, and as multiples of those of effects on log seconds.
 Memory ends sharply, so they are large. Smaller ones waste more trials at the edge (``benchmarks/placement.py``)."""
 
@@ -32,14 +32,14 @@ _MOST_TREES = 50
 _CHANCE = 0.02
 """Least probability of a failure, and of none: a single crash by chance moves the edge little. Chosen."""
 
-_DOUBT = 0.3
+_DOUBT = 0.4
 """Weight of the variance of a weight in a prediction. With 1, parameters that no trial has shown are taken for a risk of one half,
 and what fits is held back; with 0, twice as many trials fail at the edge."""
 
 _EARLY = 64
 """Latest trials of a class that are remembered until its first failure. Chosen."""
 
-_KNOWN = 0.5
+_KNOWN = 0.3
 """Gain of the log likelihood over that of failures by chance from which parameters count. More waste trials, fewer follow chance."""
 
 _SAFE, _MOST, _FALLING = 0.1, 0.4, 1.0
@@ -183,6 +183,11 @@ class Memory:
         return len(self._scales) - 1
 
     # --- what fits ---------------------------------------------------------------------------------
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether any trial has not fitted in its class."""
+        return bool(self._limits)
 
     def holds_back(self, tree: int, compute_class: str) -> bool:
         """Whether any setting of a tree may be held back from a class."""
