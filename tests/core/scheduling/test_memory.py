@@ -276,6 +276,16 @@ def test_a_paused_trial_goes_on_where_it_fits(width: float, fits: bool) -> None:
     assert search.policy.fits(trial, 'large') is True
 
 
+def test_a_trial_of_a_class_that_is_gone_runs_again_where_it_fits() -> None:
+    search = told()
+    while not SHAPES['number']((trial := begin(search, 'large')).params):
+        pass
+    search.cancel(trial)
+    search.plan([CLASSES[0], ComputeClass('new', 1)], 1.0)
+    assert begin(search, 'small').id != trial.id
+    assert begin(search, 'new').id == trial.id
+
+
 def test_a_class_alone_is_given_whatever_is_suggested() -> None:
     search = told()
     search.plan([CLASSES[0]], 0.0)

@@ -176,8 +176,8 @@ class Policy(ABC):
     def choose(self, slot: Slot, now: float) -> Choice | None:
         """Return the choice for a free slot; None leaves it idle.
 
-        The default is a waiting trial if there is one, else a paused trial that deserves to go on and `fits`, else a new trial
-        of the tree that `pick` returns.
+        The default is a waiting trial if there is one (of a class that is gone: if it `fits`), else a paused trial that deserves to go
+        on and `fits`, else a new trial of the tree that `pick` returns.
 
         Parameters
         ----------
@@ -186,7 +186,9 @@ class Policy(ABC):
             Seconds of active search, like the times of events.
         """
         waiting = self.ledger.next_waiting(slot.compute_class)
-        if waiting is not None:
+        if waiting is not None and (
+            waiting.compute_class == slot.compute_class or self.fits(waiting, slot.compute_class)
+        ):
             return Run(waiting)
         if self.ledger.paused:
             with closing(self.context.promotable()) as promotable:
@@ -197,7 +199,7 @@ class Policy(ABC):
         return None if tree is None else New(tree)
 
     def fits(self, trial: Trial, compute_class: str) -> bool:
-        """Whether a paused trial may go on in a class; True by default."""
+        """Whether a trial of another class may go on in a class; True by default."""
         return True
 
     @abstractmethod
