@@ -73,7 +73,7 @@ class Market(Policy):
     Every tree has a budget and buys slots of the compute classes with it. At the equilibrium prices
     all slots are sold, no tree could do better with its budget, and each tree runs where it gains
     most over the others. The market learns the seconds and the promise of trees during the search. Within a tree, it learns the seconds
-    of settings, and gives each class those that suit it.
+    of settings and where they fit, and gives each class those that suit it.
 
     Parameters
     ----------
