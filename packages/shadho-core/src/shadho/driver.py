@@ -50,6 +50,10 @@ process more often. Chosen."""
 _MOST_FAILED = 100
 """Upper bound on suggestions per turn that cannot be computed. If a callback always raises, limits still apply. Chosen."""
 
+_COST_WEIGHT = 0.5
+"""What slots are told of costs in a search that no limit ends. Chosen: with 1 throughout, targets that only long trials reach are
+missed."""
+
 _AT_THE_END = ('max_tasks', 'timeout', 'finished', 'plugin')
 """Reasons for which a search ends as it was meant to; one that was interrupted will be resumed."""
 
@@ -70,6 +74,8 @@ class RunOptions:
     timeout : float or None
     max_retries : int
     display, echo : bool
+    cost_aware : bool or None
+        As the user has said; None: but not on a single slot.
     limit_name : str
         How the caller knows `max_tasks`, for messages.
     folders : int or None
@@ -84,6 +90,7 @@ class RunOptions:
     max_retries: int
     display: bool
     echo: bool
+    cost_aware: bool | None = None
     limit_name: str = 'max_tasks'
     folders: int | None = None
     keep_folders: bool = True
@@ -220,6 +227,26 @@ class Driver:
                 if failed == _MOST_FAILED:  # a callback may always raise: check the limits first
                     return
 
+    @property
+    def _is_cost_aware(self) -> bool:
+        return self.search.cost_aware and self.search.policy.is_cost_aware
+
+    def _cost_weight(self, now: float) -> float:
+        """Return what a slot is told of costs: 1 at the beginning, and 0 at the end of the search.
+
+        Late in a search, a cheap trial is worth no more than a dear one that still ends in time (A. Lee et al., *Cost-aware Bayesian
+        optimization*, 2020).
+        """
+        if not self._is_cost_aware:
+            return 0.0
+        if self.options.cost_aware is None and sum(each.slots for each in self.classes) == 1:
+            return 0.0  # a serial search repeats exactly
+        if self.options.timeout is not None:
+            return min(1.0, max(0.0, (self.deadline - now) / self.options.timeout))
+        if self.options.max_tasks is not None:
+            return 1 - min(1.0, len(self.search.history) / self.options.max_tasks)
+        return _COST_WEIGHT
+
     def _fill(self, compute_class: ComputeClass) -> Trial | None:
         """Begin the policy's choice for a slot: a waiting trial, a new one, or one that moves there."""
         now, remaining = self.now(), self._remaining()
@@ -230,6 +257,7 @@ class Driver:
             may_begin=remaining > self.ledger.waiting_count,
             may_move=self.ledger.busy(compute_class.name) < compute_class.slots,
             trial_timeout=self.job.trial_timeout or math.inf,
+            cost_weight=self._cost_weight(now),
         )
         choice = self.search.choose(slot, now)
         if isinstance(choice, Move):
@@ -424,7 +452,8 @@ class Driver:
     def _info(self) -> SearchInfo:
         search = self.search
         return SearchInfo(
-            self.job.exp_key, self.backend.name, search.sampler.title, search.policy.name, str(self.storage), search.direction,
+            self.job.exp_key, self.backend.name, search.sampler.title,
+            search.policy.name + ' (cost-aware)' * self._is_cost_aware, str(self.storage), search.direction,
             search.seed, tuple(self.classes), self.options.max_tasks, self.options.timeout, len(search.history),
             search.history.states[TrialState.FAILED], search.best, search.forest, self.now,
             search.trials_per_tree, search.loss_key, self._uses, search.max_steps, search.fidelity.name,

@@ -18,7 +18,15 @@ import numpy as np
 
 import shadho_worker
 from shadho import plugins
-from shadho.checks import as_integer, check_count, check_direction, check_loss_key, check_options, check_whole
+from shadho.checks import (
+    as_integer,
+    check_count,
+    check_direction,
+    check_flag,
+    check_loss_key,
+    check_options,
+    check_whole,
+)
 from shadho.errors import ConfigurationError, LedgerError, ShadhoError, SpaceError
 from shadho.fidelity import Decision, Fidelity, FidelityContext
 from shadho.fidelity.full import Full
@@ -102,6 +110,8 @@ class Search:
         How far each trial is run: 'full', 'asha', 'hyperband', 'median', or a plugin's name. All but 'full' need `max_steps`.
     fidelity_options : mapping, optional
         Options of the fidelity, such as ``{'eta': 4}``.
+    cost_aware : bool, default False
+        Learn what parameters add to seconds on a single compute class, too, for slots where seconds count (see `Slot.cost_weight`).
     registry : Registry, optional
         Resolves names; by default, the installed plugins.
 
@@ -159,6 +169,7 @@ class Search:
         max_steps: int | None = None,
         fidelity: str | type[Fidelity] = 'full',
         fidelity_options: Mapping[str, Any] | None = None,
+        cost_aware: bool = False,
         registry: Registry | None = None,
     ) -> None:
         registry = registry or plugins.load()
@@ -179,6 +190,7 @@ class Search:
         quota = check_count('trials_per_tree', trials_per_tree, 1)
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
         self.max_steps = check_count('max_steps', max_steps, 1)
+        self.cost_aware = check_flag('cost_aware', cost_aware)
         fidelity_class = Full if fidelity == Full.name else fidelity  # every registry has the default
         if isinstance(fidelity_class, str):
             fidelity_class = registry.get('fidelity', fidelity_class)
@@ -196,7 +208,7 @@ class Search:
         policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
         context = PolicyContext(
             self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise, self.promotable,
-            self._offers, self._numbers.crowded,
+            self._offers, self._numbers.crowded, self.cost_aware,
         )  # fmt: skip
         chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
         self.policy: Policy = _make('policy', Policy, policy_class, context, chosen)

@@ -139,6 +139,10 @@ class Shadho:
     keep_folders : bool, default True
         Keep the folders of paused trials when the search comes to its end, so that it can be continued with a larger `max_tasks`;
         with False, only that of the best trial stays.
+    cost_aware : bool or 'auto', default 'auto'
+        Whether the policy 'market' prefers settings that should take few seconds, in proportion to their expected improvement:
+        wholly when the search begins, ever less, and not at all when its time is over. 'auto' does so in a search on several slots
+        that ends by `timeout` alone.
 
     Raises
     ------
@@ -196,6 +200,7 @@ class Shadho:
         fidelity_options: Mapping[str, Any] | None = None,
         folders: str | int | None = None,
         keep_folders: bool = True,
+        cost_aware: bool | Literal['auto'] | None = 'auto',
     ) -> None:
         working_folder()
         self.exp_key = check_key(exp_key)
@@ -212,12 +217,15 @@ class Shadho:
         self.resume = check_flag('resume', resume)
         self.display = check_flag('display', display, None)
         self.echo = check_flag('echo', echo, None)
+        self.cost_aware = None if cost_aware in (None, 'auto') else check_flag('cost_aware', cost_aware, 'auto')
         self._registry = _registry(check_plugins(plugins))
         self._search_options: dict[str, Any] = {
             'method': method, 'policy': policy, 'direction': direction, 'loss_key': loss_key,
             'grid_points': grid_points, 'repeats': repeats, 'options': options, 'registry': self._registry,
             'trials_per_tree': trials_per_tree, 'policy_options': policy_options, 'max_steps': max_steps,
             'fidelity': fidelity, 'fidelity_options': fidelity_options,
+            'cost_aware': self.timeout is not None and self.max_tasks is trials_per_tree is None
+            if self.cost_aware is None else self.cost_aware,
         }  # fmt: skip
         self._seed = seed
         self._classes: list[DeclaredClass] = []
@@ -228,6 +236,10 @@ class Shadho:
         check_parameters(self.objective, self.forest)
         search = self._new_search(seed)
         self._check_end(search)
+        if self.cost_aware and not search.policy.is_cost_aware:
+            raise ConfigurationError(
+                f"cost_aware=True: the policy {search.policy.name!r} does not weigh seconds; take policy='market', or leave out cost_aware"
+            )
         self.loss_key = search.loss_key
         self.max_steps = search.max_steps
         self._takes_trial = isinstance(objective, str) or takes_trial(objective)
@@ -426,7 +438,7 @@ class Shadho:
     def _run_options(self) -> RunOptions:
         echo = not isinstance(self.objective, str) if self.echo is None else self.echo
         return RunOptions(
-            self._registry, self.max_tasks, self.timeout, self.max_retries, self.display is not False, echo,
+            self._registry, self.max_tasks, self.timeout, self.max_retries, self.display is not False, echo, self.cost_aware,
             self._limit_name, self.folders, self.keep_folders,
         )  # fmt: skip
 

@@ -81,6 +81,11 @@ def _by_name(_: click.Context, option: click.Parameter, text: str | None) -> dic
     default=True,
     help='Keep the folders of paused trials at the end, to go on later.',
 )
+@click.option(
+    '--cost-aware/--no-cost-aware',
+    default=None,
+    help='Prefer settings that take few seconds; by default where --timeout is the only limit.',
+)
 @click.option('--seed', type=int, help='Fixes every random choice.')
 @click.option('--direction', default='minimize', show_default=True, help='minimize or maximize.')
 @click.option(

@@ -89,6 +89,8 @@ class Effects:
     Parameters
     ----------
     forest : Forest
+    is_asked : bool, default False
+        Whether a single class is of interest, too. Otherwise nothing depends on its effects, and they are not learned.
 
     Attributes
     ----------
@@ -101,7 +103,8 @@ class Effects:
     many trials there were: M. Wooldridge, *Econometric analysis of cross section and panel data* (2010), chapter 10.
     """
 
-    def __init__(self, forest: Forest) -> None:
+    def __init__(self, forest: Forest, is_asked: bool = False) -> None:
+        self.is_asked = is_asked
         self._leaves = LeafColumns(forest)
         self._first: list[int] = []  # of each column: its first feature, or -1
         self._size = 0

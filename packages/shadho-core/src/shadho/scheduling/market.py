@@ -97,6 +97,7 @@ class Market(Policy):
     """
 
     name = 'market'
+    is_cost_aware = True
 
     def __init__(
         self,
@@ -116,7 +117,7 @@ class Market(Policy):
         self.heuristics: dict[Heuristic, float] = (
             {Promise(): 1.5} if heuristics is None else _check_heuristics(heuristics)
         )
-        effects = Effects(context.forest)
+        effects = Effects(context.forest, context.cost_aware)
         self.runtime = RuntimeModel(lambda tree: complexity(context.forest.tree(tree)), effects)
         self._memory = Memory(effects)
         self._matching = Matching(context.ledger, effects, self._memory)
@@ -139,7 +140,7 @@ class Market(Policy):
     def choose(self, slot: Slot, now: float) -> Choice | None:
         choice = super().choose(slot, now)
         if isinstance(choice, New):
-            choice = self._suited(choice, slot.compute_class) or self._other(slot.compute_class, now)
+            choice = self._suited(choice, slot) or self._other(slot, now)
         if choice is not None or not slot.may_move or self._stragglers is None or len(self._layout.classes) < 2:
             return choice
         if self.ledger.rungs:  # seconds are learned up to the first rung only
@@ -147,11 +148,11 @@ class Market(Policy):
         trial = self._stragglers.find(slot, self._layout.classes, self.runtime, now)
         return None if trial is None else Move(trial)
 
-    def _suited(self, choice: New, compute_class: str) -> New | None:
-        """Return a choice with the suggestion of its tree that suits a class; None if none fits there."""
-        tree = choice.tree.index
-        is_limited, matches = self._memory.holds_back(tree, compute_class), self._matching.matches(tree, compute_class)
-        if not is_limited and not matches:
+    def _suited(self, choice: New, slot: Slot) -> New | None:
+        """Return a choice with the suggestion of its tree that suits a slot; None if none fits there."""
+        tree, compute_class = choice.tree.index, slot.compute_class
+        is_limited, matters = self._memory.holds_back(tree, compute_class), self._matching.matters(tree, slot)
+        if not is_limited and not matters:
             return choice
         for count in (2 * _OFFERS, 8 * _OFFERS) if is_limited else (_OFFERS,):
             offers = self.context.offers(choice.tree, count)
@@ -159,19 +160,19 @@ class Market(Policy):
                 return choice
             fits = self._memory.fits(tree, [offer.suggestion.point for offer in offers], compute_class)
             fitting = [offer for offer, may_run in zip(offers, fits) if may_run]
-            if fitting and matches:
-                return self._matching.best(choice, compute_class, fitting)
+            if fitting and matters:
+                return self._matching.best(choice, slot, fitting)
             if fitting:
                 return New(choice.tree, max(fitting, key=lambda offer: offer.value))
             if offers[0].number == offers[-1].number:  # of a model, which offers no others
                 break
         return None
 
-    def _other(self, compute_class: str, now: float) -> New | None:
+    def _other(self, slot: Slot, now: float) -> New | None:
         """Return a choice of another tree, where no suggestion of the first one fits."""
         trees = _TREES if self.ledger.running else None  # all, before every slot is idle
-        others = itertools.islice(self._picks(compute_class, now), 1, trees)
-        return next(filter(None, (self._suited(New(tree), compute_class) for tree in others)), None)
+        others = itertools.islice(self._picks(slot.compute_class, now), 1, trees)
+        return next(filter(None, (self._suited(New(tree), slot) for tree in others)), None)
 
     def fits(self, trial: Trial, compute_class: str) -> bool:
         row, place = self._layout.rows.get(compute_class), self._layout.columns.get(trial.tree)

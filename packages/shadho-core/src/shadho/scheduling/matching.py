@@ -14,7 +14,7 @@ from shadho.samplers import Offer
 from shadho.scheduling.effects import Effects
 from shadho.scheduling.memory import Memory
 from shadho.scheduling.planner import Plan
-from shadho.scheduling.policy import New
+from shadho.scheduling.policy import New, Slot
 
 __all__ = ['Matching']
 
@@ -60,7 +60,8 @@ class Matching:
 
     In a tree, the time of a class has a price, at which demand for the class is what the plan gives it. A setting is at home where
     its priced seconds are least. A free slot begins the offer of the most value per priced second, as a multiple of the least
-    priced seconds of the offer: so what is chosen is as long, on the whole, as what is offered, and only runs elsewhere.
+    priced seconds of the offer: so what is chosen is as long, on the whole, as what is offered, and only runs elsewhere. Where a slot
+    says that seconds count (`Slot.cost_weight`), the least priced seconds count too, by that power.
 
     Parameters
     ----------
@@ -111,23 +112,34 @@ class Matching:
             del self._rules[oldest]
             self._effects.selected.discard(oldest)
 
-    def matches(self, tree: int, compute_class: str) -> bool:
-        """Whether it matters which setting of a tree a class runs."""
-        rule = self._rules.get(tree)
-        return rule is not None and compute_class in rule.columns
+    def matters(self, tree: int, slot: Slot) -> bool:
+        """Whether it matters, but for its value, which setting of a tree a slot runs."""
+        is_weighed = slot.cost_weight > 0 and self._effects.are_known
+        return is_weighed or self._placed(tree, slot.compute_class) is not None
 
-    def best(self, choice: New, compute_class: str, offers: Sequence[Offer]) -> New:
-        """Return a choice with the offer that a class begins, where `matches` holds."""
-        rule = self._rules[choice.tree.index]
-        assert rule is not None
+    def best(self, choice: New, slot: Slot, offers: Sequence[Offer]) -> New:
+        """Return a choice with the offer that a slot begins."""
+        tree = choice.tree.index
         if offers[-1].number - offers[0].number > _PATIENCE:
             return New(choice.tree, offers[0])
+        values = np.array([offer.value for offer in offers])
         points = [offer.suggestion.point for offer in offers]
-        features = self._effects.features(choice.tree.index, points)
-        costs = rule.base + features @ rule.weights - np.log1p(-self._memory.risks(choice.tree.index, points))
-        excess = costs[:, rule.columns[compute_class]] - costs.min(axis=1)
-        values = np.array([offer.value for offer in offers]) - np.maximum(excess - _SLACK, 0.0)
+        features = self._effects.features(tree, points)
+        rule = self._placed(tree, slot.compute_class)
+        if rule is None:
+            least = (features @ self._effects.weights(tree, [slot.compute_class]))[:, 0]
+        else:
+            costs = rule.base + features @ rule.weights - np.log1p(-self._memory.risks(tree, points))
+            least = costs.min(axis=1)
+            values -= np.maximum(costs[:, rule.columns[slot.compute_class]] - least - _SLACK, 0.0)
+        if slot.cost_weight:
+            values -= slot.cost_weight * least
         return New(choice.tree, offers[int(np.argmax(values))])
+
+    def _placed(self, tree: int, compute_class: str) -> _Rule | None:
+        """Return the rule of a tree; None where no class suits any setting better than another does."""
+        rule = self._rules.get(tree)
+        return rule if rule is not None and compute_class in rule.columns else None
 
     def _rule(self, tree: int, column: int) -> _Rule | None:
         layout = self._plan.layout

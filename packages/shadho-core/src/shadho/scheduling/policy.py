@@ -77,6 +77,8 @@ class PolicyContext:
         choice.
     crowded : collection of int
         Trees of which so many suggestions were passed over that only the least of them are offered again.
+    cost_aware : bool
+        Whether seconds may count (see `Slot.cost_weight`).
     """
 
     forest: Forest
@@ -87,6 +89,7 @@ class PolicyContext:
     promotable: Callable[[], Generator[Trial, None, None]] = _promotes_nothing
     offers: Callable[[Tree, int], Sequence[Offer]] = _offers_nothing
     crowded: Collection[int] = ()
+    cost_aware: bool = False
 
 
 @attrs.frozen
@@ -102,12 +105,15 @@ class Slot:
         Whether a running trial may end and restart here; False for a place in the queue of a busy worker.
     trial_timeout : float
         Time limit of a trial in seconds.
+    cost_weight : float
+        Power of a trial's seconds by which its expected improvement is divided, from 0 (seconds do not count) to 1.
     """
 
     compute_class: str
     may_begin: bool = True
     may_move: bool = False
     trial_timeout: float = math.inf
+    cost_weight: float = 0.0
 
 
 @attrs.frozen
@@ -147,6 +153,8 @@ class Policy(ABC):
 
     Attributes
     ----------
+    is_cost_aware : bool
+        Whether `Slot.cost_weight` counts.
     context : PolicyContext
     forest, ledger, history, seed
         Those of the context.
@@ -163,6 +171,7 @@ class Policy(ABC):
     """
 
     name: ClassVar[str]
+    is_cost_aware: ClassVar[bool] = False
 
     def __init__(self, context: PolicyContext) -> None:
         self.context = context

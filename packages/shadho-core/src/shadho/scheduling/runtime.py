@@ -137,7 +137,7 @@ class RuntimeModel:
         self._logs[row, column] += logarithm
         self._seconds[row, column] += seconds
         self._squares += logarithm**2
-        if self._effects is not None and len(self._columns) > 1:  # with one class, nothing depends on them
+        if self._effects is not None and (self._effects.is_asked or len(self._columns) > 1):
             self._effects.tell(trial, logarithm)
 
     def know(self, trial: Trial) -> None:
