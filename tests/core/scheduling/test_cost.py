@@ -28,9 +28,9 @@ def sizes(result: SearchResult) -> list[float]:
     return [trial.params['size'] for trial in sorted(result, key=lambda trial: trial.id)]
 
 
-@pytest.mark.parametrize('method', ['random', 'tpe', 'gp', 'auto'])
+@pytest.mark.parametrize('method', ['random', 'tpe', 'auto'])
 def test_a_search_that_ends_by_time_prefers_settings_that_take_less(method: str) -> None:
-    blind, aware = (searched(method, timeout=1500, cost_aware=cost_aware) for cost_aware in (False, 'auto'))
+    blind, aware = (searched(method, timeout=700, cost_aware=cost_aware) for cost_aware in (False, 'auto'))
     assert len(aware) > 1.1 * len(blind)
 
 
