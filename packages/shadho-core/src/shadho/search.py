@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import inspect
 import logging
 import math
 import numbers
@@ -29,11 +28,11 @@ from shadho.checks import (
 )
 from shadho.errors import ConfigurationError, LedgerError, ShadhoError, SpaceError
 from shadho.fidelity import Decision, Fidelity, FidelityContext
-from shadho.fidelity.full import Full
 from shadho.forest import Forest, Tree, Visited
 from shadho.goal import Goal
 from shadho.ledger import Ledger
 from shadho.plugins import Registry
+from shadho.plugins.new import new_fidelity, new_policy, new_sampler
 from shadho.recommend import MOST_LEADERS, recommended
 from shadho.records import (
     DEFAULT_CLASS,
@@ -191,27 +190,20 @@ class Search:
         self.trials_per_tree = None if quota is None else min(quota, _LARGEST_QUOTA)
         self.max_steps = check_count('max_steps', max_steps, 1)
         self.cost_aware = check_flag('cost_aware', cost_aware)
-        fidelity_class = Full if fidelity == Full.name else fidelity  # every registry has the default
-        if isinstance(fidelity_class, str):
-            fidelity_class = registry.get('fidelity', fidelity_class)
         rule = FidelityContext(self.ledger, self.seed, self.max_steps, self.forest.count, self._length)
-        chosen = check_options('fidelity_options', fidelity_options)
-        self.fidelity: Fidelity = _make('fidelity', Fidelity, _with_steps(fidelity_class, max_steps), rule, chosen)
+        self.fidelity = new_fidelity(fidelity, rule, fidelity_options, registry)
         self.ledger.measure_at(self.fidelity.rungs)
         self._complete: dict[int, Trial] = {}  # the latest that have reported their last step, and may still be told
-        sampler_class = registry.get('sampler', method, 'method') if isinstance(method, str) else method
         options = check_options('options', options)
         if self.grid_points is not None:  # a sampler without this option refuses it
             options = {'grid_points': self.grid_points, **options}
         known = SamplerContext(self.forest, self.ledger, self.seed, self.repeats, self.added, self._visited)
-        self.sampler: Sampler = _make('method', Sampler, sampler_class, known, options)
-        policy_class = registry.get('policy', policy) if isinstance(policy, str) else policy
+        self.sampler = new_sampler(method, known, options, registry)
         context = PolicyContext(
             self.forest, self.ledger, self.seed, self.trials_per_tree, self.sampler.promise, self.promotable,
             self._offers, self._numbers.crowded, self.cost_aware,
         )  # fmt: skip
-        chosen = _with_heuristics(check_options('policy_options', policy_options), registry)
-        self.policy: Policy = _make('policy', Policy, policy_class, context, chosen)
+        self.policy = new_policy(policy, context, policy_options, registry)
 
     @property
     def direction(self) -> str:
@@ -816,60 +808,10 @@ def _computed(tree: Tree, point: Sequence[float]) -> tuple[Any, TrialError | Non
         return None, TrialError('exception', str(error), ''.join(traceback.format_exception(error)))
 
 
-def _with_heuristics(options: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
-    """Replace names of heuristics by instances."""
-    heuristics = options.get('heuristics')
-    if heuristics is None:
-        return options
-    if not isinstance(heuristics, Mapping):
-        raise ConfigurationError(
-            "policy_options: heuristics must be a dict of names and powers, such as {'promise': 2.0}; "
-            f'got {heuristics!r} ({type(heuristics).__name__})'
-        )
-    found = {
-        registry.get('heuristic', given)() if isinstance(given, str) else given: power
-        for given, power in heuristics.items()
-    }
-    return {**options, 'heuristics': found}
-
-
-def _with_steps(fidelity: Any, max_steps: int | None) -> Any:
-    """Return a fidelity class; ConfigurationError if it requires steps and there are none."""
-    if max_steps is None and getattr(fidelity, 'needs_steps', False):
-        raise ConfigurationError(
-            f'fidelity={fidelity.name!r} ends trials on the way, so it needs max_steps: the steps of a trial that runs to its '
-            'end, such as max_steps=81 for 81 epochs'
-        )
-    return fidelity
-
-
 def _check_seconds(seconds: float) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real) or not 0 <= seconds < LATEST:
         raise ConfigurationError(f'tell(): seconds must be a number of 0 or more, below {LATEST:g}; got {seconds!r}')
     return float(seconds)
-
-
-def _makes_none(argument: str, given: Any, base: type[Any]) -> ConfigurationError:
-    """Return the error for an argument that cannot make a sampler or a policy."""
-    kind = base.__name__
-    if isinstance(given, base):
-        cause = 'an instance, but each search creates a new one; pass the class, without parentheses'
-    elif isinstance(given, type):
-        cause = f'a class that is not a {kind}, or lacks one of its methods; derive it from {kind}, and give it a name'
-    else:
-        cause = f'{type(given).__name__}; leave {argument} out for the default'
-    return ConfigurationError(f'{argument} must be a name or a {kind} class; got {given!r} ({cause})')
-
-
-def _can_make(given: Any, base: type[Any]) -> bool:
-    """Whether a class or function can make a sampler or a policy from a context."""
-    if isinstance(given, type):
-        return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
-    try:
-        inspect.signature(given).bind_partial(None)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _trial_number(trial: Any, call: str = 'tell()') -> int:
@@ -879,26 +821,3 @@ def _trial_number(trial: Any, call: str = 'tell()') -> int:
         cause = ' (ask() returns None when there is nothing to suggest)' if trial is None else ''
         raise ConfigurationError(f'{call} needs a Trial from ask(), or its id; got {trial!r}{cause}')
     return number
-
-
-def _make(argument: str, base: type[Any], cls: Any, context: Any, options: Mapping[str, Any]) -> Any:
-    """Make a sampler or a policy from its context and the user's options."""
-    if not _can_make(cls, base):
-        raise _makes_none(argument, cls, base)
-    known = inspect.signature(cls).parameters
-    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    names = list(known)[1:]
-    unused = [] if any_name else [name for name in options if name not in names]
-    if unused:
-        raise ConfigurationError(
-            f'{argument}={getattr(cls, "name", cls)!r} has no option {unused[0]!r}; its options: {", ".join(names) or "none"}'
-        )
-    try:
-        made = cls(context, **options)
-    except TypeError as error:
-        if isinstance(cls, type):
-            raise
-        raise _makes_none(argument, cls, base) from error
-    if not isinstance(made, base):
-        raise _makes_none(argument, cls, base)
-    return made
