@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-from shadho import spaces
+from shadho import ComputeClass, Shadho, spaces
+from shadho.backends import Simulated
 from shadho.errors import ConfigurationError
 from shadho.report import parameter_importance
 from shadho.report.importance import _marginals
@@ -174,3 +176,27 @@ def test_shares_sum_to_what_is_explained_where_noise_is_half_of_the_variance(sea
     assert found.explained == pytest.approx(0.5, abs=0.15)
     assert 0.6 * found.explained < found.shares[:2].sum() < found.shares.sum() <= found.explained + 1e-12
     assert found.rest >= 0.35
+
+
+def test_seconds_are_explained_by_what_makes_trials_long_and_not_by_the_machine() -> None:
+    space = {'size': spaces.uniform(0, 1), 'rate': spaces.uniform(0, 1), 'kind': ['a', 'b']}
+    nodes = [ComputeClass('fast', 2), ComputeClass('slow', 2)]
+
+    def seconds(params: Any, compute_class: ComputeClass) -> float:
+        return math.exp(3 * params['size']) * (100 if compute_class.name == 'slow' else 1)
+
+    result = Shadho(
+        'timed', lambda params: params['rate'], space, 'random', policy='fcfs', backend=Simulated(nodes, seconds), storage=None, seed=0,
+        max_tasks=150, display=False,
+    ).run()  # fmt: skip
+    found = parameter_importance(result, of='seconds')
+    assert found.names[0] == 'size'
+    assert found.shares[0] > 0.8
+    assert found.shares[1:].sum() < 0.05
+    assert found.measure.startswith('log of the seconds (')
+    assert parameter_importance(result).names[0] == 'rate'
+
+
+def test_only_loss_and_seconds_are_explained(search):
+    with pytest.raises(ConfigurationError, match="of must be 'loss' or 'seconds'; got 'memory'"):
+        parameter_importance(search(lambda params: params['x'], {'x': UNIT}, max_tasks=20), of='memory')

@@ -1,4 +1,4 @@
-"""How much of the loss each parameter explains: functional analysis of variance, over a random forest.
+"""How much of the loss, or of the seconds, each parameter explains: functional analysis of variance, over a random forest.
 
 Hutter, Hoos and Leyton-Brown, *An Efficient Approach for Assessing Hyperparameter Importance* (ICML
 2014): each regression tree of a random forest cuts the space into boxes of constant loss, from
@@ -15,7 +15,7 @@ variance of the loss the forest explains out of sample: they sum to that at most
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -29,7 +29,7 @@ from shadho.report.layout import evenly
 from shadho.report.parameters import root_name
 from shadho.result import SearchResult
 
-__all__ = ['Importance', 'parameter_importance']
+__all__ = ['Importance', 'most_important', 'parameter_importance']
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,6 +48,12 @@ _MOST_WITHIN = 50
 _MOST_TRIALS = 10_000
 """Trials that the forest knows of, evenly chosen: with 50,000 it takes three times as long, and explains as much."""
 
+_MOST_TIMED = 2000
+"""Likewise where seconds are explained, which are far less noisy than losses."""
+
+_ROUNDS = 10
+"""Rounds of backfitting, in which seconds of trees and of compute classes are told apart."""
+
 _FOREST = {'n_estimators': 64, 'max_leaf_nodes': 256, 'random_state': 0}
 _LEAVES = (2, 8, 24)
 """Trials in a leaf at least: few where losses are exact, many where they are noisy, whichever predicts best out of sample."""
@@ -61,7 +67,7 @@ _SAMPLES = 2000
 
 @attrs.frozen(eq=False)
 class Importance:
-    """How much of the variance of the loss each parameter explains by itself.
+    """How much of the variance of the loss, or of the seconds, each parameter explains by itself.
 
     Attributes
     ----------
@@ -69,16 +75,16 @@ class Importance:
         Parameters, and the decisions that make the trees ('tree', for one that chooses between
         whole spaces, if no parameter has that name); the most important first.
     shares : array, shape (names,)
-        Of the variance of the loss, from 0 to 1; they sum to `explained` at most.
+        Of the variance, from 0 to 1; they sum to `explained` at most.
     spread : array, shape (names,)
         Standard deviation of the shares over the trees of the random forest.
     explained : float
         The share of the variance that the forest explains in trials that it has not learned from, from 0 to 1. The
         rest is noise, or what only more trials will tell.
     log : bool
-        Whether it is the logarithm of the loss that was explained.
+        Whether it is the logarithm that was explained.
     loss_name : str
-        What the loss is called.
+        What the loss is called; 'seconds' where these were explained.
     """
 
     names: list[str]
@@ -90,9 +96,14 @@ class Importance:
 
     @property
     def measure(self) -> str:
-        """What the shares are of, for an axis."""
-        loss = f'log of the {self.loss_name}' if self.log else self.loss_name
-        return f'share of the variance of the {loss}\n(all together explain {self.explained:.0%} of it)'
+        """What the shares are of, for a legend."""
+        return f'{"log of the " if self.log else ""}{self.loss_name} ({self.explained:.0%} explained)'
+
+    def named(self, names: Sequence[str]) -> tuple[Floats, Floats]:
+        """Return shares and spread of some parameters; 0 for those that it does not know."""
+        places = {name: place for place, name in enumerate(self.names)}
+        known = [places.get(name, len(places)) for name in names]
+        return np.append(self.shares, 0.0)[known], np.append(self.spread, 0.0)[known]
 
     @property
     def rest(self) -> float:
@@ -100,8 +111,8 @@ class Importance:
         return max(0.0, 1.0 - float(self.shares.sum()))
 
 
-def parameter_importance(result: SearchResult | Course) -> Importance:
-    """Say how much of the variance of the loss each parameter explains by itself.
+def parameter_importance(result: SearchResult | Course, of: Literal['loss', 'seconds'] = 'loss') -> Importance:
+    """Say how much of the variance of the loss, or of the seconds, each parameter explains by itself.
 
     Failed trials and infinite losses are left out, losses that are worse than all others by far count as less bad,
     and losses that span decades count by their logarithm. The mean over other parameters is that over their domains,
@@ -110,21 +121,27 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
     Parameters
     ----------
     result : SearchResult
+    of : {'loss', 'seconds'}, default 'loss'
+        What is to be explained. 'seconds' are the logarithms of those of a trial, less what its compute class adds; of one that reports on the
+        way, of a step.
 
     Raises
     ------
     ConfigurationError
         When fewer than ten trials have a finite loss, or scikit-learn is missing.
     """
+    if of not in ('loss', 'seconds'):
+        raise ConfigurationError(f"of must be 'loss' or 'seconds'; got {of!r}")
     course = Course.of(result).comparable
+    most = _MOST_TRIALS if of == 'loss' else _MOST_TIMED
     rows = course.has_number
     if rows.sum() < _FEWEST:
         raise ConfigurationError(
             f'importance needs {_FEWEST} trials with a finite {course.result.loss_name}; {course.result.exp_key!r} has {rows.sum()}'
         )
-    if rows.sum() > _MOST_TRIALS:
+    if rows.sum() > most:
         rows = np.zeros(len(course), bool)
-        rows[evenly(np.flatnonzero(course.has_number), _MOST_TRIALS)] = True
+        rows[evenly(np.flatnonzero(course.has_number), most)] = True
     trees, first = np.unique(course.trees[rows], return_index=True)
     decisions, codes = _decisions([course.result.forest.tree(tree).decisions for tree in trees])
     inputs = np.column_stack(
@@ -134,14 +151,15 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
         ]
     )
     inputs[np.isnan(inputs)] = _INACTIVE
-    losses = _standardise(_cap(course.sign * course.bounded_places()[rows]))
-    model = _fit(inputs, losses)
+    found = course.sign * course.bounded_places()[rows] if of == 'loss' else _log_seconds(course, rows)
+    values = _standardise(_cap(found))
+    model = _fit(inputs, values)
     count = len(course.parameters)
     chosen = np.unique(np.linspace(0, len(trees) - 1, min(len(trees), _MOST_TREES)).astype(int))
     settings = [_Setting.of(inputs[first[place]], count) for place in chosen]
     some = len(chosen) < course.result.forest.count
     parts = np.array([_shares(tree.tree_, settings, codes[chosen], count, some) for tree in model.estimators_])
-    explained = min(max(float(model.oob_score_), 0.0), 1.0) if np.ptp(losses) > 0 else 0.0
+    explained = min(max(float(model.oob_score_), 0.0), 1.0) if np.ptp(values) > 0 else 0.0
     shares = parts.mean(axis=0)
     scale = explained / max(1.0, float(shares.sum()))
     order = np.argsort(-shares, kind='stable')
@@ -149,9 +167,30 @@ def parameter_importance(result: SearchResult | Course) -> Importance:
         show_path(path) if path else root_name(course.result.forest) for path in decisions
     ]
     return Importance(
-        [names[place] for place in order], scale * shares[order], scale * parts.std(axis=0)[order], explained, course.is_log,
-        course.measured,
+        [names[place] for place in order], scale * shares[order], scale * parts.std(axis=0)[order], explained,
+        course.is_log if of == 'loss' else True, course.measured if of == 'loss' else 'seconds',
     )  # fmt: skip
+
+
+def _log_seconds(course: Course, rows: npt.NDArray[np.bool_]) -> Floats:
+    """Return the logarithms of the seconds of some trials, less what their compute classes add."""
+    chosen = [trial for trial, is_chosen in zip(course.trials, rows) if is_chosen]
+    logs = np.log([max(trial.seconds or 0.0, 1e-6) / max(trial.step, 1) for trial in chosen])
+    _, classes = np.unique(course.classes[rows].astype(str), return_inverse=True)
+    _, trees = np.unique(course.trees[rows], return_inverse=True)
+    of_classes = of_trees = np.zeros(len(logs))
+    for _ in range(_ROUNDS):  # trees of few trials are shrunk, as these may all be of one class
+        of_trees = (np.bincount(trees, logs - of_classes) / (np.bincount(trees) + 1))[trees]
+        of_classes = (np.bincount(classes, logs - of_trees) / np.bincount(classes))[classes]
+    return logs - of_classes
+
+
+def most_important(found: Sequence[Importance], limit: int) -> list[str]:
+    """Return the parameters with the largest share of anything, in the order of their shares of the first."""
+    names = found[0].names
+    largest = np.max([own.named(names)[0] for own in found], axis=0)
+    chosen = set(np.argsort(-largest, kind='stable')[:limit].tolist())
+    return [name for place, name in enumerate(names) if place in chosen]
 
 
 def _cap(losses: Floats) -> Floats:

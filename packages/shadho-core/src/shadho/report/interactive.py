@@ -14,7 +14,7 @@ import numpy.typing as npt
 from shadho.records import TrialState
 from shadho.report.course import COLOURS, INK, Course, Floats, Group, Mask, unit_of_time
 from shadho.report.curves import grouped, joined, shown_curves
-from shadho.report.importance import Importance, parameter_importance
+from shadho.report.importance import Importance, most_important, parameter_importance
 from shadho.report.layout import (
     BLUES,
     PAPER,
@@ -183,8 +183,12 @@ def _add_steps(fig: Figure, course: Course, rows: Mask, count: int, label: str, 
     fig.add_trace(line)
 
 
-def importance(result: SearchResult | Course, limit: int = 15, known: Importance | None = None) -> Figure:
-    """Draw how much of the variance of the loss each parameter explains by itself.
+def importance(
+    result: SearchResult | Course,
+    limit: int = 15,
+    known: Importance | None = None,
+) -> Figure:
+    """Draw how much of the variance of the loss, and of the seconds, each parameter explains by itself.
 
     Parameters
     ----------
@@ -192,7 +196,7 @@ def importance(result: SearchResult | Course, limit: int = 15, known: Importance
     limit : int, default 15
         Parameters at most.
     known : Importance, optional
-        What `shadho.report.parameter_importance` returned, if it is at hand.
+        What `shadho.report.parameter_importance` returned for the loss, if it is at hand.
 
     Raises
     ------
@@ -202,24 +206,27 @@ def importance(result: SearchResult | Course, limit: int = 15, known: Importance
     from plotly import graph_objects as go
 
     course = Course.of(result).comparable
-    own = known or parameter_importance(course)
-    names, shares, spread = own.names[:limit], own.shares[:limit], own.spread[:limit]
+    both = [known or parameter_importance(course), parameter_importance(course, 'seconds')]
+    names = most_important(both, limit)
+    bars = [own.named(names) for own in both]
     across = {
-        'title': {'text': own.measure.replace('\n', '<br>')},
+        'title': {'text': 'share of the variance'},
         'tickformat': '.0%',
-        'range': [0, 1.05 * max([*(shares + spread), 0.1])],
+        'range': [0, 1.05 * max(0.1, *(float((shares + spread).max(initial=0.0)) for shares, spread in bars))],
     }
     ticks = {'tickvals': list(range(len(names))), 'ticktext': [text(shorten(name, 28)) for name in names]}
     fig = figure(
         course.title(), {**across, 'showgrid': True}, {**ticks, 'autorange': 'reversed', 'showgrid': False},
-        120 + 28 * len(names),
+        150 + 40 * len(names),
     )  # fmt: skip
-    bars = go.Bar(
-        x=shares, y=list(range(len(names))), orientation='h', marker={'color': COLOURS[0]}, width=0.62,
-        error_x={'array': spread, 'color': INK, 'thickness': 1, 'width': 3},
-        hovertemplate='%{y}: %{x:.1%}<extra></extra>',
-    )  # fmt: skip
-    fig.add_trace(bars)
+    for own, colour, (shares, spread), place in zip(both, COLOURS, bars, (-0.4, 0.0)):
+        fig.add_trace(
+            go.Bar(
+                x=shares, y=list(range(len(names))), orientation='h', marker={'color': colour}, width=0.36, offset=place,
+                error_x={'array': spread, 'color': INK, 'thickness': 1, 'width': 3}, name=text(own.measure),
+                hovertemplate='%{y}: %{x:.1%}<extra></extra>',
+            )
+        )  # fmt: skip
     return fig
 
 

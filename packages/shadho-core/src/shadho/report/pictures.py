@@ -10,7 +10,7 @@ import numpy as np
 from shadho.report.axes import draw_legend, new_axes, scale_loss, scale_parameter, style
 from shadho.report.course import COLOURS, FAINT, INK, Course, unit_of_time
 from shadho.report.history import draw_rim, draw_trials
-from shadho.report.importance import Importance, parameter_importance
+from shadho.report.importance import Importance, most_important, parameter_importance
 from shadho.report.layout import BLUES
 from shadho.report.parallel import lay_axes
 from shadho.report.selection import choose_pair, choose_parameter
@@ -63,9 +63,13 @@ def plot_trees(result: SearchResult, ax: Axes | None = None, *, limit: int = 20)
 
 
 def plot_importance(
-    result: SearchResult, ax: Axes | None = None, *, limit: int = 15, known: Importance | None = None
+    result: SearchResult,
+    ax: Axes | None = None,
+    *,
+    limit: int = 15,
+    known: Importance | None = None,
 ) -> Axes:
-    """Draw how much of the variance of the loss each parameter explains by itself.
+    """Draw how much of the variance of the loss, and of the seconds, each parameter explains by itself.
 
     See `parameter_importance`, which needs scikit-learn. The lines say how far the trees of the random forest
     differ: one standard deviation.
@@ -78,7 +82,7 @@ def plot_importance(
     limit : int, default 15
         Parameters at most.
     known : Importance, optional
-        What `parameter_importance` returned, if it is at hand.
+        What `parameter_importance` returned for the loss, if it is at hand.
 
     Returns
     -------
@@ -90,11 +94,15 @@ def plot_importance(
         When fewer than ten trials have a finite loss.
     """
     course = Course.of(result).comparable
-    own = known or parameter_importance(course)
-    names, shares, spread = own.names[:limit], own.shares[:limit], own.spread[:limit]
-    ax = new_axes(ax, 1.5 + 0.35 * len(names))
-    ax.barh(range(len(names)), shares, 0.62, xerr=spread, color=COLOURS[0], ecolor=INK, error_kw={'linewidth': 1})
-    style(ax, course.title(), own.measure, '', 'x')
+    both = [known or parameter_importance(course), parameter_importance(course, 'seconds')]
+    names = most_important(both, limit)
+    ax = new_axes(ax, 1.8 + 0.45 * len(names))
+    for own, colour, place in zip(both, COLOURS, (-0.19, 0.19)):
+        shares, spread = own.named(names)
+        rows = np.arange(len(names)) + place
+        ax.barh(rows, shares, 0.36, xerr=spread, color=colour, ecolor=INK, error_kw={'linewidth': 1}, label=own.measure)
+    style(ax, course.title(), 'share of the variance', '', 'x')
+    ax.legend(frameon=False, loc='lower right')
     _name_rows(ax, names)
     ax.set_xlim(0)
     ax.xaxis.set_major_formatter(lambda share, _: f'{share:.0%}')
