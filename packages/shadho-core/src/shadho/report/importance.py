@@ -48,7 +48,7 @@ _MOST_WITHIN = 50
 _MOST_TRIALS = 10_000
 """Trials that the forest knows of, evenly chosen: with 50,000 it takes three times as long, and explains as much."""
 
-_MOST_TIMED = 2000
+_MOST_TIMED = 1000
 """Likewise where seconds are explained, which are far less noisy than losses."""
 
 _ROUNDS = 10
