@@ -139,7 +139,7 @@ class Shadho:
     keep_folders : bool, default True
         Keep the folders of paused trials when the search comes to its end, so that it can be continued with a larger `max_tasks`;
         with False, only that of the best trial stays.
-    cost_aware : bool or 'auto', default 'auto'
+    cost_aware : bool or 'auto', default False
         Whether the policy 'market' prefers settings that should take few seconds, in proportion to their expected improvement:
         wholly when the search begins, ever less, and not at all when its time is over. 'auto' does so in a search on several slots
         that ends by `timeout` alone.
@@ -200,7 +200,7 @@ class Shadho:
         fidelity_options: Mapping[str, Any] | None = None,
         folders: str | int | None = None,
         keep_folders: bool = True,
-        cost_aware: bool | Literal['auto'] | None = 'auto',
+        cost_aware: bool | Literal['auto'] = False,
     ) -> None:
         working_folder()
         self.exp_key = check_key(exp_key)
@@ -217,7 +217,7 @@ class Shadho:
         self.resume = check_flag('resume', resume)
         self.display = check_flag('display', display, None)
         self.echo = check_flag('echo', echo, None)
-        self.cost_aware = None if cost_aware in (None, 'auto') else check_flag('cost_aware', cost_aware, 'auto')
+        self.cost_aware = None if cost_aware == 'auto' else check_flag('cost_aware', cost_aware, 'auto')
         self._registry = _registry(check_plugins(plugins))
         self._search_options: dict[str, Any] = {
             'method': method, 'policy': policy, 'direction': direction, 'loss_key': loss_key,

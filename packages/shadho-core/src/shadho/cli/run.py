@@ -83,8 +83,8 @@ def _by_name(_: click.Context, option: click.Parameter, text: str | None) -> dic
 )
 @click.option(
     '--cost-aware/--no-cost-aware',
-    default=None,
-    help='Prefer settings that take few seconds; by default where --timeout is the only limit.',
+    default=False,
+    help='Prefer settings that take few seconds, ever less as the search goes on.',
 )
 @click.option('--seed', type=int, help='Fixes every random choice.')
 @click.option('--direction', default='minimize', show_default=True, help='minimize or maximize.')
