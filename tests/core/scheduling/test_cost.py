@@ -50,7 +50,7 @@ def test_at_the_end_seconds_do_not_count() -> None:
     ],
 )  # fmt: skip
 def test_elsewhere_the_sampler_has_its_way(limits: dict[str, Any]) -> None:
-    assert sizes(searched(**limits)) == sizes(searched(**limits, cost_aware=False))
+    assert sizes(searched(**limits, cost_aware='auto')) == sizes(searched(**limits, cost_aware=False))
 
 
 def test_a_serial_search_counts_seconds_if_it_is_told_to() -> None:
@@ -82,6 +82,13 @@ def test_a_search_says_so_when_it_begins(capsys: pytest.CaptureFixture[str]) -> 
     backend = Simulated([ComputeClass('node', 2)], lambda params, compute_class: 1.0)
     for limits, said in (({'timeout': 5.0}, 'policy market (cost-aware),'), ({'max_tasks': 5}, 'policy market,')):
         Shadho(
-            'cost', lambda params: params['rate'], SPACE, backend=backend, storage=None, display=True, **limits
+            'cost',
+            lambda params: params['rate'],
+            SPACE,
+            backend=backend,
+            storage=None,
+            display=True,
+            cost_aware='auto',
+            **limits,
         ).run()
         assert said in capsys.readouterr().err
