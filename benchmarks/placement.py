@@ -2,7 +2,7 @@
 
 One command and its tables::
 
-    python benchmarks/placement.py                  # some twenty minutes on two cores
+    python benchmarks/placement.py                  # some half an hour on two cores
     python benchmarks/placement.py --quick          # fewer seeds
     python benchmarks/placement.py --only memory    # one section: hour, target, memory (half a minute), cost
 
@@ -171,7 +171,7 @@ def _run(name: str, policy: str, method: str, seed: int, target: float = -math.i
     backend = Simulated(problem.classes, lambda params, compute_class: problem.seconds(params, compute_class.name))
     result = Shadho(
         'placed', problem.loss, problem.space, method, policy=policy, seed=seed, backend=backend, storage=None, display=False,
-        plugins=[until], **{'cost_aware': False, **limits},
+        plugins=[until], **limits,
     ).run()  # fmt: skip
     return result, until.reached
 

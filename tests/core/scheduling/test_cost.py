@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-import numpy as np
 import pytest
 
 from shadho import ComputeClass, SearchResult, Shadho, spaces
 from shadho.backends import Simulated
 from shadho.errors import ConfigurationError
+from shadho.scheduling import Choice, Slot
+from shadho.scheduling.market import Market
 
 SPACE = {'size': spaces.loguniform(1, 1000), 'rate': spaces.uniform(0, 1)}
 
 
-def searched(method: str = 'random', slots: int = 8, policy: str = 'market', **options: Any) -> SearchResult:
+def searched(method: str = 'random', slots: int = 8, policy: Any = 'market', **options: Any) -> SearchResult:
     """Return a search on equal slots, in which sizes decide the seconds but not the loss."""
     options = {'seed': 1, **options}
     backend = Simulated([ComputeClass('node', slots)], lambda params, compute_class: params['size'])
@@ -34,13 +36,38 @@ def test_a_search_that_ends_by_time_prefers_settings_that_take_less(method: str)
     assert len(aware) > 1.1 * len(blind)
 
 
-def test_at_the_end_seconds_do_not_count() -> None:
-    late = {}
-    for cost_aware in (False, True):
-        begun = [(trial.id, np.log(trial.params['size'])) for trial in searched(max_tasks=2000, cost_aware=cost_aware)]
-        late[cost_aware] = [size for number, size in begun if number >= 1900]
-    # What was passed over waits until then, so sizes are no smaller than those of all.
-    assert np.mean(late[True]) > np.mean(late[False]) - 0.2
+@pytest.mark.parametrize('limits', [{'timeout': 700}, {'max_tasks': 100}])
+def test_seconds_count_wholly_at_first_and_not_at_all_in_the_end(limits: dict[str, Any]) -> None:
+    weights = []
+
+    class Noting(Market):
+        def choose(self, slot: Slot, now: float) -> Choice | None:
+            if slot.may_begin:
+                weights.append(slot.cost_weight)
+            return super().choose(slot, now)
+
+    searched(policy=Noting, cost_aware=True, **limits)
+    assert weights[0] == 1
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] < 0.1
+
+
+def test_a_tree_that_does_not_fit_everywhere_gets_its_share() -> None:
+    # What is passed over because it is dear waits for no memory, so its tree does not come first.
+    space = {'exclusive': True, **{f'part {number}': dict(SPACE) for number in range(3)}}
+    backend = Simulated(
+        [ComputeClass('small', 8), ComputeClass('large', 8)],
+        lambda params, compute_class: next(iter(params.values()))['size'] ** 0.5,
+        failures=lambda params, compute_class: (
+            'memory' if compute_class.name == 'small' and 'part 2' in params else None
+        ),
+    )
+    result = Shadho(
+        'cost', lambda params: next(iter(params.values()))['rate'], space, 'random', backend=backend, storage=None, display=False, seed=0,
+        timeout=300, cost_aware=True, policy_options={'heuristics': {}, 'fairness': 1.0},
+    ).run()  # fmt: skip
+    counts = Counter(trial.tree for trial in result)
+    assert min(counts.values()) > max(counts.values()) / 4
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from shadho.records import Result, TrialError
 from shadho.scheduling import Slot
 from shadho.scheduling.effects import Effects
 from shadho.scheduling.layout import Layout
-from shadho.scheduling.memory import Memory as Model
+from shadho.scheduling.memory import MemoryLimits
 from shadho.scheduling.planner import Plan
 from shadho.storage.memory import Memory
 
@@ -299,7 +299,7 @@ class Learner:
     """A model of two classes that is told trials of a flat space."""
 
     def __init__(self) -> None:
-        self.model = Model(Effects(FLAT))
+        self.model = MemoryLimits(Effects(FLAT))
         self.model.lay_out(Plan(Layout(CLASSES, [FLAT.tree(0)])))
         self.count = 0
 
@@ -372,7 +372,7 @@ def test_a_setting_that_was_held_back_wrongly_is_found_to_fit_in_the_end() -> No
 
 def test_spaces_of_any_size_can_be_learned_from() -> None:
     many = Forest({f'x{number}': spaces.uniform(0, 1) for number in range(500)})
-    model, rng = Model(Effects(many)), np.random.default_rng(0)
+    model, rng = MemoryLimits(Effects(many)), np.random.default_rng(0)
     model.lay_out(Plan(Layout(CLASSES, [many.tree(0)])))
     for number in range(40):
         point = rng.random(500)

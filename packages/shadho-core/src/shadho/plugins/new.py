@@ -70,7 +70,7 @@ def _with_heuristics(options: Options, registry: Registry) -> Options:
 
 
 def _make(argument: str, base: type[Any], cls: Any, context: Any, options: Mapping[str, Any]) -> Any:
-    """Make a sampler or a policy from its context and the user's options."""
+    """Make an instance of `base` from its context and the user's options."""
     if not _can_make(cls, base):
         raise _makes_none(argument, cls, base)
     known = inspect.signature(cls).parameters
@@ -93,7 +93,7 @@ def _make(argument: str, base: type[Any], cls: Any, context: Any, options: Mappi
 
 
 def _can_make(given: Any, base: type[Any]) -> bool:
-    """Whether a class or function can make a sampler or a policy from a context."""
+    """Whether a class or function can make an instance of `base` from a context."""
     if isinstance(given, type):
         return issubclass(given, base) and not inspect.isabstract(given) and hasattr(given, 'name')
     try:
@@ -104,7 +104,7 @@ def _can_make(given: Any, base: type[Any]) -> bool:
 
 
 def _makes_none(argument: str, given: Any, base: type[Any]) -> ConfigurationError:
-    """Return the error for an argument that cannot make a sampler or a policy."""
+    """Return the error for an argument that makes no instance of `base`."""
     kind = base.__name__
     if isinstance(given, base):
         cause = 'an instance, but each search creates a new one; pass the class, without parentheses'

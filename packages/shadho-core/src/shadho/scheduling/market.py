@@ -21,7 +21,7 @@ from shadho.scheduling.effects import Effects
 from shadho.scheduling.fit import Fit
 from shadho.scheduling.layout import Layout
 from shadho.scheduling.matching import Matching
-from shadho.scheduling.memory import Memory
+from shadho.scheduling.memory import MemoryLimits
 from shadho.scheduling.planner import Planner
 from shadho.scheduling.policy import Choice, Heuristic, Move, New, Policy, PolicyContext, Slot
 from shadho.scheduling.promise import Promise
@@ -119,7 +119,7 @@ class Market(Policy):
         )
         effects = Effects(context.forest, context.cost_aware)
         self.runtime = RuntimeModel(lambda tree: complexity(context.forest.tree(tree)), effects)
-        self._memory = Memory(effects)
+        self._memory = MemoryLimits(effects)
         self._matching = Matching(context.ledger, effects, self._memory)
         self._quota = (
             None if context.trials_per_tree is None else QuotaPlanner(context, self.runtime, {}, fairness, floor)
@@ -160,8 +160,11 @@ class Market(Policy):
                 return choice
             fits = self._memory.fits(tree, [offer.suggestion.point for offer in offers], compute_class)
             fitting = [offer for offer, may_run in zip(offers, fits) if may_run]
-            if fitting and matters:
-                return self._matching.best(choice, slot, fitting)
+            if (
+                fitting and matters
+            ):  # of more, other trees would wait for what is passed over (see `PolicyContext.crowded`)
+                last = fitting[:_OFFERS][-1].number
+                return self._matching.best(choice, slot, [offer for offer in fitting if offer.number <= last])
             if fitting:
                 return New(choice.tree, max(fitting, key=lambda offer: offer.value))
             if offers[0].number == offers[-1].number:  # of a model, which offers no others

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shadho.ledger import Ledger
 from shadho.samplers import Offer
 from shadho.scheduling.effects import Effects
-from shadho.scheduling.memory import Memory
+from shadho.scheduling.memory import MemoryLimits
 from shadho.scheduling.planner import Plan
 from shadho.scheduling.policy import New, Slot
 
@@ -68,7 +68,7 @@ class Matching:
     ledger : Ledger
     effects : Effects
         What parameters add to seconds.
-    memory : Memory
+    memory : MemoryLimits
         Which settings fail where: in classes, a setting costs its seconds by its probability to fit.
 
     Notes
@@ -78,7 +78,7 @@ class Matching:
     the most valuable ones is chosen: the sampler's own. All that is kept follows from the log.
     """
 
-    def __init__(self, ledger: Ledger, effects: Effects, memory: Memory) -> None:
+    def __init__(self, ledger: Ledger, effects: Effects, memory: MemoryLimits) -> None:
         self._ledger = ledger
         self._effects = effects
         self._memory = memory

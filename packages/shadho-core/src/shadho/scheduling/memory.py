@@ -16,7 +16,7 @@ from shadho.scheduling.effects import Effects
 from shadho.scheduling.fit import has_fitted
 from shadho.scheduling.planner import Plan
 
-__all__ = ['Memory']
+__all__ = ['MemoryLimits']
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -99,7 +99,7 @@ class _Limit:
         self.quiet = self.quiet + 1 if fitted else 0
 
 
-class Memory:
+class MemoryLimits:
     """Learns in which classes a setting fails for lack of memory or by a crash, as a function of its parameters.
 
     The probit of a failure in a class is modelled as a sum over the class, the tree and the features of `Effects`, which trees share by
