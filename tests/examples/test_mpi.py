@@ -33,7 +33,7 @@ def ranks(trials):
 
 def test_the_first_example_runs_on_the_ranks(repository, tmp_path, mpirun):
     source = (repository / 'examples/sin_local/driver.py').read_text()
-    (tmp_path / 'driver.py').write_text(source.replace('timeout=30', 'timeout=300, max_tasks=60'))
+    (tmp_path / 'driver.py').write_text(source.replace('timeout=30', 'timeout=300, max_tasks=60, seed=0'))
     trials, done = mpirun(tmp_path, 'convex-tutorial')
     assert ranks(trials) == {'rank 1', 'rank 2'}
     assert done.stderr.count('stopped: max_tasks') == 1
